@@ -1,1 +1,20 @@
-//! stub
+//! A laboratory: everything that quickstart, the system tests and the benchmark need around the programs under test.
+//!
+//! Certificate authorities, tokens, a complete set of configuration files, an origin to publish, a relay in front of
+//! several gateways, a small client, and the programs themselves as child processes. Nothing in here is used by a
+//! gateway or a connection point, and nothing is meant for production.
+
+pub mod authority;
+pub mod error;
+pub mod file;
+pub mod flaw;
+pub mod issued;
+pub mod profile;
+pub mod token;
+
+pub use authority::Authority;
+pub use error::LabError;
+pub use flaw::Flaw;
+pub use issued::{Issued, RevocationList};
+pub use profile::{KeyType, Profile, Role};
+pub use token::{Algorithm, TokenSigner};
