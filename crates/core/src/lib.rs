@@ -1,1 +1,25 @@
-//! stub
+//! The decisions of opencmg: who may do what, where a request goes, when a peer counts as dead.
+//!
+//! Absent on purpose: IO, clocks, dice, logs, serde, hash maps. Time and random draws are arguments, so that every run with the
+//! same arguments is the same run, and every test is a function call.
+#![no_std]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+pub mod endpoint;
+pub mod identity;
+pub mod ids;
+pub mod permit;
+pub mod problem;
+pub mod rate;
+pub mod refusal;
+pub mod revocation;
+pub mod selection;
+pub mod server;
+pub mod session;
+pub mod snapshot;
+pub mod target;
+pub mod time;
+pub mod trust;

@@ -1,0 +1,117 @@
+//! Identity and endpoint to permit or refusal. The only maker of a [`Permit`], and the tunnel opens an exchange for nothing else.
+use crate::endpoint::Endpoint;
+use crate::endpoint::Face;
+use crate::identity::{Identity, TokenFacts, TokenKind};
+use crate::refusal::Refusal;
+
+/// Leave to carry one request to one endpoint.
+#[derive(Debug)]
+pub struct Permit<'e> {
+    endpoint: &'e Endpoint,
+}
+
+impl<'e> Permit<'e> {
+    /// The endpoint the request may go to.
+    pub fn endpoint(&self) -> &'e Endpoint {
+        self.endpoint
+    }
+}
+
+/// Decides whether `identity`, verified under the endpoint's trust policy or by a token key, may use `endpoint`.
+pub fn permit<'e>(identity: &Identity, endpoint: &'e Endpoint) -> Result<Permit<'e>, Refusal> {
+    match (identity, endpoint.face) {
+        (_, Face::Open) | (Identity::Certificate(_), Face::Mutual | Face::Either) => {}
+        (Identity::Token(token), Face::Server | Face::Either) => admit_token(token, endpoint)?,
+        (Identity::Token(_) | Identity::Anonymous, Face::Mutual) => return Err(Refusal::CertificateMissing),
+        (Identity::Certificate(_) | Identity::Anonymous, Face::Server) => return Err(Refusal::TokenMissing),
+        (Identity::Anonymous, Face::Either) => return Err(Refusal::CertificateMissing),
+    }
+    Ok(Permit { endpoint })
+}
+
+fn admit_token(token: &TokenFacts, endpoint: &Endpoint) -> Result<(), Refusal> {
+    let bulk_elsewhere = token.kind == TokenKind::Bulk && !endpoint.registration;
+    if bulk_elsewhere || !endpoint.token_kinds.contains(&token.kind) {
+        return Err(Refusal::TokenKindRefused);
+    }
+    if !token.audiences.iter().any(|audience| endpoint.audiences.contains(audience)) {
+        return Err(Refusal::TokenAudience);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::endpoint::tests::{an_endpoint, configmgr};
+    use crate::time::WallTime;
+    use alloc::collections::BTreeMap;
+    use alloc::string::ToString;
+    use alloc::vec;
+
+    fn a_token(kind: TokenKind, audience: &str) -> Identity {
+        Identity::Token(TokenFacts {
+            kind,
+            issuer: "site".to_string(),
+            audiences: vec![audience.to_string()],
+            subject: None,
+            id: None,
+            not_before: None,
+            expires: WallTime(10),
+            claims: BTreeMap::new(),
+        })
+    }
+
+    fn refused(identity: &Identity, endpoint: &Endpoint) -> Option<Refusal> {
+        permit(identity, endpoint).err()
+    }
+
+    #[test]
+    fn a_site_token_for_the_audience_is_permitted() {
+        let endpoint = an_endpoint("mp", configmgr("ccm_system"));
+
+        assert_eq!(refused(&a_token(TokenKind::Site, "urn:sccm:service"), &endpoint), None);
+    }
+
+    #[test]
+    fn another_kind_or_audience_is_refused() {
+        let endpoint = an_endpoint("mp", configmgr("ccm_system"));
+
+        assert_eq!(refused(&a_token(TokenKind::OidcUser, "urn:sccm:service"), &endpoint), Some(Refusal::TokenKindRefused));
+        assert_eq!(refused(&a_token(TokenKind::Site, "api://other"), &endpoint), Some(Refusal::TokenAudience));
+    }
+
+    #[test]
+    fn a_bulk_token_counts_on_registration_endpoints_only() {
+        let mut endpoint = an_endpoint("sts", configmgr("ccm_sts"));
+        endpoint.token_kinds = vec![TokenKind::Bulk];
+        let token = a_token(TokenKind::Bulk, "urn:sccm:service");
+
+        assert_eq!(refused(&token, &endpoint), Some(Refusal::TokenKindRefused));
+        endpoint.registration = true;
+        assert_eq!(refused(&token, &endpoint), None);
+    }
+
+    #[test]
+    fn nobody_gets_in_without_a_credential_unless_the_face_is_open() {
+        let mut endpoint = an_endpoint("mp", configmgr("ccm_system"));
+        for (face, expected) in [
+            (Face::Mutual, Some(Refusal::CertificateMissing)),
+            (Face::Server, Some(Refusal::TokenMissing)),
+            (Face::Either, Some(Refusal::CertificateMissing)),
+            (Face::Open, None),
+        ] {
+            endpoint.face = face;
+
+            assert_eq!(refused(&Identity::Anonymous, &endpoint), expected);
+        }
+    }
+
+    #[test]
+    fn a_token_does_not_stand_in_for_a_certificate() {
+        let mut endpoint = an_endpoint("mp", configmgr("ccm_system"));
+        endpoint.face = Face::Mutual;
+
+        assert_eq!(refused(&a_token(TokenKind::Site, "urn:sccm:service"), &endpoint), Some(Refusal::CertificateMissing));
+    }
+}

@@ -1,0 +1,102 @@
+//! What a revocation list means for one certificate, by named policies. Deny is the default of each.
+use crate::refusal::Refusal;
+use crate::time::WallTime;
+
+/// What to do where a list does not give a clear answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lenience {
+    /// Refuse.
+    Deny,
+    /// Let pass; the use is counted.
+    Allow,
+}
+
+/// The policies of one trust policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RevocationPolicy {
+    /// Whether lists are looked at, at all.
+    pub check: bool,
+    /// The list that covers the certificate is past its `nextUpdate`.
+    pub stale: Lenience,
+    /// No list covers the certificate.
+    pub unknown: Lenience,
+}
+
+impl Default for RevocationPolicy {
+    fn default() -> Self {
+        Self { check: true, stale: Lenience::Deny, unknown: Lenience::Deny }
+    }
+}
+
+/// What the lists say about one certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ListAnswer {
+    /// No list of its issuer, for its distribution point, is at hand.
+    NotCovered,
+    /// Listed as revoked. Counts even when the list is stale: a revocation is not taken back by age.
+    Revoked,
+    /// Not listed, in a list valid until `next_update` (none: the list does not say).
+    NotRevoked {
+        /// When the next list is due.
+        next_update: Option<WallTime>,
+    },
+}
+
+/// Judges one certificate at `now`.
+pub fn judge(policy: RevocationPolicy, answer: ListAnswer, now: WallTime) -> Result<(), Refusal> {
+    if !policy.check {
+        return Ok(());
+    }
+    match answer {
+        ListAnswer::Revoked => Err(Refusal::CertificateRevoked),
+        ListAnswer::NotCovered => policy.unknown.or(Refusal::CertificateRevocationUnknown),
+        ListAnswer::NotRevoked { next_update: Some(due) } if due < now => policy.stale.or(Refusal::CertificateListStale),
+        ListAnswer::NotRevoked { next_update: Some(_) } => Ok(()),
+        ListAnswer::NotRevoked { next_update: None } => policy.stale.or(Refusal::CertificateListStale),
+    }
+}
+
+impl Lenience {
+    fn or(self, refusal: Refusal) -> Result<(), Refusal> {
+        match self {
+            Self::Allow => Ok(()),
+            Self::Deny => Err(refusal),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: WallTime = WallTime(1_000);
+    const FRESH: ListAnswer = ListAnswer::NotRevoked { next_update: Some(WallTime(1_001)) };
+    const STALE: ListAnswer = ListAnswer::NotRevoked { next_update: Some(WallTime(999)) };
+
+    fn lenient() -> RevocationPolicy {
+        RevocationPolicy { check: true, stale: Lenience::Allow, unknown: Lenience::Allow }
+    }
+
+    #[test]
+    fn a_fresh_list_without_the_certificate_lets_it_pass() {
+        assert_eq!(judge(RevocationPolicy::default(), FRESH, NOW), Ok(()));
+    }
+
+    #[test]
+    fn stale_and_unknown_are_refused_by_default() {
+        assert_eq!(judge(RevocationPolicy::default(), STALE, NOW), Err(Refusal::CertificateListStale));
+        assert_eq!(judge(RevocationPolicy::default(), ListAnswer::NotCovered, NOW), Err(Refusal::CertificateRevocationUnknown));
+    }
+
+    #[test]
+    fn stale_and_unknown_pass_where_the_policy_says_so() {
+        assert_eq!(judge(lenient(), STALE, NOW), Ok(()));
+        assert_eq!(judge(lenient(), ListAnswer::NotCovered, NOW), Ok(()));
+    }
+
+    #[test]
+    fn revoked_is_refused_by_every_policy_that_checks() {
+        assert_eq!(judge(lenient(), ListAnswer::Revoked, NOW), Err(Refusal::CertificateRevoked));
+        assert_eq!(judge(RevocationPolicy { check: false, ..lenient() }, ListAnswer::Revoked, NOW), Ok(()));
+    }
+}

@@ -1,0 +1,215 @@
+//! Request targets: which part names an endpoint, and which spellings are refused because a server might read them otherwise.
+//!
+//! One form decides and the same bytes are forwarded: nothing here decodes, normalises or rewrites.
+use crate::refusal::Refusal;
+
+/// The path and query of a request target, with the authority where the client sent the absolute form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Target<'a> {
+    /// Authority of the absolute form (`https://HOST/path`).
+    pub authority: Option<&'a [u8]>,
+    /// From the first `/` on, with the query, byte for byte.
+    pub path_and_query: &'a [u8],
+}
+
+impl<'a> Target<'a> {
+    /// Reads the target of a request line. The asterisk and authority forms name nothing published.
+    pub fn parse(raw: &'a [u8]) -> Result<Self, Refusal> {
+        let target = match raw {
+            [b'/', ..] => Self { authority: None, path_and_query: raw },
+            _ => absolute(raw)?,
+        };
+        check_path(target.path())?;
+        check_query(target.query())?;
+        Ok(target)
+    }
+
+    /// The path, without the query.
+    pub fn path(&self) -> &'a [u8] {
+        match self.query_start() {
+            Some(start) => &self.path_and_query[..start],
+            None => self.path_and_query,
+        }
+    }
+
+    /// The query with its question mark, or nothing.
+    pub fn query(&self) -> &'a [u8] {
+        match self.query_start() {
+            Some(start) => &self.path_and_query[start..],
+            None => &[],
+        }
+    }
+
+    fn query_start(&self) -> Option<usize> {
+        self.path_and_query.iter().position(|byte| *byte == b'?')
+    }
+}
+
+fn absolute(raw: &[u8]) -> Result<Target<'_>, Refusal> {
+    let rest = [&b"https://"[..], b"http://"]
+        .into_iter()
+        .find_map(|scheme| raw.get(..scheme.len()).filter(|start| start.eq_ignore_ascii_case(scheme)).map(|_| &raw[scheme.len()..]))
+        .ok_or(Refusal::NotPublished)?;
+    let path = rest.iter().position(|byte| *byte == b'/').ok_or(Refusal::NotPublished)?;
+    if path == 0 {
+        return Err(Refusal::AmbiguousTarget);
+    }
+    Ok(Target { authority: Some(&rest[..path]), path_and_query: &rest[path..] })
+}
+
+/// Refuses what may mean another path to a server: dot segments in any spelling, encoded separators, backslashes, controls.
+fn check_path(path: &[u8]) -> Result<(), Refusal> {
+    let mut segment_start = 0;
+    let mut index = 0;
+    while index < path.len() {
+        match path[index] {
+            0..=0x20 | 0x7f | b'\\' | b'#' => return Err(Refusal::AmbiguousTarget),
+            b'%' => check_escape(&path[index + 1..])?,
+            b'/' => {
+                check_segment(&path[segment_start..index])?;
+                segment_start = index + 1;
+            }
+            _ => {}
+        }
+        index += 1;
+    }
+    check_segment(&path[segment_start..])
+}
+
+/// Refuses encoded `/`, `\`, controls, and an encoded percent sign that would make one of them when decoded twice.
+fn check_escape(after_percent: &[u8]) -> Result<(), Refusal> {
+    let mut rest = after_percent;
+    loop {
+        match decoded(rest) {
+            Some(b'/' | b'\\' | 0..=0x1f | 0x7f) => return Err(Refusal::AmbiguousTarget),
+            Some(b'%') => rest = &rest[2..],
+            _ => return Ok(()),
+        }
+    }
+}
+
+/// Refuses `.` and `..` however encoded, also with a parameter behind (`..;x`).
+fn check_segment(segment: &[u8]) -> Result<(), Refusal> {
+    if !matches!(segment.first(), Some(b'.' | b'%')) {
+        return Ok(());
+    }
+    let mut rest = segment;
+    let mut dots = 0;
+    while let Some((byte, after)) = next_decoded(rest) {
+        match byte {
+            b'.' => dots += 1,
+            b';' => break,
+            _ => return Ok(()),
+        }
+        rest = after;
+    }
+    if (1..=2).contains(&dots) { Err(Refusal::AmbiguousTarget) } else { Ok(()) }
+}
+
+/// Refuses controls and fragments; everything else in a query is the server's business.
+fn check_query(query: &[u8]) -> Result<(), Refusal> {
+    if query.iter().any(|byte| matches!(byte, 0..=0x20 | 0x7f | b'#')) {
+        return Err(Refusal::AmbiguousTarget);
+    }
+    Ok(())
+}
+
+/// The next byte of a segment as a server that decodes any number of times would see it.
+fn next_decoded(segment: &[u8]) -> Option<(u8, &[u8])> {
+    let (first, mut rest) = segment.split_first()?;
+    if *first != b'%' {
+        return Some((*first, rest));
+    }
+    while let Some(byte) = decoded(rest) {
+        rest = &rest[2..];
+        if byte != b'%' {
+            return Some((byte, rest));
+        }
+    }
+    Some((b'%', rest))
+}
+
+fn decoded(hex: &[u8]) -> Option<u8> {
+    let [high, low, ..] = hex else { return None };
+    Some(digit(*high)? << 4 | digit(*low)?)
+}
+
+fn digit(hex: u8) -> Option<u8> {
+    match hex {
+        b'0'..=b'9' => Some(hex - b'0'),
+        b'a'..=b'f' => Some(hex - b'a' + 10),
+        b'A'..=b'F' => Some(hex - b'A' + 10),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ordinary_targets_pass_with_their_bytes() {
+        for raw in [
+            "/",
+            "/a/b",
+            "/SMS_MP/.sms_aut?MPLIST",
+            "/SMS_MP/.sms_pol?{guid}.1_00",
+            "/a%20b/c%7B$d",
+            "/a//b",
+            "/a?b=/../c",
+            "/...",
+            "/.well-known/x",
+            "/..a",
+            "/%zz",
+            "/a%",
+            "/x;v=1/y",
+            "/a%25b",
+        ] {
+            let target = Target::parse(raw.as_bytes()).expect(raw);
+
+            assert_eq!(target.path_and_query, raw.as_bytes());
+        }
+    }
+
+    #[test]
+    fn spellings_that_leave_a_prefix_are_refused() {
+        for raw in [
+            "/a/../b",
+            "/..",
+            "/.",
+            "/a/./b",
+            "/a/%2e%2e/b",
+            "/a/.%2E/b",
+            "/a%2fb",
+            "/a%5Cb",
+            "/a\\b",
+            "/a%252fb",
+            "/a/%252e%252e/b",
+            "/a/%25252e./b",
+            "/a/..;x=1/b",
+            "/a/%2e%2e;/b",
+            "/a%00b",
+            "/a%0d%0ab",
+            "/a#b",
+            "/a?b#c",
+            "/a\u{7f}",
+        ] {
+            assert_eq!(Target::parse(raw.as_bytes()), Err(Refusal::AmbiguousTarget), "{raw}");
+        }
+    }
+
+    #[test]
+    fn the_absolute_form_gives_its_authority() {
+        let target = Target::parse(b"HTTPS://cmg.example:443/a?b").expect("absolute form");
+
+        assert_eq!(target.authority, Some(&b"cmg.example:443"[..]));
+        assert_eq!(target.path_and_query, b"/a?b");
+    }
+
+    #[test]
+    fn other_forms_name_nothing() {
+        for raw in ["*", "cmg.example:443", "ftp://x/y", "https://cmg.example", ""] {
+            assert_eq!(Target::parse(raw.as_bytes()), Err(Refusal::NotPublished), "{raw}");
+        }
+    }
+}
