@@ -18,11 +18,7 @@ pub struct LogFile {
 
 impl Default for LogFile {
     fn default() -> Self {
-        Self {
-            level: LogLevel::Info,
-            format: LogFormat::Json,
-            client_address: true,
-        }
+        Self { level: LogLevel::Info, format: LogFormat::Json, client_address: true }
     }
 }
 

@@ -75,9 +75,7 @@ impl Size {
     /// Reads `64KiB`, `16MiB`, `1GiB`; says what is wrong and what to write.
     pub fn parse(text: &str) -> Result<Self, String> {
         quantity(text, &SIZES).map(Self).ok_or_else(|| {
-            format!(
-                "`{text}` is no size; write bytes as a number, or a whole number and KiB, MiB or GiB, such as \"64KiB\""
-            )
+            format!("`{text}` is no size; write bytes as a number, or a whole number and KiB, MiB or GiB, such as \"64KiB\"")
         })
     }
 }
@@ -162,9 +160,7 @@ impl Visitor<'_> for SizeVisitor {
     }
 
     fn visit_i64<E: Error>(self, bytes: i64) -> Result<Size, E> {
-        u64::try_from(bytes)
-            .map(Size)
-            .map_err(|_| E::invalid_value(Unexpected::Signed(bytes), &self))
+        u64::try_from(bytes).map(Size).map_err(|_| E::invalid_value(Unexpected::Signed(bytes), &self))
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Size, E> {
@@ -185,10 +181,7 @@ fn greatest<'a>(amount: u64, units: &[(&'a str, u64)]) -> Option<(u64, &'a str)>
     if amount == 0 {
         return None;
     }
-    units
-        .iter()
-        .find(|(_, worth)| amount.is_multiple_of(*worth))
-        .map(|(unit, worth)| (amount / worth, *unit))
+    units.iter().find(|(_, worth)| amount.is_multiple_of(*worth)).map(|(unit, worth)| (amount / worth, *unit))
 }
 
 #[cfg(test)]
@@ -197,37 +190,14 @@ mod tests {
 
     #[test]
     fn a_duration_is_a_number_and_a_unit() {
-        for (text, milliseconds) in [
-            ("500ms", 500),
-            ("30s", 30_000),
-            ("15m", 900_000),
-            ("2h", 7_200_000),
-            ("0s", 0),
-        ] {
-            assert_eq!(
-                Duration::parse(text),
-                Ok(Duration::milliseconds(milliseconds)),
-                "{text}"
-            );
+        for (text, milliseconds) in [("500ms", 500), ("30s", 30_000), ("15m", 900_000), ("2h", 7_200_000), ("0s", 0)] {
+            assert_eq!(Duration::parse(text), Ok(Duration::milliseconds(milliseconds)), "{text}");
         }
     }
 
     #[test]
     fn what_is_no_duration_is_refused() {
-        for text in [
-            "",
-            "30",
-            "s",
-            "-1s",
-            "1.5s",
-            "1 s",
-            " 1s",
-            "1s ",
-            "1d",
-            "1S",
-            "+1s",
-            "99999999999999999999s",
-        ] {
+        for text in ["", "30", "s", "-1s", "1.5s", "1 s", " 1s", "1s ", "1d", "1S", "+1s", "99999999999999999999s"] {
             assert!(Duration::parse(text).is_err(), "{text}");
         }
     }
@@ -239,27 +209,14 @@ mod tests {
 
     #[test]
     fn a_size_is_a_number_and_a_binary_unit() {
-        for (text, bytes) in [
-            ("64KiB", 65_536),
-            ("16MiB", 16_777_216),
-            ("1GiB", 1_073_741_824),
-        ] {
+        for (text, bytes) in [("64KiB", 65_536), ("16MiB", 16_777_216), ("1GiB", 1_073_741_824)] {
             assert_eq!(Size::parse(text), Ok(Size::bytes(bytes)), "{text}");
         }
     }
 
     #[test]
     fn what_is_no_size_is_refused() {
-        for text in [
-            "",
-            "64",
-            "64KB",
-            "64kib",
-            "64 KiB",
-            "-1KiB",
-            "1.5MiB",
-            "99999999999999999999GiB",
-        ] {
+        for text in ["", "64", "64KB", "64kib", "64 KiB", "-1KiB", "1.5MiB", "99999999999999999999GiB"] {
             assert!(Size::parse(text).is_err(), "{text}");
         }
     }

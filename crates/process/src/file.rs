@@ -79,11 +79,7 @@ pub fn beside(file: &Path, named: &Path) -> PathBuf {
 impl Problem {
     /// `what` is wrong with `key`.
     pub fn new(key: impl Into<String>, what: impl Into<String>) -> Self {
-        Self {
-            key: key.into(),
-            what: what.into(),
-            instead: None,
-        }
+        Self { key: key.into(), what: what.into(), instead: None }
     }
 
     /// The same with words on what to write.
@@ -118,10 +114,7 @@ impl<T> Reading<T> {
     }
 
     fn failed(problems: Vec<Problem>) -> Self {
-        Self {
-            value: None,
-            problems: Problems(problems),
-        }
+        Self { value: None, problems: Problems(problems) }
     }
 }
 
@@ -151,12 +144,8 @@ impl std::error::Error for Problems {}
 pub(crate) fn unreadable(key: &str, path: &Path, error: &io::Error) -> Problem {
     let problem = Problem::new(key, format!("{} cannot be read: {error}", path.display()));
     match error.kind() {
-        io::ErrorKind::NotFound => {
-            problem.instead("name a file that exists; paths start at the file's own folder")
-        }
-        io::ErrorKind::PermissionDenied => {
-            problem.instead("let the account that runs the program read it")
-        }
+        io::ErrorKind::NotFound => problem.instead("name a file that exists; paths start at the file's own folder"),
+        io::ErrorKind::PermissionDenied => problem.instead("let the account that runs the program read it"),
         _ => problem,
     }
 }
@@ -168,17 +157,11 @@ fn shape<T: DeserializeOwned>(contents: toml::Value) -> Reading<T> {
         match T::deserialize(Reader::new(&contents, &notes)) {
             Ok(value) => {
                 let value = (!notes.has_stand_ins()).then_some(value);
-                return Reading {
-                    value,
-                    problems: notes.into_problems(),
-                };
+                return Reading { value, problems: notes.into_problems() };
             }
             Err(fault) => {
                 if !notes.stand_in_for(fault) {
-                    return Reading {
-                        value: None,
-                        problems: notes.into_problems(),
-                    };
+                    return Reading { value: None, problems: notes.into_problems() };
                 }
             }
         }
@@ -186,14 +169,8 @@ fn shape<T: DeserializeOwned>(contents: toml::Value) -> Reading<T> {
 }
 
 fn no_toml(text: &str, error: &toml::de::Error) -> Problem {
-    let before = error
-        .span()
-        .and_then(|span| text.get(..span.start))
-        .unwrap_or("");
+    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or("");
     let line = before.matches('\n').count() + 1;
     let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
-    Problem::new(
-        format!("line {line}, column {column}"),
-        error.message().replace('\n', ", "),
-    )
+    Problem::new(format!("line {line}, column {column}"), error.message().replace('\n', ", "))
 }

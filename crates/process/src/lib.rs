@@ -2,7 +2,12 @@
 //!
 //! Nothing here knows what a gateway or a connection point is.
 
+mod access_log;
+mod clock;
 pub mod file;
+mod json_line;
+pub mod log;
 mod secret;
 
+pub use clock::push_timestamp;
 pub use secret::{Secret, public_file, secret_file};

@@ -41,9 +41,7 @@ impl Secret {
 
     /// The first line as text, without its end: how a password stands in a file. None if it is not UTF-8.
     pub fn expose_line(&self) -> Option<&str> {
-        str::from_utf8(&self.0)
-            .ok()
-            .map(|text| text.lines().next().unwrap_or(""))
+        str::from_utf8(&self.0).ok().map(|text| text.lines().next().unwrap_or(""))
     }
 }
 
@@ -58,15 +56,8 @@ fn tight(key: &str, path: &Path, mode: u32) -> Result<(), Problem> {
         return Ok(());
     }
     let path = path.display();
-    Err(Problem::new(
-        key,
-        format!(
-            "{path} has mode {mode:04o}, so others than its owner can reach it; 0600 is wanted"
-        ),
-    )
-    .instead(format!(
-        "run `chmod 600 {path}`, and replace the secret if it was seen"
-    )))
+    Err(Problem::new(key, format!("{path} has mode {mode:04o}, so others than its owner can reach it; 0600 is wanted"))
+        .instead(format!("run `chmod 600 {path}`, and replace the secret if it was seen")))
 }
 
 /// The permission bits of the opened file itself, so that nobody can exchange it in between.
@@ -101,20 +92,14 @@ mod tests {
         for mode in [0o600, 0o400] {
             let file = file_with_mode(mode);
 
-            assert_eq!(
-                secret_file("key", file.path()).unwrap().expose_line(),
-                Some("hunter2")
-            );
+            assert_eq!(secret_file("key", file.path()).unwrap().expose_line(), Some("hunter2"));
         }
     }
 
     #[test]
     fn a_file_that_others_can_reach_is_refused() {
         for mode in [0o640, 0o604, 0o620, 0o601, 0o777] {
-            assert!(
-                secret_file("key", file_with_mode(mode).path()).is_err(),
-                "{mode:o}"
-            );
+            assert!(secret_file("key", file_with_mode(mode).path()).is_err(), "{mode:o}");
         }
     }
 
@@ -136,25 +121,12 @@ mod tests {
 
     #[test]
     fn a_secret_never_prints() {
-        assert_eq!(
-            format!("{:?}", Secret::new(b"hunter2".to_vec())),
-            "[secret]"
-        );
+        assert_eq!(format!("{:?}", Secret::new(b"hunter2".to_vec())), "[secret]");
     }
 
     #[test]
     fn a_file_that_is_absent_is_a_problem_of_its_key() {
-        assert_eq!(
-            secret_file("tunnel.key", Path::new("/no/such"))
-                .expect_err("absent")
-                .key,
-            "tunnel.key"
-        );
-        assert_eq!(
-            public_file("tunnel.certificate", Path::new("/no/such"))
-                .expect_err("absent")
-                .key,
-            "tunnel.certificate"
-        );
+        assert_eq!(secret_file("tunnel.key", Path::new("/no/such")).expect_err("absent").key, "tunnel.key");
+        assert_eq!(public_file("tunnel.certificate", Path::new("/no/such")).expect_err("absent").key, "tunnel.certificate");
     }
 }

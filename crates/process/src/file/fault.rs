@@ -22,11 +22,7 @@ impl Fault {
             Some(field) => format!("{key}.{field}"),
             None => key,
         };
-        Self {
-            key: Some(self.key.unwrap_or(here)),
-            missing: None,
-            ..self
-        }
+        Self { key: Some(self.key.unwrap_or(here)), missing: None, ..self }
     }
 }
 
@@ -38,22 +34,12 @@ impl de::Error for Fault {
             Some((what, instead)) => (what.to_owned(), Some(instead.to_owned())),
             None => (words, None),
         };
-        Self {
-            what,
-            instead,
-            missing: None,
-            key: None,
-        }
+        Self { what, instead, missing: None, key: None }
     }
 
     fn invalid_type(found: Unexpected<'_>, expected: &dyn de::Expected) -> Self {
         let instead = Some(format!("write {}", in_words(&expected.to_string())));
-        Self {
-            what: format!("is {}", kind(found)),
-            instead,
-            missing: None,
-            key: None,
-        }
+        Self { what: format!("is {}", kind(found)), instead, missing: None, key: None }
     }
 
     fn invalid_value(found: Unexpected<'_>, expected: &dyn de::Expected) -> Self {
@@ -63,30 +49,15 @@ impl de::Error for Fault {
             other => format!("{other} does not fit"),
         };
         let instead = Some(format!("write {}", in_words(&expected.to_string())));
-        Self {
-            what,
-            instead,
-            missing: None,
-            key: None,
-        }
+        Self { what, instead, missing: None, key: None }
     }
 
     fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Self {
-        Self {
-            what: format!("`{variant}` is not known"),
-            instead: Some(one_of(expected)),
-            missing: None,
-            key: None,
-        }
+        Self { what: format!("`{variant}` is not known"), instead: Some(one_of(expected)), missing: None, key: None }
     }
 
     fn missing_field(field: &'static str) -> Self {
-        Self {
-            what: "is missing".to_owned(),
-            instead: None,
-            missing: Some(field),
-            key: None,
-        }
+        Self { what: "is missing".to_owned(), instead: None, missing: Some(field), key: None }
     }
 }
 

@@ -4,10 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 
 use serde::de::value::StrDeserializer;
-use serde::de::{
-    self, DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, SeqAccess, Unexpected,
-    Visitor,
-};
+use serde::de::{self, DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, SeqAccess, Unexpected, Visitor};
 use toml::Value;
 
 use super::fault::{Fault, one_of};
@@ -43,11 +40,7 @@ enum Path<'a> {
 
 impl<'a> Reader<'a> {
     pub(super) fn new(value: &'a Value, notes: &'a Notes) -> Self {
-        Self {
-            value,
-            path: Path::Root,
-            notes,
-        }
+        Self { value, path: Path::Root, notes }
     }
 }
 
@@ -62,21 +55,12 @@ impl Notes {
 
     /// Notes the fault; false if another run would not get any further.
     pub(super) fn stand_in_for(&self, fault: Fault) -> bool {
-        let Fault {
-            what,
-            instead,
-            key,
-            missing,
-        } = fault;
+        let Fault { what, instead, key, missing } = fault;
         let key = key.or(missing.map(str::to_owned)).unwrap_or_default();
         if self.stands_in(&key) {
             return false;
         }
-        self.add(Problem {
-            key: key.clone(),
-            what,
-            instead,
-        });
+        self.add(Problem { key: key.clone(), what, instead });
         self.stand_ins.borrow_mut().push(key);
         !self.full.get()
     }
@@ -90,10 +74,7 @@ impl Notes {
         if problems.0.len() < MOST {
             problems.add(problem);
         } else if !self.full.replace(true) {
-            problems.add(Problem::new(
-                "and more",
-                format!("the first {MOST} problems are shown"),
-            ));
+            problems.add(Problem::new("and more", format!("the first {MOST} problems are shown")));
         }
     }
 }
@@ -108,18 +89,10 @@ impl<'de> Deserializer<'de> for Reader<'_> {
             Value::Float(number) => visitor.visit_f64(*number),
             Value::Boolean(flag) => visitor.visit_bool(*flag),
             Value::Datetime(_) => Err(de::Error::invalid_type(Unexpected::Other("date"), &visitor)),
-            Value::Array(items) => visitor.visit_seq(Items {
-                list: self,
-                items,
-                next: 0,
-            }),
+            Value::Array(items) => visitor.visit_seq(Items { list: self, items, next: 0 }),
             Value::Table(table) => {
                 let keys = table.keys().map(String::as_str).collect();
-                visitor.visit_map(Entries {
-                    table: self,
-                    keys,
-                    next: 0,
-                })
+                visitor.visit_map(Entries { table: self, keys, next: 0 })
             }
         }
     }
@@ -134,37 +107,18 @@ impl<'de> Deserializer<'de> for Reader<'_> {
             return self.deserialize_any(visitor);
         };
         for unknown in table.keys().filter(|key| !fields.contains(&key.as_str())) {
-            self.notes.add(no_such_key(
-                &Path::Key(&self.path, unknown),
-                unknown,
-                fields,
-            ));
+            self.notes.add(no_such_key(&Path::Key(&self.path, unknown), unknown, fields));
         }
-        let stands_in = |field: &str| {
-            self.notes
-                .stands_in(&Path::Key(&self.path, field).to_string())
-        };
-        let keys = fields
-            .iter()
-            .copied()
-            .filter(|field| table.contains_key(*field) || stands_in(field))
-            .collect();
-        visitor.visit_map(Entries {
-            table: self,
-            keys,
-            next: 0,
-        })
+        let stands_in = |field: &str| self.notes.stands_in(&Path::Key(&self.path, field).to_string());
+        let keys = fields.iter().copied().filter(|field| table.contains_key(*field) || stands_in(field)).collect();
+        visitor.visit_map(Entries { table: self, keys, next: 0 })
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         visitor.visit_some(self)
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        visitor: V,
-    ) -> Result<V::Value, Fault> {
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Fault> {
         visitor.visit_newtype_struct(self)
     }
 
@@ -176,10 +130,7 @@ impl<'de> Deserializer<'de> for Reader<'_> {
     ) -> Result<V::Value, Fault> {
         let Value::String(text) = self.value else {
             let kind = de::Error::invalid_type(unexpected(self.value), &visitor);
-            return Err(Fault {
-                instead: Some(one_of(variants)),
-                ..kind
-            });
+            return Err(Fault { instead: Some(one_of(variants)), ..kind });
         };
         let text: StrDeserializer<'_, Fault> = text.as_str().into_deserializer();
         visitor.visit_enum(text)
@@ -201,10 +152,7 @@ struct Entries<'a> {
 impl<'de> MapAccess<'de> for Entries<'_> {
     type Error = Fault;
 
-    fn next_key_seed<K: DeserializeSeed<'de>>(
-        &mut self,
-        seed: K,
-    ) -> Result<Option<K::Value>, Fault> {
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Fault> {
         let Some(key) = self.keys.get(self.next) else {
             return Ok(None);
         };
@@ -216,12 +164,7 @@ impl<'de> MapAccess<'de> for Entries<'_> {
         let key = self.keys[self.next];
         self.next += 1;
         let value = self.table.value.get(key);
-        one(
-            value,
-            Path::Key(&self.table.path, key),
-            self.table.notes,
-            seed,
-        )
+        one(value, Path::Key(&self.table.path, key), self.table.notes, seed)
     }
 }
 
@@ -235,10 +178,7 @@ struct Items<'a> {
 impl<'de> SeqAccess<'de> for Items<'_> {
     type Error = Fault;
 
-    fn next_element_seed<T: DeserializeSeed<'de>>(
-        &mut self,
-        seed: T,
-    ) -> Result<Option<T::Value>, Fault> {
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Fault> {
         let Some(item) = self.items.get(self.next) else {
             return Ok(None);
         };
@@ -249,20 +189,11 @@ impl<'de> SeqAccess<'de> for Items<'_> {
 }
 
 /// Reads one value, or the stand-in for it; a fault learns here where it arose.
-fn one<'de, S: DeserializeSeed<'de>>(
-    value: Option<&Value>,
-    path: Path<'_>,
-    notes: &Notes,
-    seed: S,
-) -> Result<S::Value, Fault> {
+fn one<'de, S: DeserializeSeed<'de>>(value: Option<&Value>, path: Path<'_>, notes: &Notes, seed: S) -> Result<S::Value, Fault> {
     let key = path.to_string();
     match value {
-        Some(value) if !notes.stands_in(&key) => seed
-            .deserialize(Reader { value, path, notes })
-            .map_err(|fault| fault.at(key)),
-        _ => seed
-            .deserialize(StandIn::default())
-            .map_err(|fault: Fault| fault.at(key)),
+        Some(value) if !notes.stands_in(&key) => seed.deserialize(Reader { value, path, notes }).map_err(|fault| fault.at(key)),
+        _ => seed.deserialize(StandIn::default()).map_err(|fault: Fault| fault.at(key)),
     }
 }
 
@@ -278,11 +209,7 @@ impl fmt::Display for Path<'_> {
 }
 
 fn no_such_key(path: &Path<'_>, key: &str, known: &[&str]) -> Problem {
-    let near = known
-        .iter()
-        .map(|other| (distance(key, other), other))
-        .min()
-        .filter(|(steps, _)| *steps <= 2);
+    let near = known.iter().map(|other| (distance(key, other), other)).min().filter(|(steps, _)| *steps <= 2);
     let problem = Problem::new(path.to_string(), "no such key");
     match near {
         Some((_, near)) => problem.instead(format!("perhaps `{near}`")),

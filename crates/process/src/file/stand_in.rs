@@ -3,10 +3,7 @@
 use std::cell::RefCell;
 
 use serde::de::value::StrDeserializer;
-use serde::de::{
-    DeserializeOwned, DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, SeqAccess,
-    Visitor,
-};
+use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, SeqAccess, Visitor};
 
 use super::fault::Fault;
 
@@ -21,10 +18,7 @@ pub(super) struct StandIn<'a> {
 pub(super) fn keys<T: DeserializeOwned>() -> Vec<String> {
     let seen = RefCell::default();
     // A type for which there is no stand-in gives the keys before it; the documentation's tests would show that.
-    let _ = T::deserialize(StandIn {
-        path: String::new(),
-        seen: Some(&seen),
-    });
+    let _ = T::deserialize(StandIn { path: String::new(), seen: Some(&seen) });
     seen.into_inner()
 }
 
@@ -37,10 +31,7 @@ impl StandIn<'_> {
         if let Some(seen) = self.seen {
             seen.borrow_mut().push(path.clone());
         }
-        Self {
-            path,
-            seen: self.seen,
-        }
+        Self { path, seen: self.seen }
     }
 }
 
@@ -68,28 +59,17 @@ impl<'de> Deserializer<'de> for StandIn<'_> {
         visitor.visit_some(self)
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        visitor: V,
-    ) -> Result<V::Value, Fault> {
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Fault> {
         visitor.visit_newtype_struct(self)
     }
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
-        let item = Self {
-            path: format!("{}[]", self.path),
-            seen: self.seen,
-        };
+        let item = Self { path: format!("{}[]", self.path), seen: self.seen };
         visitor.visit_seq(One(Some(item)))
     }
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
-        visitor.visit_map(Fields {
-            table: self,
-            fields: &["*"],
-            next: 0,
-        })
+        visitor.visit_map(Fields { table: self, fields: &["*"], next: 0 })
     }
 
     fn deserialize_struct<V: Visitor<'de>>(
@@ -98,11 +78,7 @@ impl<'de> Deserializer<'de> for StandIn<'_> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Fault> {
-        visitor.visit_map(Fields {
-            table: self,
-            fields,
-            next: 0,
-        })
+        visitor.visit_map(Fields { table: self, fields, next: 0 })
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
@@ -111,8 +87,7 @@ impl<'de> Deserializer<'de> for StandIn<'_> {
         variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Fault> {
-        let first: StrDeserializer<'_, Fault> =
-            variants.first().copied().unwrap_or("").into_deserializer();
+        let first: StrDeserializer<'_, Fault> = variants.first().copied().unwrap_or("").into_deserializer();
         visitor.visit_enum(first)
     }
 
@@ -127,10 +102,7 @@ struct One<'a>(Option<StandIn<'a>>);
 impl<'de> SeqAccess<'de> for One<'_> {
     type Error = Fault;
 
-    fn next_element_seed<T: DeserializeSeed<'de>>(
-        &mut self,
-        seed: T,
-    ) -> Result<Option<T::Value>, Fault> {
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Fault> {
         self.0.take().map(|item| seed.deserialize(item)).transpose()
     }
 }
@@ -144,10 +116,7 @@ struct Fields<'a> {
 impl<'de> MapAccess<'de> for Fields<'_> {
     type Error = Fault;
 
-    fn next_key_seed<K: DeserializeSeed<'de>>(
-        &mut self,
-        seed: K,
-    ) -> Result<Option<K::Value>, Fault> {
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Fault> {
         let Some(field) = self.fields.get(self.next) else {
             return Ok(None);
         };

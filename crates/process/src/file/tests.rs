@@ -54,18 +54,14 @@ fn an_hour() -> Duration {
 }
 
 fn complaints(text: &str) -> Vec<String> {
-    let problems = parse::<House>(text)
-        .finish()
-        .expect_err("something is wrong");
+    let problems = parse::<House>(text).finish().expect_err("something is wrong");
     problems.to_string().lines().map(str::to_owned).collect()
 }
 
 #[test]
 fn a_right_file_is_read() {
     let house: House =
-        parse("name = 'a'\ndoors = 2\nwarmth = 'sun'\nattic = '1KiB'\n[owner.eve]\nage = 3")
-            .finish()
-            .expect("nothing is wrong");
+        parse("name = 'a'\ndoors = 2\nwarmth = 'sun'\nattic = '1KiB'\n[owner.eve]\nage = 3").finish().expect("nothing is wrong");
 
     assert_eq!(house.silence, Duration::minutes(60));
     assert_eq!(house.attic, Some(Size::kibibytes(1)));
@@ -130,25 +126,17 @@ fn text_that_is_no_toml_is_named_by_its_lines() {
     let lines = complaints("name = \ndoors = 2\n[room\n");
 
     assert!(lines[0].starts_with("line 1, column 8: "), "{lines:?}");
-    assert!(
-        lines.iter().any(|line| line.starts_with("line 3")),
-        "{lines:?}"
-    );
+    assert!(lines.iter().any(|line| line.starts_with("line 3")), "{lines:?}");
 }
 
 #[test]
 fn a_key_twice_is_named() {
-    assert_eq!(
-        complaints("name = 'a'\nname = 'b'\ndoors = 1")[0],
-        "line 2, column 1: duplicate key"
-    );
+    assert_eq!(complaints("name = 'a'\nname = 'b'\ndoors = 1")[0], "line 2, column 1: duplicate key");
 }
 
 #[test]
 fn a_file_that_is_absent_is_named() {
-    let problems = read::<House>(Path::new("/no/such/file.toml"))
-        .finish()
-        .expect_err("it is absent");
+    let problems = read::<House>(Path::new("/no/such/file.toml")).finish().expect_err("it is absent");
 
     assert_eq!(problems.0[0].key, "/no/such/file.toml");
     assert!(problems.0[0].instead.is_some());
@@ -181,18 +169,9 @@ fn keys_lists_all_that_a_file_may_say() {
 
 #[test]
 fn paths_start_at_the_folder_of_the_file() {
-    assert_eq!(
-        beside(Path::new("/etc/cmg/gateway.toml"), Path::new("a.pem")),
-        Path::new("/etc/cmg/a.pem")
-    );
-    assert_eq!(
-        beside(Path::new("/etc/cmg/gateway.toml"), Path::new("/b.pem")),
-        Path::new("/b.pem")
-    );
-    assert_eq!(
-        beside(Path::new("gateway.toml"), Path::new("a.pem")),
-        Path::new("a.pem")
-    );
+    assert_eq!(beside(Path::new("/etc/cmg/gateway.toml"), Path::new("a.pem")), Path::new("/etc/cmg/a.pem"));
+    assert_eq!(beside(Path::new("/etc/cmg/gateway.toml"), Path::new("/b.pem")), Path::new("/b.pem"));
+    assert_eq!(beside(Path::new("gateway.toml"), Path::new("a.pem")), Path::new("a.pem"));
 }
 
 #[test]
