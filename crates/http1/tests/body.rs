@@ -130,7 +130,10 @@ fn chunk_lines_end_in_crlf() {
 
 #[test]
 fn chunk_data_is_followed_by_crlf() {
-    refuses(Fault::ChunkEnd, &["1\r\nab\r\n", "1\r\na\n0\r\n\r\n", "1\r\na\r0\r\n\r\n", "1\r\na0\r\n\r\n", "1\r\na\r\r\n"]);
+    refuses(
+        Fault::ChunkEnd,
+        &["1\r\nab\r\n", "1\r\na\n0\r\n\r\n", "1\r\na\r0\r\n\r\n", "1\r\na0\r\n\r\n", "1\r\na\r\r\n", "1\r\nab\n0\r\n\r\n"],
+    );
 }
 
 #[test]

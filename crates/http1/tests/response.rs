@@ -49,6 +49,15 @@ fn a_head_that_is_not_whole_needs_more() {
 }
 
 #[test]
+fn storage_is_used_again_and_forgets() {
+    let first = head("HTTP/1.1 200 OK\r\nA: b\r\nC: d\r\n\r\n");
+
+    let second = parse_response(b"HTTP/1.1 200 OK\r\nE: f\r\n\r\n", &LIMITS, RequestKind::Other, first.fields);
+
+    assert_eq!(second.unwrap().unwrap().fields.len(), 1);
+}
+
+#[test]
 fn the_reason_phrase_may_be_empty_or_missing_with_its_space() {
     assert!(head("HTTP/1.1 200 \r\n\r\n").reason.is_empty());
     assert!(head("HTTP/1.1 200\r\n\r\n").reason.is_empty());
