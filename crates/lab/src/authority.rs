@@ -7,9 +7,8 @@ use std::ops::Add;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType,
-    IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SanType, SerialNumber,
-    date_time_ymd,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType, IsCa, KeyIdMethod, KeyPair,
+    KeyUsagePurpose, RevokedCertParams, SanType, SerialNumber, date_time_ymd,
 };
 
 use crate::error::LabError;
@@ -32,17 +31,13 @@ impl Authority {
     /// A self-signed authority with a key of the given type.
     pub fn root_with(common_name: &str, key: KeyType) -> Result<Self, LabError> {
         let issuer = CertifiedIssuer::self_signed(authority_params(common_name)?, key.generate()?)?;
-        Ok(Self {
-            issuer,
-            chain_pem: String::new(),
-        })
+        Ok(Self { issuer, chain_pem: String::new() })
     }
 
     /// An authority certified by this one, with an ECDSA P-256 key.
     pub fn issuing(&self, common_name: &str) -> Result<Self, LabError> {
         let params = authority_params(common_name)?;
-        let issuer =
-            CertifiedIssuer::signed_by(params, KeyType::EcdsaP256.generate()?, &self.issuer)?;
+        let issuer = CertifiedIssuer::signed_by(params, KeyType::EcdsaP256.generate()?, &self.issuer)?;
         let chain_pem = issuer.pem() + &self.chain_pem;
         Ok(Self { issuer, chain_pem })
     }
@@ -101,12 +96,7 @@ impl Authority {
     }
 
     /// A revocation list with the given `thisUpdate` and `nextUpdate`.
-    pub fn crl_between(
-        &self,
-        revoked: &[&[u8]],
-        this_update: SystemTime,
-        next_update: SystemTime,
-    ) -> Result<RevocationList, LabError> {
+    pub fn crl_between(&self, revoked: &[&[u8]], this_update: SystemTime, next_update: SystemTime) -> Result<RevocationList, LabError> {
         let epoch = date_time_ymd(1970, 1, 1);
         let revoked_certs = revoked.iter().map(|serial| RevokedCertParams {
             serial_number: SerialNumber::from_slice(serial),
@@ -124,10 +114,7 @@ impl Authority {
         };
         let crl = params.signed_by(&self.issuer)?;
 
-        Ok(RevocationList {
-            pem: crl.pem()?,
-            der: crl.der().to_vec(),
-        })
+        Ok(RevocationList { pem: crl.pem()?, der: crl.der().to_vec() })
     }
 }
 
@@ -135,19 +122,11 @@ fn authority_params(common_name: &str) -> Result<CertificateParams, LabError> {
     let epoch = date_time_ymd(1970, 1, 1);
     let now = SystemTime::now();
     let mut params = CertificateParams::default();
-    params
-        .distinguished_name
-        .push(DnType::CommonName, common_name);
-    params
-        .distinguished_name
-        .push(DnType::OrganizationName, "opencmg laboratory");
+    params.distinguished_name.push(DnType::CommonName, common_name);
+    params.distinguished_name.push(DnType::OrganizationName, "opencmg laboratory");
     params.serial_number = Some(SerialNumber::from_slice(&random_serial()?));
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params.key_usages = vec![
-        KeyUsagePurpose::KeyCertSign,
-        KeyUsagePurpose::CrlSign,
-        KeyUsagePurpose::DigitalSignature,
-    ];
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
     params.not_before = at(epoch, now - days(2));
     params.not_after = at(epoch, now + days(3650));
     Ok(params)
@@ -157,13 +136,9 @@ fn leaf_params(profile: &Profile, serial: &[u8]) -> Result<CertificateParams, La
     let epoch = date_time_ymd(1970, 1, 1);
     let mut params = CertificateParams::new(profile.names.clone())?;
     for uri in &profile.uris {
-        params
-            .subject_alt_names
-            .push(SanType::URI(uri.as_str().try_into()?));
+        params.subject_alt_names.push(SanType::URI(uri.as_str().try_into()?));
     }
-    params
-        .distinguished_name
-        .push(DnType::CommonName, profile.common_name.as_str());
+    params.distinguished_name.push(DnType::CommonName, profile.common_name.as_str());
     params.serial_number = Some(SerialNumber::from_slice(serial));
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = profile.usages.clone();

@@ -18,22 +18,14 @@ pub fn write_secret(path: &Path, content: impl AsRef<[u8]>) -> Result<(), LabErr
 }
 
 fn write_with_mode(path: &Path, content: &[u8], mode: u32) -> Result<(), LabError> {
-    try_write(path, content, mode).map_err(|source| LabError::File {
-        path: path.to_owned(),
-        source,
-    })
+    try_write(path, content, mode).map_err(|source| LabError::File { path: path.to_owned(), source })
 }
 
 fn try_write(path: &Path, content: &[u8], mode: u32) -> std::io::Result<()> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;
     }
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(mode)
-        .open(path)?;
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(path)?;
     // The mode above counts for new files only; an older file keeps its own.
     file.set_permissions(fs::Permissions::from_mode(mode))?;
     file.write_all(content)

@@ -81,31 +81,19 @@ impl Flaw {
 
 impl TokenSigner {
     /// A token that would be a good site token but for one flaw.
-    pub fn flawed_token(
-        &self,
-        flaw: Flaw,
-        subject: &str,
-        audience: &str,
-    ) -> Result<String, LabError> {
+    pub fn flawed_token(&self, flaw: Flaw, subject: &str, audience: &str) -> Result<String, LabError> {
         let claims = self.claims("SiteToken", subject, audience, Duration::from_secs(3600));
         let now = unix(SystemTime::now());
         let signed_with = |changes: Value| self.sign(&with(&claims, changes), &json!({}));
         match flaw {
-            Flaw::Unsigned => Ok(format!(
-                "{}.",
-                body(&json!({ "typ": "JWT", "alg": "none" }), &claims)
-            )),
+            Flaw::Unsigned => Ok(format!("{}.", body(&json!({ "typ": "JWT", "alg": "none" }), &claims))),
             Flaw::WrongAlgorithm => self.sign(&claims, &json!({ "alg": "RS512" })),
             Flaw::PublicKeyAsSecret => Ok(self.symmetric(&claims)),
             Flaw::WrongKey => Self::new(&self.key_id, self.algorithm())?.sign(&claims, &json!({})),
             Flaw::UnknownKeyId => self.sign(&claims, &json!({ "kid": "nobody" })),
-            Flaw::Altered => self
-                .sign(&claims, &json!({}))
-                .map(|token| altered(&token, &claims)),
+            Flaw::Altered => self.sign(&claims, &json!({})).map(|token| altered(&token, &claims)),
             Flaw::BrokenSignature => self.sign(&claims, &json!({})).map(|token| broken(&token)),
-            Flaw::Expired => {
-                signed_with(json!({ "nbf": now - 7200, "iat": now - 7200, "exp": now - 3600 }))
-            }
+            Flaw::Expired => signed_with(json!({ "nbf": now - 7200, "iat": now - 7200, "exp": now - 3600 })),
             Flaw::NotYetValid => signed_with(json!({ "nbf": now + 3600, "exp": now + 7200 })),
             Flaw::WrongIssuer => signed_with(json!({ "iss": "urn:somebody:else" })),
             Flaw::WrongAudience => signed_with(json!({ "aud": "urn:another:service" })),
@@ -116,33 +104,19 @@ impl TokenSigner {
             Flaw::TwoAudiences => self.sign_twice(&claims, "aud", &json!("urn:another:service")),
             Flaw::ExpiryAsText => signed_with(json!({ "exp": (now + 3600).to_string() })),
             Flaw::NotJson => self.sign_text(&header(self), "exp=never"),
-            Flaw::TwoParts => Ok(body(
-                &json!({ "typ": "JWT", "alg": self.algorithm().as_str() }),
-                &claims,
-            )),
+            Flaw::TwoParts => Ok(body(&json!({ "typ": "JWT", "alg": self.algorithm().as_str() }), &claims)),
             Flaw::Noise => Ok("eyJub3QiOiJhIHRva2VuIn0".to_owned()),
         }
     }
 
     fn symmetric(&self, claims: &Map<String, Value>) -> String {
-        let signed = body(
-            &json!({ "typ": "JWT", "alg": "HS256", "kid": self.key_id }),
-            claims,
-        );
+        let signed = body(&json!({ "typ": "JWT", "alg": "HS256", "kid": self.key_id }), claims);
         let secret = hmac::Key::new(hmac::HMAC_SHA256, self.public_key_pem().as_bytes());
-        format!(
-            "{signed}.{}",
-            base64url(hmac::sign(&secret, signed.as_bytes()))
-        )
+        format!("{signed}.{}", base64url(hmac::sign(&secret, signed.as_bytes())))
     }
 
     /// Signs claims that begin with one more member of a name that they have already.
-    fn sign_twice(
-        &self,
-        claims: &Map<String, Value>,
-        name: &str,
-        first: &Value,
-    ) -> Result<String, LabError> {
+    fn sign_twice(&self, claims: &Map<String, Value>, name: &str, first: &Value) -> Result<String, LabError> {
         let rest = Value::Object(claims.clone()).to_string();
         let twice = rest.replacen('{', &format!("{{\"{name}\":{first},"), 1);
         self.sign_text(&header(self), &twice)
@@ -154,11 +128,7 @@ fn header(signer: &TokenSigner) -> String {
 }
 
 fn body(header: &Value, claims: &Map<String, Value>) -> String {
-    format!(
-        "{}.{}",
-        base64url(header.to_string()),
-        base64url(Value::Object(claims.clone()).to_string())
-    )
+    format!("{}.{}", base64url(header.to_string()), base64url(Value::Object(claims.clone()).to_string()))
 }
 
 /// The claims with some members replaced, and those removed for which the change is null.
@@ -176,10 +146,7 @@ fn with(claims: &Map<String, Value>, changes: Value) -> Map<String, Value> {
 
 fn altered(token: &str, claims: &Map<String, Value>) -> String {
     let mut parts = token.split('.');
-    let (header, signature) = (
-        parts.next().unwrap_or_default(),
-        parts.next_back().unwrap_or_default(),
-    );
+    let (header, signature) = (parts.next().unwrap_or_default(), parts.next_back().unwrap_or_default());
     let claims = Value::Object(with(claims, json!({ "sub": "somebody-else" }))).to_string();
     format!("{header}.{}.{signature}", base64url(claims))
 }

@@ -34,10 +34,7 @@ pub struct IssuedFiles {
 impl Issued {
     /// Writes `<stem>.pem` (the chain) and `<stem>.key` (mode 0600) into a folder.
     pub fn write(&self, folder: &Path, stem: &str) -> Result<IssuedFiles, LabError> {
-        let files = IssuedFiles {
-            chain: folder.join(format!("{stem}.pem")),
-            key: folder.join(format!("{stem}.key")),
-        };
+        let files = IssuedFiles { chain: folder.join(format!("{stem}.pem")), key: folder.join(format!("{stem}.key")) };
         file::write(&files.chain, &self.chain_pem)?;
         file::write_secret(&files.key, &self.key_pem)?;
         Ok(files)

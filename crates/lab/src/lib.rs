@@ -5,16 +5,24 @@
 //! gateway or a connection point, and nothing is meant for production.
 
 pub mod authority;
+pub mod config;
 pub mod error;
 pub mod file;
 pub mod flaw;
 pub mod issued;
+pub mod lab;
+pub mod origin;
+pub mod ports;
 pub mod profile;
+pub mod published;
 pub mod token;
 
 pub use authority::Authority;
 pub use error::LabError;
 pub use flaw::Flaw;
 pub use issued::{Issued, RevocationList};
+pub use lab::{Discovery, Lab, LabOptions};
+pub use origin::Origin;
 pub use profile::{KeyType, Profile, Role};
+pub use published::Published;
 pub use token::{Algorithm, TokenSigner};

@@ -2,9 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use rcgen::{
-    ExtendedKeyUsagePurpose, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519,
-};
+use rcgen::{ExtendedKeyUsagePurpose, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519};
 use rcgen::{PKCS_RSA_SHA256, SignatureAlgorithm};
 
 use crate::error::LabError;
@@ -93,10 +91,7 @@ impl Profile {
     pub fn role(role: Role, name: &str) -> Self {
         let mut profile = Self::bare(name);
         profile.uris = vec![format!("spiffe://{SITE}/{}/{name}", role.as_str())];
-        profile.usages = vec![
-            ExtendedKeyUsagePurpose::ServerAuth,
-            ExtendedKeyUsagePurpose::ClientAuth,
-        ];
+        profile.usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         profile
     }
 

@@ -9,9 +9,7 @@ use aws_lc_rs::rsa::KeyPair as RsaKey;
 use aws_lc_rs::signature::{self, EcdsaKeyPair, Ed25519KeyPair, RsaSignatureEncoding};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use rcgen::{
-    KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, PKCS_RSA_SHA256,
-};
+use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, PKCS_RSA_SHA256};
 use serde_json::{Map, Value, json};
 
 use crate::error::LabError;
@@ -80,13 +78,7 @@ impl TokenSigner {
         let pair = KeyPair::generate_for(kind)?;
         let key = SigningKey::from_pkcs8(pair.serialized_der(), algorithm)?;
 
-        Ok(Self {
-            key_id: key_id.to_owned(),
-            issuer: ISSUER.to_owned(),
-            algorithm,
-            key,
-            public_key_pem: pair.public_key_pem(),
-        })
+        Ok(Self { key_id: key_id.to_owned(), issuer: ISSUER.to_owned(), algorithm, key, public_key_pem: pair.public_key_pem() })
     }
 
     /// The algorithm of this key.
@@ -100,39 +92,17 @@ impl TokenSigner {
     }
 
     /// A site token, good from now.
-    pub fn site_token(
-        &self,
-        subject: &str,
-        audience: &str,
-        lifetime: Duration,
-    ) -> Result<String, LabError> {
-        self.sign(
-            &self.claims("SiteToken", subject, audience, lifetime),
-            &json!({}),
-        )
+    pub fn site_token(&self, subject: &str, audience: &str, lifetime: Duration) -> Result<String, LabError> {
+        self.sign(&self.claims("SiteToken", subject, audience, lifetime), &json!({}))
     }
 
     /// A bulk registration token, good from now.
-    pub fn bulk_token(
-        &self,
-        subject: &str,
-        audience: &str,
-        lifetime: Duration,
-    ) -> Result<String, LabError> {
-        self.sign(
-            &self.claims("BulkRegistration", subject, audience, lifetime),
-            &json!({}),
-        )
+    pub fn bulk_token(&self, subject: &str, audience: &str, lifetime: Duration) -> Result<String, LabError> {
+        self.sign(&self.claims("BulkRegistration", subject, audience, lifetime), &json!({}))
     }
 
     /// The claims of a good token.
-    pub fn claims(
-        &self,
-        kind: &str,
-        subject: &str,
-        audience: &str,
-        lifetime: Duration,
-    ) -> Map<String, Value> {
+    pub fn claims(&self, kind: &str, subject: &str, audience: &str, lifetime: Duration) -> Map<String, Value> {
         let now = unix(SystemTime::now());
         let claims = json!({
             "iss": self.issuer,
@@ -156,15 +126,11 @@ impl TokenSigner {
 
     /// Signs claims under a header of `typ`, `alg` and `kid`, to which `header` adds or replaces members.
     pub fn sign(&self, claims: &Map<String, Value>, header: &Value) -> Result<String, LabError> {
-        let mut members =
-            json!({ "typ": "JWT", "alg": self.algorithm.as_str(), "kid": self.key_id });
+        let mut members = json!({ "typ": "JWT", "alg": self.algorithm.as_str(), "kid": self.key_id });
         if let (Some(members), Some(extra)) = (members.as_object_mut(), header.as_object()) {
             members.extend(extra.clone());
         }
-        self.sign_text(
-            &members.to_string(),
-            &Value::Object(claims.clone()).to_string(),
-        )
+        self.sign_text(&members.to_string(), &Value::Object(claims.clone()).to_string())
     }
 
     /// Signs header and claims as they stand, valid JSON or not.
@@ -180,12 +146,8 @@ impl SigningKey {
         let key = match algorithm {
             Algorithm::Rs256 => Self::Rsa(rsa(pkcs8)?, &signature::RSA_PKCS1_SHA256),
             Algorithm::Ps256 => Self::Rsa(rsa(pkcs8)?, &signature::RSA_PSS_SHA256),
-            Algorithm::Es256 => {
-                Self::Ecdsa(ecdsa(pkcs8, &signature::ECDSA_P256_SHA256_FIXED_SIGNING)?)
-            }
-            Algorithm::Es384 => {
-                Self::Ecdsa(ecdsa(pkcs8, &signature::ECDSA_P384_SHA384_FIXED_SIGNING)?)
-            }
+            Algorithm::Es256 => Self::Ecdsa(ecdsa(pkcs8, &signature::ECDSA_P256_SHA256_FIXED_SIGNING)?),
+            Algorithm::Es384 => Self::Ecdsa(ecdsa(pkcs8, &signature::ECDSA_P384_SHA384_FIXED_SIGNING)?),
             Algorithm::EdDsa => Self::Ed25519(Ed25519KeyPair::from_pkcs8(pkcs8).map_err(refused)?),
         };
         Ok(key)
@@ -196,15 +158,10 @@ impl SigningKey {
         match self {
             Self::Rsa(key, encoding) => {
                 let mut signature = vec![0; key.public_modulus_len()];
-                key.sign(*encoding, &random, message, &mut signature)
-                    .map_err(refused)?;
+                key.sign(*encoding, &random, message, &mut signature).map_err(refused)?;
                 Ok(signature)
             }
-            Self::Ecdsa(key) => Ok(key
-                .sign(&random, message)
-                .map_err(refused)?
-                .as_ref()
-                .to_vec()),
+            Self::Ecdsa(key) => Ok(key.sign(&random, message).map_err(refused)?.as_ref().to_vec()),
             Self::Ed25519(key) => Ok(key.sign(message).as_ref().to_vec()),
         }
     }
@@ -214,10 +171,7 @@ fn rsa(pkcs8: &[u8]) -> Result<Box<RsaKey>, LabError> {
     Ok(Box::new(RsaKey::from_pkcs8(pkcs8).map_err(refused)?))
 }
 
-fn ecdsa(
-    pkcs8: &[u8],
-    algorithm: &'static signature::EcdsaSigningAlgorithm,
-) -> Result<EcdsaKeyPair, LabError> {
+fn ecdsa(pkcs8: &[u8], algorithm: &'static signature::EcdsaSigningAlgorithm) -> Result<EcdsaKeyPair, LabError> {
     EcdsaKeyPair::from_pkcs8(algorithm, pkcs8).map_err(refused)
 }
 
@@ -231,7 +185,5 @@ pub(crate) fn base64url(bytes: impl AsRef<[u8]>) -> String {
 }
 
 pub(crate) fn unix(when: SystemTime) -> u64 {
-    when.duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs()
+    when.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
