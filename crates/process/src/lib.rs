@@ -5,9 +5,13 @@
 mod access_log;
 mod clock;
 pub mod file;
+pub mod health;
 mod json_line;
 pub mod log;
+pub mod metrics;
+pub mod runtime;
 mod secret;
+pub mod shutdown;
 
 pub use clock::push_timestamp;
 pub use secret::{Secret, public_file, secret_file};
