@@ -1,2 +1,61 @@
-//! stub
-fn main() {}
+//! Measures our gateway and connection point beside nginx, on one machine, with one load generator and one origin.
+//! `docs/performance.md` explains the figures.
+
+mod bulk;
+mod cases;
+mod client;
+mod compare;
+mod cpu;
+mod figures;
+mod idle;
+mod load;
+mod memory;
+mod nginx;
+mod origin;
+mod ours;
+mod pki;
+mod process;
+mod report;
+mod stream;
+mod systems;
+
+use std::net::SocketAddr;
+
+use clap::{Parser, Subcommand};
+
+/// Reasons to stop are for a person to read; nothing here recovers by kind.
+type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::result::Result<T, E>;
+
+#[derive(Parser)]
+#[command(about = "Measures opencmg beside nginx")]
+struct Cli {
+    #[command(subcommand)]
+    command: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Measures every system in interleaved rounds, prints a table and writes JSON
+    Compare(compare::CompareArgs),
+    /// Serves as the origin of a measurement
+    #[command(hide = true)]
+    Origin { address: SocketAddr },
+    /// Holds idle connections for a measurement
+    #[command(hide = true)]
+    Hold(idle::HoldArgs),
+}
+
+fn main() -> Result<()> {
+    let cli = Cli::parse();
+    if matches!(cli.command, Verb::Compare(_)) {
+        cpu::pin_this_process(cpu::GENERATOR)?;
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        match cli.command {
+            Verb::Compare(args) => compare::run(args).await,
+            Verb::Origin { address } => origin::run(address).await,
+            Verb::Hold(args) => idle::hold(args).await,
+        }
+    })
+}

@@ -1,0 +1,163 @@
+//! Where processes run and what they cost: pinning, processor time, and how much others disturbed.
+//!
+//! Processor time comes from `/proc/<pid>/task/*/schedstat` (nanoseconds, every thread), because `stat` counts in
+//! hundredths of a second. A thread that ends during a measurement takes its time with it.
+
+use std::fs;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::Result;
+
+/// The processor of the load generator and the origin.
+pub(crate) const GENERATOR: usize = 0;
+/// The processor of the system under test, all its processes.
+pub(crate) const SYSTEM: usize = 1;
+
+/// `/proc/stat` counts in these (USER_HZ, 100 on every Linux of today).
+const TICK: Duration = Duration::from_millis(10);
+
+/// Moves the calling process, which must not have started threads yet, to one processor.
+pub(crate) fn pin_this_process(cpu: usize) -> Result<()> {
+    let status = Command::new("taskset")
+        .args(["-cp", &cpu.to_string(), &std::process::id().to_string()])
+        .stdout(std::process::Stdio::null())
+        .status()?;
+    if status.success() { Ok(()) } else { Err("taskset failed".into()) }
+}
+
+/// A command that runs `program` on one processor with as many open files as the machine permits.
+pub(crate) fn pinned(cpu: usize, program: &std::path::Path) -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", r#"ulimit -n "$(ulimit -Hn)"; exec taskset -c "$0" "$@""#]).arg(cpu.to_string()).arg(program);
+    command
+}
+
+/// A process and all below it.
+pub(crate) fn tree(pid: u32) -> Vec<u32> {
+    let mut pids = vec![pid];
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    for child in children.split_ascii_whitespace().filter_map(|word| word.parse().ok()) {
+        pids.extend(tree(child));
+    }
+    pids
+}
+
+/// Processor time of a process and all below it, user and system.
+pub(crate) fn time(pid: u32) -> Duration {
+    let of_task = |task: fs::DirEntry| {
+        let text = fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
+        run_time(&text)
+    };
+    let of_process = |pid| {
+        let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+        tasks.map(of_task).sum::<Duration>()
+    };
+    tree(pid).into_iter().map(of_process).sum()
+}
+
+/// The first field of a `schedstat` file: nanoseconds on a processor.
+fn run_time(schedstat: &str) -> Duration {
+    let nanoseconds = schedstat.split_ascii_whitespace().next().and_then(|field| field.parse().ok());
+    Duration::from_nanos(nanoseconds.unwrap_or(0))
+}
+
+/// What one processor did since the machine started.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Processor {
+    /// All work but interrupts'.
+    processes: Duration,
+    /// Network receive work that the kernel charges to no process; on loopback part of the sender's cost.
+    softirq: Duration,
+}
+
+impl Processor {
+    fn read(cpu: usize) -> Self {
+        Self::parse(&fs::read_to_string("/proc/stat").unwrap_or_default(), cpu)
+    }
+
+    /// Fields of `/proc/stat`: user nice system idle iowait irq softirq steal.
+    fn parse(stat: &str, cpu: usize) -> Self {
+        let name = format!("cpu{cpu}");
+        let Some(line) = stat.lines().find(|line| line.split(' ').next() == Some(&name)) else { return Self::default() };
+        let ticks: Vec<u32> = line.split(' ').skip(1).filter_map(|field| field.parse().ok()).collect();
+        let [user, nice, system, _, _, _, softirq, ..] = ticks[..] else { return Self::default() };
+        Self { processes: TICK * (user + nice + system), softirq: TICK * softirq }
+    }
+}
+
+/// A measurement under way.
+pub(crate) struct Meter {
+    pids: Vec<u32>,
+    started: Instant,
+    times: Vec<Duration>,
+    processor: Processor,
+}
+
+/// What a measurement found.
+pub(crate) struct Usage {
+    pub(crate) wall: Duration,
+    /// Processor time of each watched process tree, in the order given.
+    pub(crate) parts: Vec<Duration>,
+    /// Of the system's processor.
+    pub(crate) softirq: Duration,
+    /// Share of the system's processor that other processes took, 0 to 1.
+    pub(crate) others: f64,
+}
+
+impl Meter {
+    pub(crate) fn start(pids: Vec<u32>) -> Self {
+        let times = pids.iter().copied().map(time).collect();
+        Self { pids, started: Instant::now(), times, processor: Processor::read(SYSTEM) }
+    }
+
+    pub(crate) fn stop(self) -> Usage {
+        let wall = self.started.elapsed();
+        let parts: Vec<_> = self.pids.iter().zip(&self.times).map(|(pid, before)| time(*pid).saturating_sub(*before)).collect();
+        let processor = Processor::read(SYSTEM);
+        let busy = processor.processes.saturating_sub(self.processor.processes);
+        let others = busy.saturating_sub(parts.iter().sum());
+        Usage {
+            wall,
+            parts,
+            softirq: processor.softirq.saturating_sub(self.processor.softirq),
+            others: others.as_secs_f64() / wall.as_secs_f64(),
+        }
+    }
+}
+
+impl Usage {
+    /// Processor time of all parts.
+    pub(crate) fn total(&self) -> Duration {
+        self.parts.iter().sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn run_time_is_the_first_field() {
+        assert_eq!(run_time("123456789 4242 17\n"), Duration::from_nanos(123_456_789));
+    }
+
+    #[test]
+    fn a_vanished_thread_counts_nothing() {
+        assert_eq!(run_time(""), Duration::ZERO);
+    }
+
+    #[test]
+    fn one_processor_is_read_from_its_own_line() {
+        let stat = "cpu  9 9 9 9 9 9 9 9 0 0\ncpu1 100 20 3 5000 7 0 11 2 0 0\ncpu11 1 1 1 1 1 1 1 1 0 0\n";
+
+        let processor = Processor::parse(stat, 1);
+
+        assert_eq!(processor, Processor { processes: Duration::from_millis(1_230), softirq: Duration::from_millis(110) });
+    }
+
+    #[test]
+    fn this_process_has_run() {
+        assert!(time(std::process::id()) > Duration::ZERO);
+    }
+}
