@@ -3,8 +3,20 @@
 //! Only shapes live here. Whether an address is an address, whether a named trust policy exists, whether two keys
 //! may stand together is judged where the file becomes a snapshot, so that every problem can be reported with the
 //! others. Unknown keys are refused everywhere: a misspelt limit must not be a limit that is absent.
+//!
+//! The files can be written as well as read, for those who generate them.
 
+mod connection_point;
+mod endpoint;
+mod gateway;
+mod limits;
 mod log;
 pub mod text;
+mod trust;
 
+pub use connection_point::{ConnectionPointFile, DialFile};
+pub use endpoint::{EndpointFile, Face, Forwarded, HealthFile, ServedEndpointFile, Stickiness};
+pub use gateway::{CertificateFile, GatewayFile, ServiceFile, TunnelEndFile};
+pub use limits::LimitsFile;
 pub use log::{LogFile, LogFormat, LogLevel};
+pub use trust::{Algorithm, BlockFile, TokenKeyFile, TokenKind, TrustFile, WhenUnsure};

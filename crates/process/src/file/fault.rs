@@ -53,7 +53,7 @@ impl de::Error for Fault {
     }
 
     fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Self {
-        Self { what: format!("`{variant}` is not known"), instead: Some(one_of(expected)), missing: None, key: None }
+        Self { what: format!("`{variant}` is not known"), instead: Some(format!("write {}", one_of(expected))), missing: None, key: None }
     }
 
     fn missing_field(field: &'static str) -> Self {
@@ -70,7 +70,7 @@ impl fmt::Display for Fault {
 impl std::error::Error for Fault {}
 
 pub(super) fn one_of(variants: &[&str]) -> String {
-    format!("write one of {}", variants.join(", "))
+    format!("one of {}", variants.join(", "))
 }
 
 /// What kind of value stands in the file.

@@ -69,6 +69,14 @@ impl Notes {
         self.stand_ins.borrow().iter().any(|other| other == key)
     }
 
+    /// Adds what to write to a problem that does not say so.
+    fn complete(&self, key: &str, wanted: Option<String>) {
+        let mut problems = self.problems.borrow_mut();
+        if let Some(problem) = problems.0.iter_mut().find(|problem| problem.key == key && problem.instead.is_none()) {
+            problem.instead = wanted.map(|wanted| format!("write {wanted}"));
+        }
+    }
+
     fn add(&self, problem: Problem) {
         let mut problems = self.problems.borrow_mut();
         if problems.0.len() < MOST {
@@ -130,7 +138,7 @@ impl<'de> Deserializer<'de> for Reader<'_> {
     ) -> Result<V::Value, Fault> {
         let Value::String(text) = self.value else {
             let kind = de::Error::invalid_type(unexpected(self.value), &visitor);
-            return Err(Fault { instead: Some(one_of(variants)), ..kind });
+            return Err(Fault { instead: Some(format!("write {}", one_of(variants))), ..kind });
         };
         let text: StrDeserializer<'_, Fault> = text.as_str().into_deserializer();
         visitor.visit_enum(text)
@@ -191,10 +199,13 @@ impl<'de> SeqAccess<'de> for Items<'_> {
 /// Reads one value, or the stand-in for it; a fault learns here where it arose.
 fn one<'de, S: DeserializeSeed<'de>>(value: Option<&Value>, path: Path<'_>, notes: &Notes, seed: S) -> Result<S::Value, Fault> {
     let key = path.to_string();
-    match value {
-        Some(value) if !notes.stands_in(&key) => seed.deserialize(Reader { value, path, notes }).map_err(|fault| fault.at(key)),
-        _ => seed.deserialize(StandIn::default()).map_err(|fault: Fault| fault.at(key)),
+    if let Some(value) = value.filter(|_| !notes.stands_in(&key)) {
+        return seed.deserialize(Reader { value, path, notes }).map_err(|fault| fault.at(key));
     }
+    let wanted = RefCell::default();
+    let result = seed.deserialize(StandIn::that_tells(&wanted));
+    notes.complete(&key, wanted.into_inner());
+    result.map_err(|fault| fault.at(key))
 }
 
 impl fmt::Display for Path<'_> {

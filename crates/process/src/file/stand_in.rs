@@ -5,24 +5,30 @@ use std::cell::RefCell;
 use serde::de::value::StrDeserializer;
 use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, SeqAccess, Visitor};
 
-use super::fault::Fault;
+use super::fault::{Fault, one_of};
 
 /// Gives a value of any type that a configuration file uses. The values mean nothing and are never used.
 #[derive(Default)]
 pub(super) struct StandIn<'a> {
     path: String,
     seen: Option<&'a RefCell<Vec<String>>>,
+    wanted: Option<&'a RefCell<Option<String>>>,
 }
 
 /// See [`super::keys`].
 pub(super) fn keys<T: DeserializeOwned>() -> Vec<String> {
     let seen = RefCell::default();
     // A type for which there is no stand-in gives the keys before it; the documentation's tests would show that.
-    let _ = T::deserialize(StandIn { path: String::new(), seen: Some(&seen) });
+    let _ = T::deserialize(StandIn { seen: Some(&seen), ..StandIn::default() });
     seen.into_inner()
 }
 
-impl StandIn<'_> {
+impl<'a> StandIn<'a> {
+    /// A stand-in that tells what ought to stand in its place.
+    pub(super) fn that_tells(wanted: &'a RefCell<Option<String>>) -> Self {
+        Self { wanted: Some(wanted), ..Self::default() }
+    }
+
     fn child(&self, key: &str) -> Self {
         let path = match self.path.as_str() {
             "" => key.to_owned(),
@@ -31,23 +37,33 @@ impl StandIn<'_> {
         if let Some(seen) = self.seen {
             seen.borrow_mut().push(path.clone());
         }
-        Self { path, seen: self.seen }
+        Self { path, seen: self.seen, wanted: None }
+    }
+
+    fn tell(&self, words: impl Into<String>) {
+        if let Some(wanted) = self.wanted {
+            wanted.replace(Some(words.into()));
+        }
     }
 }
 
 impl<'de> Deserializer<'de> for StandIn<'_> {
     type Error = Fault;
 
+    /// What is none of the kinds below is a number.
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        self.tell("a whole number");
         visitor.visit_u64(0)
     }
 
     fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        self.tell("true or false");
         visitor.visit_bool(false)
     }
 
     /// A text that is a duration too.
     fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        self.tell("a text in quotes");
         visitor.visit_str("0s")
     }
 
@@ -64,12 +80,13 @@ impl<'de> Deserializer<'de> for StandIn<'_> {
     }
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
-        let item = Self { path: format!("{}[]", self.path), seen: self.seen };
+        self.tell("a list in brackets");
+        let item = Self { path: format!("{}[]", self.path), seen: self.seen, wanted: None };
         visitor.visit_seq(One(Some(item)))
     }
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
-        visitor.visit_map(Fields { table: self, fields: &["*"], next: 0 })
+        self.deserialize_struct("", &["*"], visitor)
     }
 
     fn deserialize_struct<V: Visitor<'de>>(
@@ -78,6 +95,7 @@ impl<'de> Deserializer<'de> for StandIn<'_> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Fault> {
+        self.tell("a table");
         visitor.visit_map(Fields { table: self, fields, next: 0 })
     }
 
@@ -87,6 +105,7 @@ impl<'de> Deserializer<'de> for StandIn<'_> {
         variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Fault> {
+        self.tell(one_of(variants));
         let first: StrDeserializer<'_, Fault> = variants.first().copied().unwrap_or("").into_deserializer();
         visitor.visit_enum(first)
     }

@@ -114,9 +114,9 @@ fn every_wrong_and_missing_value_is_named() {
             "room[1]: is a number; write a table",
             "owner.eve.age: is a text; write a whole number from 0 to 255",
             "cellar.open: is a number; write true or false",
-            "cellar.colour: is missing",
-            "cellar.windows: is missing",
-            "doors: is missing",
+            "cellar.colour: is missing; write a text in quotes",
+            "cellar.windows: is missing; write a whole number",
+            "doors: is missing; write a whole number",
         ]
     );
 }

@@ -1,0 +1,113 @@
+//! The documented examples and the types know the same keys, and whatever else is written is named.
+
+use std::collections::BTreeSet;
+
+use cmg_api::{ConnectionPointFile, GatewayFile};
+use cmg_process::file::{keys, parse};
+use serde::de::DeserializeOwned;
+
+const GATEWAY: &str = include_str!("../../../docs/examples/gateway.toml");
+const CONNECTION_POINT: &str = include_str!("../../../docs/examples/connection-point.toml");
+
+/// The example with its alternatives, which are written `#key = value` there.
+fn with_alternatives(example: &str) -> String {
+    let uncomment = |line: &str| match line.strip_prefix('#') {
+        Some(key) if key.starts_with(|c: char| c.is_ascii_lowercase()) => format!("{key}\n"),
+        _ => format!("{line}\n"),
+    };
+    example.lines().map(uncomment).collect()
+}
+
+/// The paths of all keys in a file, written as [`keys`] does.
+fn written(value: &toml::Value, path: &str, chosen_names: &[&str], found: &mut BTreeSet<String>) {
+    match value {
+        toml::Value::Table(table) => {
+            for (key, value) in table {
+                let key = if chosen_names.contains(&path) { "*" } else { key };
+                let path = if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
+                found.insert(path.clone());
+                written(value, &path, chosen_names, found);
+            }
+        }
+        toml::Value::Array(items) => items.iter().for_each(|item| written(item, &format!("{path}[]"), chosen_names, found)),
+        _ => {}
+    }
+}
+
+fn assert_complete<T: DeserializeOwned>(example: &str) {
+    let example = with_alternatives(example);
+    parse::<T>(&example).finish().unwrap_or_else(|problems| panic!("{problems}"));
+
+    let mut documented = BTreeSet::new();
+    let value = toml::Value::Table(example.parse().expect("it has been parsed above"));
+    written(&value, "", &["trust", "endpoint[].identity_headers"], &mut documented);
+    let known: BTreeSet<String> = keys::<T>().into_iter().collect();
+    assert_eq!(documented, known);
+}
+
+#[test]
+fn the_gateway_example_has_every_key() {
+    assert_complete::<GatewayFile>(GATEWAY);
+}
+
+#[test]
+fn the_connection_point_example_has_every_key() {
+    assert_complete::<ConnectionPointFile>(CONNECTION_POINT);
+}
+
+/// Each table of the example with one more key in it.
+fn with_a_stray_key_in_each_table(example: &str) -> (String, usize) {
+    let mut text = "stray = 1\n".to_owned();
+    let mut count = 1;
+    for line in example.lines() {
+        text += line;
+        text.push('\n');
+        if line.starts_with('[') {
+            text += "stray = 1\n";
+            count += 1;
+        }
+    }
+    (text, count)
+}
+
+fn assert_all_named<T: DeserializeOwned>(example: &str) {
+    let (text, count) = with_a_stray_key_in_each_table(example);
+
+    let reading = parse::<T>(&text);
+
+    assert!(reading.value.is_some());
+    assert_eq!(reading.problems.0.len(), count);
+    for problem in reading.problems.0 {
+        assert!(problem.key.ends_with("stray") && problem.what == "no such key", "{problem}");
+    }
+}
+
+#[test]
+fn every_unknown_key_of_a_gateway_file_is_named() {
+    assert_all_named::<GatewayFile>(GATEWAY);
+}
+
+#[test]
+fn every_unknown_key_of_a_connection_point_file_is_named() {
+    assert_all_named::<ConnectionPointFile>(CONNECTION_POINT);
+}
+
+#[test]
+fn internal_servers_are_no_keys_of_a_gateway_file() {
+    let problems = parse::<GatewayFile>(CONNECTION_POINT).finish().expect_err("it is the other file").to_string();
+
+    assert!(problems.contains("endpoint[0].servers: no such key"), "{problems}");
+    assert!(problems.contains("tunnel.gateways: no such key"), "{problems}");
+    assert!(problems.contains("listen: is missing"), "{problems}");
+}
+
+#[test]
+fn an_empty_file_lacks_what_is_required() {
+    let problems = parse::<GatewayFile>("").finish().expect_err("it is empty").to_string();
+
+    assert_eq!(
+        problems,
+        "name: is missing; write a text in quotes\nlisten: is missing; write a list in brackets\n\
+         tunnel: is missing; write a table\ncertificate: is missing; write a list in brackets"
+    );
+}
