@@ -49,7 +49,7 @@ pub struct Reading<T> {
 pub fn read<T: DeserializeOwned>(path: &Path) -> Reading<T> {
     match std::fs::read_to_string(path) {
         Ok(text) => parse(&text),
-        Err(error) => Reading::failed(vec![unreadable(&path.display().to_string(), path, &error)]),
+        Err(error) => Reading::failed(vec![Problem::new(path.display().to_string(), format!("cannot be read: {error}"))]),
     }
 }
 
@@ -140,11 +140,11 @@ impl fmt::Display for Problems {
 
 impl std::error::Error for Problems {}
 
-/// A file that cannot be opened or read.
+/// A file named in the configuration that cannot be opened or read.
 pub(crate) fn unreadable(key: &str, path: &Path, error: &io::Error) -> Problem {
     let problem = Problem::new(key, format!("{} cannot be read: {error}", path.display()));
     match error.kind() {
-        io::ErrorKind::NotFound => problem.instead("name a file that exists; paths start at the file's own folder"),
+        io::ErrorKind::NotFound => problem.instead("name a file that exists; paths start at the folder of the configuration file"),
         io::ErrorKind::PermissionDenied => problem.instead("let the account that runs the program read it"),
         _ => problem,
     }

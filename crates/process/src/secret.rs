@@ -3,6 +3,7 @@
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use crate::file::{Problem, unreadable};
@@ -61,23 +62,12 @@ fn tight(key: &str, path: &Path, mode: u32) -> Result<(), Problem> {
 }
 
 /// The permission bits of the opened file itself, so that nobody can exchange it in between.
-#[cfg(unix)]
 fn mode(file: &File) -> io::Result<u32> {
-    use std::os::unix::fs::PermissionsExt;
-
     file.metadata().map(|of| of.permissions().mode() & 0o7777)
-}
-
-/// Where there are no permission bits, access lists are the administrator's.
-#[cfg(not(unix))]
-fn mode(_: &File) -> io::Result<u32> {
-    Ok(0o600)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
 
     fn file_with_mode(mode: u32) -> tempfile::NamedTempFile {

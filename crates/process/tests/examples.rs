@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use cmg_api::{ConnectionPointFile, GatewayFile};
 use cmg_process::file::{keys, parse};
+use proptest::prelude::*;
 use serde::de::DeserializeOwned;
 
 const GATEWAY: &str = include_str!("../../../docs/examples/gateway.toml");
@@ -110,4 +111,26 @@ fn an_empty_file_lacks_what_is_required() {
         "name: is missing; write a text in quotes\nlisten: is missing; write a list in brackets\n\
          tunnel: is missing; write a table\ncertificate: is missing; write a list in brackets"
     );
+}
+
+proptest! {
+    /// A piece of the example put elsewhere, with a few characters that mean something in TOML.
+    #[test]
+    fn a_damaged_file_is_read_or_has_problems(from in 0..6_000_usize, length in 0..300_usize, to in 0..6_000_usize, with in "[\\[\\]=\"'a-z0-9.\n]{0,5}") {
+        let mut text: Vec<char> = GATEWAY.chars().collect();
+        let from = from.min(text.len());
+        let end = (from + length).min(text.len());
+        let cut: Vec<char> = text.drain(from..end).collect();
+        let to = to.min(text.len());
+        text.splice(to..to, with.chars().chain(cut));
+
+        let reading = parse::<GatewayFile>(&text.iter().collect::<String>());
+
+        prop_assert!(reading.value.is_some() || !reading.problems.is_empty());
+    }
+
+    #[test]
+    fn any_text_is_read_or_has_problems(text in any::<String>()) {
+        prop_assert!(!parse::<GatewayFile>(&text).problems.is_empty());
+    }
 }

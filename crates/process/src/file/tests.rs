@@ -138,8 +138,7 @@ fn a_key_twice_is_named() {
 fn a_file_that_is_absent_is_named() {
     let problems = read::<House>(Path::new("/no/such/file.toml")).finish().expect_err("it is absent");
 
-    assert_eq!(problems.0[0].key, "/no/such/file.toml");
-    assert!(problems.0[0].instead.is_some());
+    assert_eq!(problems.to_string(), "/no/such/file.toml: cannot be read: No such file or directory (os error 2)");
 }
 
 #[test]
