@@ -5,6 +5,7 @@
 //! gateway or a connection point, and nothing is meant for production.
 
 pub mod authority;
+pub mod client;
 pub mod config;
 pub mod error;
 pub mod file;
@@ -13,16 +14,25 @@ pub mod issued;
 pub mod lab;
 pub mod origin;
 pub mod ports;
+pub mod probe;
 pub mod profile;
+pub mod program;
 pub mod published;
+pub mod relay;
+pub mod system;
 pub mod token;
 
 pub use authority::Authority;
+pub use client::{Answer, Client};
 pub use error::LabError;
 pub use flaw::Flaw;
 pub use issued::{Issued, RevocationList};
 pub use lab::{Discovery, Lab, LabOptions};
 pub use origin::Origin;
+pub use probe::{Probe, probe};
 pub use profile::{KeyType, Profile, Role};
+pub use program::{Plan, Program, Signal};
 pub use published::Published;
+pub use relay::{Front, Instance, Relay};
+pub use system::{Hop, System};
 pub use token::{Algorithm, TokenSigner};

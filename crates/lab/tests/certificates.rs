@@ -1,5 +1,7 @@
 //! The certificates of a laboratory in front of the verifier that everybody uses.
 
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
 use std::sync::Arc;
 
 use cmg_lab::{Authority, Issued, KeyType, Profile, RevocationList};

@@ -1,5 +1,7 @@
 //! The files of a laboratory: complete, parseable, and keys for their owner only.
 
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 

@@ -1,5 +1,7 @@
 //! The origin over real sockets.
 
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
 use cmg_lab::Origin;
 use cmg_lab::origin::{Progress, pattern};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

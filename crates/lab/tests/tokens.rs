@@ -1,5 +1,7 @@
 //! The tokens of a laboratory in front of an independent judge.
 
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
 use std::time::Duration;
 
 use cmg_lab::token::{AUDIENCE, ISSUER};

@@ -1,0 +1,119 @@
+//! The programs of a laboratory, running, with the relay in front of the gateways.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use crate::error::LabError;
+use crate::lab::Lab;
+use crate::probe::probe;
+use crate::profile::Role;
+use crate::program::{Plan, Program};
+use crate::relay::{Front, Instance, Relay};
+
+/// How long a program may take to become ready: generous, because test machines are busy.
+const START_TIME: Duration = Duration::from_secs(30);
+/// How long a program may take to end after it was asked; longer than the `drain` in the laboratory's files.
+const STOP_TIME: Duration = Duration::from_secs(15);
+
+/// A part of the system has come up.
+#[derive(Clone, Debug)]
+pub struct Hop {
+    /// Which part.
+    pub name: String,
+    /// Where it is or what it holds.
+    pub place: String,
+    /// How long it took, from its start or from the moment when all it needs was there.
+    pub took: Duration,
+}
+
+/// A running system. Dropping it kills the programs.
+pub struct System {
+    /// Its files, keys and addresses.
+    pub lab: Lab,
+    /// Gateway instances, in the order of `lab.gateways`.
+    pub gateways: Vec<Program>,
+    /// Connection points, in the order of `lab.connection_points`.
+    pub connection_points: Vec<Program>,
+    _relay: Relay,
+}
+
+impl System {
+    /// Starts every program of the laboratory and waits until each is ready; tells of each hop as it comes up.
+    pub async fn start(binary: &Path, lab: Lab, mut report: impl FnMut(Hop)) -> Result<Self, LabError> {
+        let relay = Relay::start(fronts(&lab)).await?;
+        report(hop("relay", lab.service_url(), Instant::now()));
+
+        let started = Instant::now();
+        let mut gateways = lab.gateways.iter().map(|gateway| Program::start(binary, gateway.plan(&lab))).collect::<Result<Vec<_>, _>>()?;
+        for (program, gateway) in gateways.iter_mut().zip(&lab.gateways) {
+            program.wait_for("/livez", START_TIME).await?;
+            report(hop(&gateway.name, format!("https://127.0.0.1:{}", gateway.port), started));
+        }
+
+        let started = Instant::now();
+        let plans = lab.connection_points.iter().map(|point| Program::start(binary, point.plan(&lab)));
+        let mut connection_points = plans.collect::<Result<Vec<_>, _>>()?;
+        for program in &mut connection_points {
+            program.wait_for("/readyz", START_TIME).await?;
+            report(hop(&program.plan.name, "tunnels are up".to_owned(), started));
+        }
+        for program in &mut gateways {
+            program.wait_for("/readyz", START_TIME).await?;
+        }
+
+        Ok(Self { lab, gateways, connection_points, _relay: relay })
+    }
+
+    /// Ends every program, connection points last, so that requests under way can finish. True if all ended well.
+    pub async fn stop(mut self) -> bool {
+        let mut well = true;
+        for program in self.gateways.iter_mut().chain(&mut self.connection_points) {
+            well &= program.stop(STOP_TIME).await;
+        }
+        well
+    }
+
+    /// Whether every program answers `/readyz` with 200.
+    pub async fn is_ready(&self) -> bool {
+        for program in self.gateways.iter().chain(&self.connection_points) {
+            if !probe(program.plan.metrics_port, "/readyz", START_TIME).await.is_ok_and(|probe| probe.is_ok()) {
+                return false;
+            }
+        }
+        true
+    }
+}
+
+impl crate::lab::Gateway {
+    /// How to start this instance.
+    pub fn plan(&self, lab: &Lab) -> Plan {
+        plan(lab, Role::Gateway, &self.name, &self.config, self.metrics_port)
+    }
+}
+
+impl crate::lab::ConnectionPoint {
+    /// How to start this connection point.
+    pub fn plan(&self, lab: &Lab) -> Plan {
+        plan(lab, Role::ConnectionPoint, &self.name, &self.config, self.metrics_port)
+    }
+}
+
+fn plan(lab: &Lab, role: Role, name: &str, config: &Path, metrics_port: u16) -> Plan {
+    Plan { name: name.to_owned(), role, config: config.to_owned(), metrics_port, log: lab.log(name) }
+}
+
+/// The service's one address, and one address for each published server's plain form.
+fn fronts(lab: &Lab) -> Vec<Front> {
+    let instances: Vec<_> = lab.gateways.iter().map(|gateway| (Instance::new(gateway.metrics_port), gateway)).collect();
+    let service =
+        Front { port: lab.service_port, targets: instances.iter().map(|(instance, gateway)| (instance.clone(), gateway.port)).collect() };
+    let roots = lab.endpoints.iter().enumerate().map(|(index, endpoint)| Front {
+        port: endpoint.root_port,
+        targets: instances.iter().map(|(instance, gateway)| (instance.clone(), gateway.root_ports[index])).collect(),
+    });
+    std::iter::once(service).chain(roots).collect()
+}
+
+fn hop(name: &str, place: String, started: Instant) -> Hop {
+    Hop { name: name.to_owned(), place, took: started.elapsed() }
+}
