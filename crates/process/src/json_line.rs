@@ -15,20 +15,6 @@ pub struct JsonLine<'a> {
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
-/// The ASCII characters that cannot stand in a JSON text, and DEL, which terminals act upon.
-const ESCAPED: [bool; 128] = {
-    let mut table = [false; 128];
-    let mut byte = 0;
-    while byte < 0x20 {
-        table[byte] = true;
-        byte += 1;
-    }
-    table[b'"' as usize] = true;
-    table[b'\\' as usize] = true;
-    table[0x7f] = true;
-    table
-};
-
 impl<'a> JsonLine<'a> {
     /// Begins a line with its timestamp, `ts`.
     pub fn start(at: SystemTime, out: &'a mut Vec<u8>) -> Self {
@@ -74,49 +60,30 @@ impl<'a> JsonLine<'a> {
 }
 
 fn push_escaped(value: &[u8], out: &mut Vec<u8>) {
+    if is_plain(value) {
+        out.extend_from_slice(value);
+        return;
+    }
     for chunk in value.utf8_chunks() {
-        push_valid(chunk.valid().as_bytes(), out);
-        for byte in chunk.invalid() {
-            push_code(*byte, out);
-        }
+        chunk.valid().chars().for_each(|character| push_character(character, out));
+        chunk.invalid().iter().for_each(|byte| push_code(*byte, out));
     }
 }
 
-/// Escapes UTF-8: what is harmless is copied in one piece.
-fn push_valid(mut text: &[u8], out: &mut Vec<u8>) {
-    while let Some(harmless) = text.iter().position(|byte| needs_a_look(*byte)) {
-        let (before, rest) = text.split_at(harmless);
-        out.extend_from_slice(before);
-        text = match rest {
-            [b'"', rest @ ..] => {
-                out.extend_from_slice(b"\\\"");
-                rest
-            }
-            [b'\\', rest @ ..] => {
-                out.extend_from_slice(b"\\\\");
-                rest
-            }
-            // U+0080 to U+009F: control characters too.
-            [0xc2, second @ 0x80..=0x9f, rest @ ..] => {
-                push_code(*second, out);
-                rest
-            }
-            [0xc2, rest @ ..] => {
-                out.push(0xc2);
-                rest
-            }
-            [byte, rest @ ..] => {
-                push_code(*byte, out);
-                rest
-            }
-            [] => return,
-        };
-    }
-    out.extend_from_slice(text);
+/// Whether nothing needs to be escaped, which is so for nearly every value. Every byte is looked at whatever the
+/// others were, so that the compiler can look at many at once.
+fn is_plain(value: &[u8]) -> bool {
+    value.iter().fold(true, |plain, byte| plain & matches!(byte, b' '..=b'~') & (*byte != b'"') & (*byte != b'\\'))
 }
 
-fn needs_a_look(byte: u8) -> bool {
-    byte == 0xc2 || (byte < 0x80 && ESCAPED[usize::from(byte)])
+fn push_character(character: char, out: &mut Vec<u8>) {
+    match character {
+        '"' => out.extend_from_slice(b"\\\""),
+        '\\' => out.extend_from_slice(b"\\\\"),
+        // All control characters, DEL among them, are below U+00A0.
+        control if control.is_control() => push_code(u8::try_from(control).unwrap_or(b'?'), out),
+        harmless => out.extend_from_slice(harmless.encode_utf8(&mut [0; 4]).as_bytes()),
+    }
 }
 
 fn push_code(byte: u8, out: &mut Vec<u8>) {
