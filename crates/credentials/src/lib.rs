@@ -1,1 +1,26 @@
-//! stub
+//! Credentials: what proves who somebody is, and every use of cryptography outside the handshake itself.
+//!
+//! `load` reads files, `facts` reads certificates, `chain` and `token` verify, `verifier` joins them with the block list and a
+//! bounded memory of what was verified, `tls` builds every rustls configuration.
+//! Absent on purpose: a clock (time is an argument), the network (lists and keys are handed in), the operating system's trust
+//! store (only configured authorities count), and any decision about endpoints (that is `cmg-core`).
+
+mod blocks;
+pub mod chain;
+pub mod facts;
+mod files;
+mod lists;
+pub mod load;
+mod memo;
+mod object;
+mod text;
+pub mod tls;
+pub mod token;
+mod validity;
+pub mod verifier;
+
+pub use chain::ClientTrust;
+pub use load::{RoleIdentity, ServerIdentity};
+pub use token::TokenVerifier;
+pub use validity::Verified;
+pub use verifier::Verifier;

@@ -1,0 +1,69 @@
+//! The administrator's block list, made for looking up.
+use std::collections::{HashMap, HashSet};
+
+use cmg_core::identity::CertificateFacts;
+use cmg_core::trust::Block;
+
+/// What is blocked.
+#[derive(Default)]
+pub(crate) struct Blocks {
+    sha1: HashSet<[u8; 20]>,
+    sha256: HashSet<[u8; 32]>,
+    /// Serial number to the issuers it is blocked for; none: any issuer.
+    serials: HashMap<String, Vec<Option<String>>>,
+    token_ids: HashSet<String>,
+}
+
+impl Blocks {
+    pub(crate) fn new(blocks: &[Block]) -> Self {
+        let mut all = Self::default();
+        for block in blocks {
+            match block {
+                Block::Sha1(thumbprint) => _ = all.sha1.insert(*thumbprint),
+                Block::Sha256(thumbprint) => _ = all.sha256.insert(*thumbprint),
+                Block::Serial { serial, issuer } => {
+                    let issuer = issuer.as_deref().map(comparable);
+                    all.serials.entry(serial.clone()).or_default().push(issuer);
+                }
+                Block::TokenId(id) => _ = all.token_ids.insert(id.clone()),
+            }
+        }
+        all
+    }
+
+    /// Whether any certificate is blocked at all.
+    pub(crate) fn name_certificates(&self) -> bool {
+        !(self.sha1.is_empty() && self.sha256.is_empty() && self.serials.is_empty())
+    }
+
+    pub(crate) fn block_certificate(&self, facts: &CertificateFacts) -> bool {
+        self.sha1.contains(&facts.thumbprint)
+            || self.sha256.contains(&facts.thumbprint_sha256)
+            || self.serials.get(&facts.serial).is_some_and(|issuers| {
+                issuers.iter().any(|blocked| blocked.as_ref().is_none_or(|blocked| *blocked == comparable(&facts.issuer)))
+            })
+    }
+
+    pub(crate) fn block_token(&self, id: &str) -> bool {
+        self.token_ids.contains(id)
+    }
+}
+
+/// A distinguished name without what tools write differently: case, blanks around commas, and the order of its parts.
+fn comparable(name: &str) -> String {
+    let lower = name.to_ascii_lowercase();
+    let mut parts: Vec<&str> = lower.split(',').map(str::trim).collect();
+    parts.sort_unstable();
+    parts.join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_issuer_may_be_written_as_any_tool_writes_it() {
+        assert_eq!(comparable("CN=Lab CA, O=Example"), comparable("o=Example,cn=lab ca"));
+        assert_ne!(comparable("CN=Lab CA, O=Example"), comparable("CN=Lab CA"));
+    }
+}

@@ -1,0 +1,258 @@
+//! Both ends of a tunnel: TLS 1.3, role certificates of the infrastructure authority, nothing resumed.
+//!
+//! What the handshake proves to a gateway: the peer holds the key of a certificate that the infrastructure authority has issued to
+//! a connection point. To a connection point: the same of a gateway. Host names prove nothing here, since one name may stand in
+//! front of several gateways; the role does. Client authorities are never asked.
+use std::error::Error as StdError;
+use std::fmt;
+use std::sync::Arc;
+
+use cmg_core::ids::Role;
+use cmg_core::problem::Problem;
+use pki_types::{CertificateDer, ServerName, TrustAnchor, UnixTime};
+use rustls::client::Resumption;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::server::NoServerSessionStorage;
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::version::TLS13;
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error, OtherError};
+use rustls::{ServerConfig, SignatureScheme};
+use webpki::{EndEntityCert, KeyUsage};
+
+use super::{ALPN_TUNNEL, provider, role_of};
+use crate::facts;
+use crate::load::RoleIdentity;
+
+/// Why the peer of a tunnel is not believed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PeerRefused {
+    /// Somebody else than the infrastructure authority issued its certificate. At a connection point's outward connection this
+    /// is what TLS interception looks like.
+    Foreign {
+        /// Distinguished name of who issued it.
+        issuer: String,
+    },
+    /// The infrastructure authority issued it, but not to the role that belongs at that end.
+    WrongRole,
+}
+
+impl fmt::Display for PeerRefused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Foreign { issuer } => write!(f, "its certificate was issued by `{issuer}`, not by the infrastructure authority"),
+            Self::WrongRole => f.write_str("its certificate is for another role"),
+        }
+    }
+}
+
+impl StdError for PeerRefused {}
+
+/// Who issued the certificate that a tunnel's handshake failed on, where that was not the infrastructure authority: the
+/// distinguished name to show to the administrator, since something between the two ends TLS.
+pub fn describe_untrusted(error: &Error) -> Option<String> {
+    let Error::InvalidCertificate(CertificateError::Other(OtherError(inner))) = error else {
+        return None;
+    };
+    match inner.downcast_ref::<PeerRefused>()? {
+        PeerRefused::Foreign { issuer } => Some(issuer.clone()),
+        PeerRefused::WrongRole => None,
+    }
+}
+
+/// The connection point's end: shows `role`, believes a gateway of the `infrastructure` authority (roots, DER).
+pub fn tunnel_client(role: RoleIdentity, infrastructure: &[Vec<u8>]) -> Result<Arc<ClientConfig>, Vec<Problem>> {
+    if matches!(role.role, Role::Gateway(_)) {
+        let what = "it is a gateway's certificate";
+        return Err(vec![Problem::new("tunnel.certificate", what, "name the certificate with this connection point's role")]);
+    }
+    let gateways = Peers::new(infrastructure, End::Gateway).map_err(|problem| vec![problem])?;
+    let mut config = ClientConfig::builder_with_provider(Arc::clone(provider()))
+        .with_protocol_versions(&[&TLS13])
+        .expect("the provider has suites for TLS 1.3")
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(gateways))
+        .with_client_cert_resolver(shown(&role.key));
+    config.alpn_protocols = vec![ALPN_TUNNEL.to_vec()];
+    config.resumption = Resumption::disabled();
+    Ok(Arc::new(config))
+}
+
+/// The gateway's end: shows `role`, demands a connection point of the `infrastructure` authority (roots, DER).
+pub(super) fn server_config(role: RoleIdentity, infrastructure: &[Vec<u8>]) -> Result<Arc<ServerConfig>, Problem> {
+    let connection_points = Peers::new(infrastructure, End::ConnectionPoint)?;
+    let mut config = ServerConfig::builder_with_provider(Arc::clone(provider()))
+        .with_protocol_versions(&[&TLS13])
+        .expect("the provider has suites for TLS 1.3")
+        .with_client_cert_verifier(Arc::new(connection_points))
+        .with_cert_resolver(shown(&role.key));
+    config.alpn_protocols = vec![ALPN_TUNNEL.to_vec()];
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    Ok(Arc::new(config))
+}
+
+pub(super) fn shown(key: &Arc<CertifiedKey>) -> Arc<SingleCertAndKey> {
+    Arc::new(SingleCertAndKey::from(CertifiedKey::clone(key)))
+}
+
+/// The end of a tunnel where a peer stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Gateway,
+    ConnectionPoint,
+}
+
+impl End {
+    fn fits(self, role: &Role) -> bool {
+        match role {
+            Role::Gateway(_) => self == Self::Gateway,
+            Role::ConnectionPoint(_) => self == Self::ConnectionPoint,
+        }
+    }
+
+    fn usage(self) -> KeyUsage {
+        match self {
+            Self::Gateway => KeyUsage::server_auth(),
+            Self::ConnectionPoint => KeyUsage::client_auth(),
+        }
+    }
+}
+
+/// Believes role certificates of the infrastructure authority at one end of a tunnel.
+#[derive(Debug)]
+struct Peers {
+    anchors: Vec<TrustAnchor<'static>>,
+    end: End,
+}
+
+impl Peers {
+    fn new(infrastructure: &[Vec<u8>], end: End) -> Result<Self, Problem> {
+        let key = "tunnel.authority";
+        let instead = "name the infrastructure authority's root certificate";
+        let anchors: Result<Vec<_>, _> = infrastructure
+            .iter()
+            .map(|der| webpki::anchor_from_trusted_cert(&CertificateDer::from(der.as_slice())).map(|anchor| anchor.to_owned()))
+            .collect();
+        match anchors {
+            Ok(anchors) if !anchors.is_empty() => Ok(Self { anchors, end }),
+            Ok(_) => Err(Problem::new(key, "no authority is named", instead)),
+            Err(_) => Err(Problem::new(key, "the certificate cannot be read", instead)),
+        }
+    }
+
+    fn verify(&self, leaf: &CertificateDer<'_>, intermediates: &[CertificateDer<'_>], now: UnixTime) -> Result<(), Error> {
+        let certificate = EndEntityCert::try_from(leaf).map_err(|_| CertificateError::BadEncoding)?;
+        let algorithms = webpki::ALL_VERIFICATION_ALGS;
+        certificate
+            .verify_for_usage(algorithms, &self.anchors, intermediates, now, self.end.usage(), None, None)
+            .map_err(|error| not_believed(&error, leaf))?;
+        match role_of(std::slice::from_ref(leaf)) {
+            Some(role) if self.end.fits(&role) => Ok(()),
+            _ => Err(refused(PeerRefused::WrongRole)),
+        }
+    }
+}
+
+fn not_believed(error: &webpki::Error, leaf: &CertificateDer<'_>) -> Error {
+    let certificate_error = match error {
+        webpki::Error::CertExpired { .. } => CertificateError::Expired,
+        webpki::Error::CertNotValidYet { .. } => CertificateError::NotValidYet,
+        webpki::Error::UnknownIssuer | webpki::Error::InvalidSignatureForPublicKey => {
+            let issuer = facts::parse(leaf).and_then(|parsed| facts::name(parsed.issuer())).unwrap_or_default();
+            return refused(PeerRefused::Foreign { issuer });
+        }
+        webpki::Error::EmptyEkuExtension | webpki::Error::RequiredEkuNotFoundContext(_) => CertificateError::InvalidPurpose,
+        _ => CertificateError::ApplicationVerificationFailure,
+    };
+    Error::InvalidCertificate(certificate_error)
+}
+
+fn refused(reason: PeerRefused) -> Error {
+    Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(reason))))
+}
+
+impl ClientCertVerifier for Peers {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        self.verify(leaf, intermediates, now).map(|()| ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(no_tls12())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        signed_by_holder(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        provider().signature_verification_algorithms.supported_schemes()
+    }
+}
+
+impl ServerCertVerifier for Peers {
+    fn verify_server_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        self.verify(leaf, intermediates, now).map(|()| ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(no_tls12())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        signed_by_holder(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        provider().signature_verification_algorithms.supported_schemes()
+    }
+}
+
+fn signed_by_holder(
+    message: &[u8],
+    certificate: &CertificateDer<'_>,
+    signed: &DigitallySignedStruct,
+) -> Result<HandshakeSignatureValid, Error> {
+    rustls::crypto::verify_tls13_signature(message, certificate, signed, &provider().signature_verification_algorithms)
+}
+
+/// Only TLS 1.3 is offered, so this does not happen.
+fn no_tls12() -> Error {
+    Error::General("a tunnel speaks TLS 1.3 only".to_owned())
+}

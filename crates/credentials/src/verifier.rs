@@ -1,0 +1,108 @@
+//! Verification of credentials under one generation of the configuration: trust policies, token keys and the block list.
+//!
+//! A credential is verified once and remembered until the generation ends; after that a request costs one digest, one look-up and
+//! two comparisons. Only successes are remembered. What has run out is verified again, so that the reason is the true one.
+use std::collections::BTreeMap;
+
+use aws_lc_rs::digest::{self, SHA256};
+use cmg_core::identity::{CertificateFacts, TokenFacts};
+use cmg_core::ids::TrustName;
+use cmg_core::problem::Problem;
+use cmg_core::refusal::Refusal;
+use cmg_core::time::WallTime;
+use cmg_core::trust::{Block, TokenKey, Trust};
+use pki_types::CertificateDer;
+
+use crate::blocks::Blocks;
+use crate::chain::ClientTrust;
+use crate::memo::{Digest, Memo};
+use crate::token::TokenVerifier;
+use crate::validity::Verified;
+
+/// Verifies certificates and tokens; make a new one for each generation of the configuration.
+pub struct Verifier {
+    trusts: BTreeMap<TrustName, ClientTrust>,
+    tokens: TokenVerifier,
+    blocks: Blocks,
+    known_certificates: Memo<CertificateFacts>,
+    known_tokens: Memo<TokenFacts>,
+}
+
+impl Verifier {
+    /// Prepares everything, or tells everything that is wrong.
+    pub fn new(trusts: &[Trust], blocks: &[Block], keys: &[TokenKey]) -> Result<Self, Vec<Problem>> {
+        let mut ready = BTreeMap::new();
+        let mut problems = Vec::new();
+        for trust in trusts {
+            match ClientTrust::new(trust) {
+                Ok(client_trust) => _ = ready.insert(trust.name.clone(), client_trust),
+                Err(more) => problems.extend(more),
+            }
+        }
+        let tokens = TokenVerifier::new(keys).map_err(|more| problems.extend(more));
+        match tokens {
+            Ok(tokens) if problems.is_empty() => {
+                Ok(Self { trusts: ready, tokens, blocks: Blocks::new(blocks), known_certificates: Memo::new(), known_tokens: Memo::new() })
+            }
+            _ => Err(problems),
+        }
+    }
+
+    /// Verifies a client's `chain`, the leaf first, under the policy `trust` at `now`.
+    pub fn certificate(
+        &self,
+        trust: &TrustName,
+        chain: &[CertificateDer<'_>],
+        now: WallTime,
+    ) -> Result<Verified<CertificateFacts>, Refusal> {
+        let policy = self.trusts.get(trust).ok_or(Refusal::CertificateForeign)?;
+        remembered(&self.known_certificates, chain_digest(trust, chain), now, || policy.verify_unless(&self.blocks, chain, now))
+    }
+
+    /// Verifies a bearer `token` at `now`. Audience and kind are for the endpoint to judge.
+    pub fn token(&self, token: &[u8], now: WallTime) -> Result<Verified<TokenFacts>, Refusal> {
+        remembered(&self.known_tokens, digest_of(digest::digest(&SHA256, token)), now, || {
+            let verified = self.tokens.verify(token, now)?;
+            match &verified.facts.id {
+                Some(id) if self.blocks.block_token(id) => Err(Refusal::TokenBlocked),
+                _ => Ok(verified),
+            }
+        })
+    }
+
+    /// The issuer that is missing between `chain` and the roots of `trust`, for the log.
+    pub fn issuer_not_found(&self, trust: &TrustName, chain: &[CertificateDer<'_>]) -> Option<String> {
+        self.trusts.get(trust)?.issuer_not_found(chain)
+    }
+}
+
+fn remembered<T>(
+    memo: &Memo<T>,
+    digest: Digest,
+    now: WallTime,
+    verify: impl FnOnce() -> Result<Verified<T>, Refusal>,
+) -> Result<Verified<T>, Refusal> {
+    if let Some(known) = memo.find(&digest).filter(|known| known.is_good(now)) {
+        return Ok(known);
+    }
+    let verified = verify()?;
+    memo.keep(digest, verified.clone());
+    Ok(verified)
+}
+
+/// Lengths are part of it, so that no other cut of the same bytes has the same digest.
+fn chain_digest(trust: &TrustName, chain: &[CertificateDer<'_>]) -> Digest {
+    let mut context = digest::Context::new(&SHA256);
+    let parts = std::iter::once(trust.as_str().as_bytes()).chain(chain.iter().map(AsRef::as_ref));
+    for part in parts {
+        context.update(&(part.len() as u64).to_be_bytes());
+        context.update(part);
+    }
+    digest_of(context.finish())
+}
+
+fn digest_of(digest: digest::Digest) -> Digest {
+    let mut out = [0; 32];
+    out.copy_from_slice(digest.as_ref());
+    out
+}

@@ -1,0 +1,8 @@
+//! Credentials as strangers and administrators hand them in: real certificates, lists, tokens, files and handshakes.
+mod certificates;
+mod files;
+mod lab;
+mod revocation;
+mod tls;
+mod tokens;
+mod verifier;
