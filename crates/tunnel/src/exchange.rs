@@ -1,0 +1,372 @@
+//! One request and its answer, as both ends of the tunnel see it.
+//!
+//! An exchange has two directions. Each begins on the session's connection, under a window of [`WINDOW`] bytes that the receiver
+//! widens as it passes bytes on. A direction that turns out to be bulk moves to a lane when one stands ready, at any byte. Nobody
+//! but this file knows which way a byte came.
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use cmg_core::refusal::Refusal;
+use tokio::sync::mpsc;
+
+use crate::frame::{self, Kind};
+use crate::head::{self, Fields, RequestFrame, ResponseFrame, ResponseHead};
+use crate::lane::{self, Arrival, Lane};
+use crate::outbox::{ClaimedCredential, Command, Link, WINDOW};
+
+/// What each DATA frame costs besides its bytes, so that a flood of tiny frames is bounded by the window too.
+pub(crate) const FRAME_COST: u32 = 64;
+
+/// Bytes of a body that travel beside heads. What is longer waits its turn behind them.
+const SMALL: u64 = 16 * 1024;
+
+/// What the owner of the connection tells an exchange.
+pub(crate) enum Signal {
+    Event(Event),
+    Credit(u32),
+    Moved,
+    Lane(Box<Lane>),
+}
+
+/// What happened.
+#[derive(Debug)]
+pub enum Event {
+    /// A 1xx head.
+    Interim(ResponseFrame),
+    /// The head of the answer.
+    Response(ResponseFrame),
+    /// A part of the body. Tell [`Exchange::consumed`] when it has been passed on.
+    Data(Bytes),
+    /// The body is whole.
+    End,
+    /// The body is whole, and these fields follow; read them with [`trailer_fields`].
+    Trailers(Bytes),
+    /// There will be no answer.
+    Refused(Refusal),
+    /// The peer ended the exchange.
+    Reset,
+    /// The tunnel ended.
+    Lost,
+    /// The tunnel ended before any byte of the request left this machine.
+    NotSent,
+}
+
+/// The fields of [`Event::Trailers`]; none: malformed.
+pub fn trailer_fields(payload: &[u8]) -> Option<impl Iterator<Item = (&[u8], &[u8])>> {
+    head::decode_fields(payload).ok()
+}
+
+/// Nothing more can be sent: the tunnel or the peer is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gone;
+
+/// A request that a connection point is asked to carry out.
+pub struct Incoming {
+    /// The exchange; dropping it unanswered resets it.
+    pub exchange: Exchange,
+    /// The request's head.
+    pub request: RequestFrame,
+    /// Who the gateway says is asking; none: nobody.
+    pub credential: Option<Arc<Claim>>,
+}
+
+/// A credential that a gateway claims, with room for what its verification found.
+pub struct Claim {
+    /// What was claimed.
+    pub credential: ClaimedCredential,
+    /// What the verifier wants to remember about it.
+    pub memo: std::sync::Mutex<Option<Arc<dyn std::any::Any + Send + Sync>>>,
+}
+
+/// One end of an exchange. Dropping it ends the exchange.
+pub struct Exchange {
+    number: u32,
+    link: Arc<Link>,
+    signals: mpsc::UnboundedReceiver<Signal>,
+    held: VecDeque<Event>,
+    outward: Outward,
+    inward: Inward,
+}
+
+struct Outward {
+    credit: u32,
+    sent: u64,
+    left: Option<u64>,
+    may_move: bool,
+    lane: Option<Lane>,
+    ended: bool,
+}
+
+struct Inward {
+    moved: bool,
+    lane: Option<Box<Lane>>,
+    owed: u32,
+    ended: bool,
+}
+
+impl Exchange {
+    /// An exchange that begins. `inward_ended`: nothing will come in; `outward_ended`: nothing will go out.
+    pub(crate) fn new(
+        number: u32,
+        link: Arc<Link>,
+        signals: mpsc::UnboundedReceiver<Signal>,
+        inward_ended: bool,
+        outward_ended: bool,
+    ) -> Self {
+        link.busy.fetch_add(1, Ordering::Relaxed);
+        Self {
+            number,
+            link,
+            signals,
+            held: VecDeque::new(),
+            outward: Outward { credit: WINDOW, sent: 0, left: None, may_move: true, lane: None, ended: outward_ended },
+            inward: Inward { moved: false, lane: None, owed: 0, ended: inward_ended },
+        }
+    }
+
+    /// Names the session, to tell a second try from the first.
+    pub fn session(&self) -> u64 {
+        self.link.id
+    }
+
+    /// Counts the first bytes of a body, which left with the head.
+    pub(crate) fn has_sent(&mut self, length: usize) {
+        if length > 0 {
+            self.outward.credit -= length as u32 + FRAME_COST;
+            self.outward.count(length);
+        }
+    }
+
+    /// Says how many bytes the outward body has, where known. Tells bulk apart from the beginning.
+    pub fn expect_to_send(&mut self, length: Option<u64>) {
+        self.outward.left = length;
+    }
+
+    /// Keeps both directions on the session's connection: for upgraded protocols, which live long and send little.
+    pub fn stay(&mut self) {
+        self.outward.may_move = false;
+    }
+
+    /// Whether nothing more will come in.
+    pub fn is_received(&self) -> bool {
+        self.inward.ended && self.held.is_empty()
+    }
+
+    /// Whether nothing more will go out.
+    pub fn is_sent(&self) -> bool {
+        self.outward.ended
+    }
+
+    /// Takes in what the connection's owner has said. Wakes the task when more comes.
+    fn pump(&mut self, cx: &mut Context<'_>) {
+        while let Poll::Ready(signal) = self.signals.poll_recv(cx) {
+            match signal {
+                Some(Signal::Credit(bytes)) => self.outward.credit = self.outward.credit.saturating_add(bytes),
+                Some(Signal::Moved) => self.inward.moved = true,
+                Some(Signal::Lane(lane)) => self.inward.lane = Some(lane),
+                Some(Signal::Event(event)) => self.held.push_back(event),
+                None => {
+                    if !self.inward.ended && !matches!(self.held.back(), Some(Event::Lost)) {
+                        self.held.push_back(Event::Lost);
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    /// What happened next. Pending wakes the task for new events and for new credit.
+    pub fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
+        self.pump(cx);
+        if let Some(event) = self.held.pop_front() {
+            if matches!(event, Event::End | Event::Trailers(_) | Event::Refused(_)) {
+                self.inward.ended = true;
+            }
+            return Poll::Ready(event);
+        }
+        match &mut self.inward.lane {
+            Some(lane) if self.inward.moved && !self.inward.ended => {
+                let arrival = ready!(lane.poll_receive(cx));
+                Poll::Ready(self.take_arrival(arrival))
+            }
+            _ => Poll::Pending,
+        }
+    }
+
+    fn take_arrival(&mut self, arrival: std::io::Result<Arrival>) -> Event {
+        let event = match arrival {
+            Ok(Arrival::Data(bytes)) => return Event::Data(bytes),
+            Ok(Arrival::End) => Event::End,
+            Ok(Arrival::Trailers(payload)) => Event::Trailers(payload),
+            Err(_) => {
+                self.inward.lane = None;
+                return Event::Reset;
+            }
+        };
+        self.inward.ended = true;
+        if let Some(lane) = self.inward.lane.take() {
+            lane::wait(*lane, &self.link);
+        }
+        event
+    }
+
+    /// What happened next.
+    pub async fn event(&mut self) -> Event {
+        std::future::poll_fn(|cx| self.poll_event(cx)).await
+    }
+
+    /// A DATA event of `length` bytes has been passed on: the peer may send more.
+    pub fn consumed(&mut self, length: usize) {
+        if self.inward.ended || self.inward.moved {
+            return;
+        }
+        self.inward.owed = self.inward.owed.saturating_add(length as u32 + FRAME_COST);
+        if self.inward.owed >= WINDOW / 2 {
+            let bytes = std::mem::take(&mut self.inward.owed);
+            let _ = self.link.command(Command::Grant { exchange: self.number, bytes });
+        }
+    }
+
+    /// Sends a part of `data`; gives how much was taken. With `last`, the direction ends when all was taken. Pending wakes the task
+    /// when the peer grants more.
+    pub fn poll_send(&mut self, cx: &mut Context<'_>, data: &[u8], last: bool) -> Poll<Result<usize, Gone>> {
+        self.pump(cx);
+        if self.outward.lane.is_none() && self.is_bulk(data.len()) {
+            self.move_to_lane();
+        }
+        if let Some(lane) = &mut self.outward.lane {
+            let taken = ready!(lane.poll_send(cx, data)).map_err(|_| Gone)?;
+            self.outward.count(taken);
+            return Poll::Ready(Ok(taken));
+        }
+        let taken = (self.outward.credit.saturating_sub(FRAME_COST) as usize).min(frame::DATA_LIMIT).min(data.len());
+        if taken == 0 && !data.is_empty() {
+            return if self.link_is_gone() { Poll::Ready(Err(Gone)) } else { Poll::Pending };
+        }
+        let ends = last && taken == data.len();
+        let mut frame = Vec::with_capacity(frame::HEADER + taken);
+        frame::push(&mut frame, Kind::Data, ends, self.number, &data[..taken]);
+        self.outward.credit -= taken as u32 + FRAME_COST.min(self.outward.credit);
+        self.outward.count(taken);
+        self.outward.ended = ends;
+        self.write_body(frame);
+        Poll::Ready(Ok(taken))
+    }
+
+    /// Whether the rest of the outward body should travel on a lane of its own.
+    fn is_bulk(&self, at_hand: usize) -> bool {
+        let out_of_credit = (self.outward.credit as usize) < at_hand.min(frame::DATA_LIMIT) + FRAME_COST as usize;
+        let known_long = self.outward.left.is_some_and(|left| left > u64::from(WINDOW));
+        self.outward.may_move && !self.outward.ended && (known_long || out_of_credit)
+    }
+
+    fn move_to_lane(&mut self) {
+        let Some(mut lane) = self.link.take_lane() else { return };
+        lane.begin(self.number, self.outward.left);
+        let moved = frame::header(Kind::Moved, false, self.number, 0).to_vec();
+        self.write_body(moved);
+        self.outward.lane = Some(lane);
+    }
+
+    /// Writes frames of a body, in order: beside heads while the body is small, behind them afterwards.
+    fn write_body(&mut self, frames: Vec<u8>) {
+        if self.outward.sent <= SMALL {
+            self.link.write(frames);
+        } else {
+            self.link.write_bulk(frames);
+        }
+    }
+
+    fn link_is_gone(&self) -> bool {
+        self.held.iter().any(|event| matches!(event, Event::Lost | Event::NotSent | Event::Reset))
+    }
+
+    /// Hands what was sent on a lane to the socket; to be polled before the task rests.
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Gone>> {
+        match &mut self.outward.lane {
+            Some(lane) => lane.poll_flush(cx).map_err(|_| Gone),
+            None => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// Ends the outward direction, with trailers where there are any (as [`trailers`] writes them). Poll it with the same argument until ready.
+    pub fn poll_finish(&mut self, cx: &mut Context<'_>, trailers: &mut Option<Vec<u8>>) -> Poll<Result<(), Gone>> {
+        if self.outward.ended {
+            return Poll::Ready(Ok(()));
+        }
+        if let Some(lane) = &mut self.outward.lane {
+            ready!(lane.poll_finish(cx, trailers)).map_err(|_| Gone)?;
+            if let Some(lane) = self.outward.lane.take() {
+                self.link.keep_lane(lane);
+            }
+        } else {
+            let trailers = trailers.take().unwrap_or_default();
+            let kind = if trailers.is_empty() { Kind::Data } else { Kind::Trailers };
+            let mut frame = Vec::new();
+            frame::push(&mut frame, kind, true, self.number, &trailers);
+            self.write_body(frame);
+        }
+        self.outward.ended = true;
+        Poll::Ready(Ok(()))
+    }
+
+    /// Answers with a 1xx head.
+    pub fn interim(&mut self, head: &ResponseHead<'_>, fields: impl FnOnce(&mut Fields<'_>)) {
+        let mut frames = Vec::new();
+        frame::push_with(&mut frames, Kind::Interim, false, self.number, |out| head.encode(out, fields));
+        self.link.write(frames);
+    }
+
+    /// Answers with a head and the first bytes of the body, which may be all of it. Gives how many bytes were taken.
+    pub fn respond(&mut self, head: &ResponseHead<'_>, fields: impl FnOnce(&mut Fields<'_>), body: &[u8], whole: bool) -> usize {
+        let mut frames = Vec::with_capacity(256 + body.len().min(SMALL as usize));
+        let nothing_follows = whole && body.is_empty();
+        frame::push_with(&mut frames, Kind::Response, nothing_follows, self.number, |out| head.encode(out, fields));
+        let taken = body.len().min(SMALL as usize);
+        if taken > 0 {
+            let ends = whole && taken == body.len();
+            frame::push(&mut frames, Kind::Data, ends, self.number, &body[..taken]);
+            self.has_sent(taken);
+            self.outward.ended = ends;
+        }
+        self.outward.ended |= nothing_follows;
+        self.link.write(frames);
+        taken
+    }
+
+    /// Answers with a reason why there is no answer.
+    pub fn refuse(mut self, refusal: Refusal) {
+        let mut frames = Vec::new();
+        frame::push(&mut frames, Kind::Refuse, true, self.number, &refusal.code().to_be_bytes());
+        self.outward.ended = true;
+        self.inward.ended = true;
+        self.link.write(frames);
+    }
+}
+
+/// Writes trailers for [`Exchange::poll_finish`].
+pub fn trailers(fields: impl FnOnce(&mut Fields<'_>)) -> Vec<u8> {
+    let mut out = Vec::new();
+    head::encode_fields(&mut out, fields);
+    out
+}
+
+impl Outward {
+    fn count(&mut self, taken: usize) {
+        self.sent += taken as u64;
+        if let Some(left) = &mut self.left {
+            *left = left.saturating_sub(taken as u64);
+        }
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        self.link.busy.fetch_sub(1, Ordering::Relaxed);
+        let reset = !(self.inward.ended && self.outward.ended);
+        let _ = self.link.command(Command::Close { exchange: self.number, reset });
+    }
+}

@@ -1,0 +1,256 @@
+//! The gateway's end: takes tunnel connections in, knows who is live, opens exchanges.
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use bytes::BytesMut;
+use cmg_core::ids::{ConnectionPointId, GatewayId};
+use cmg_core::permit::Permit;
+use cmg_core::refusal::Refusal;
+use cmg_core::selection::{self, Candidate};
+use cmg_transport::ByteStream;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tracing::{info, warn};
+
+use crate::driver::{Driver, Ended, Side, read_frame};
+use crate::exchange::{Exchange, FRAME_COST};
+use crate::frame::{self, Kind};
+use crate::greeting::{Greeting, Hello, Purpose, VERSION};
+use crate::head::{Fields, RequestHead};
+use crate::lane::Lane;
+use crate::outbox::{Command, Credentials, Link, WINDOW};
+
+/// Exchanges one session carries before others are preferred to it, and refused after all are full.
+const CAPACITY: u32 = 8_192;
+
+/// Longest time from a finished handshake to a hello.
+const OPENING: Duration = Duration::from_secs(10);
+
+/// Idle lanes older than this are not used: firewalls on the way may have forgotten them.
+const LANE_AGE: Duration = Duration::from_secs(600);
+
+/// One session of a connection point.
+struct Session {
+    link: Arc<Link>,
+    connection_point: ConnectionPointId,
+}
+
+type Routes = BTreeMap<String, Vec<Arc<Session>>>;
+
+/// Who is live. One per gateway.
+pub struct Hub {
+    instance: GatewayId,
+    instances: Vec<String>,
+    sessions: Mutex<Vec<(Arc<Session>, Vec<String>)>>,
+    routes: ArcSwap<Routes>,
+    draining: AtomicBool,
+}
+
+/// What a caller says about a request it wants carried.
+pub struct Opening<'a> {
+    /// The head; its credential number is filled in here.
+    pub head: RequestHead<'a>,
+    /// The client's credential.
+    pub credentials: Option<&'a mut Credentials>,
+    /// The first bytes of the body.
+    pub body: &'a [u8],
+    /// Whether `body` is all of it.
+    pub whole: bool,
+    /// Sessions that have failed this request already.
+    pub avoid: &'a [u64],
+}
+
+impl Hub {
+    /// A hub without sessions. `instances`: every instance behind the service's name, as the configuration lists them.
+    pub fn new(instance: GatewayId, instances: Vec<String>) -> Self {
+        Self { instance, instances, sessions: Mutex::default(), routes: ArcSwap::default(), draining: AtomicBool::new(false) }
+    }
+
+    /// Serves one tunnel connection of `connection_point`, as its certificate names it, until the connection ends.
+    pub async fn serve(&self, mut stream: ByteStream, connection_point: ConnectionPointId) {
+        let mut received = BytesMut::new();
+        let hello = match timeout(OPENING, self.open_connection(&mut stream, &mut received)).await {
+            Ok(Ok(hello)) => hello,
+            Ok(Err(error)) => return warn!(%connection_point, %error, "Tunnel connection refused"),
+            Err(_) => return warn!(%connection_point, "Tunnel connection refused: no hello in time"),
+        };
+        match hello.purpose {
+            Purpose::Session => self.serve_session(stream, received, connection_point, hello.session).await,
+            Purpose::Up | Purpose::Down => self.take_lane(stream, &connection_point, hello),
+        }
+    }
+
+    async fn open_connection(&self, stream: &mut ByteStream, received: &mut BytesMut) -> std::io::Result<Hello> {
+        let greeting =
+            Greeting { oldest: VERSION, newest: VERSION, instance: self.instance.to_string(), instances: self.instances.clone() };
+        let mut frames = Vec::new();
+        frame::push(&mut frames, Kind::Greeting, false, 0, &greeting.encode());
+        stream.write_all(&frames).await?;
+        let frame = read_frame(stream, received).await?;
+        let hello =
+            Hello::decode(&frame.payload).filter(|_| frame.kind == Kind::Hello).ok_or_else(|| std::io::Error::other("malformed hello"))?;
+        if hello.version != VERSION {
+            return Err(std::io::Error::other(format!("version {} is not spoken here", hello.version)));
+        }
+        Ok(hello)
+    }
+
+    async fn serve_session(&self, stream: ByteStream, received: BytesMut, connection_point: ConnectionPointId, id: u64) {
+        let (link, queues) = Link::new(id, Arc::default());
+        let (serves, mut served) = mpsc::unbounded_channel();
+        let session = Arc::new(Session { link: Arc::clone(&link), connection_point: connection_point.clone() });
+        let entry = Entry::new(self, session);
+        if self.draining.load(Ordering::Relaxed) {
+            link.write(frame::header(Kind::Drain, false, 0, 0).to_vec());
+        }
+        info!(%connection_point, session = id, "Connection point connected");
+        let run = Driver::new(stream, received, link, queues, Side::Gateway { serves }).run();
+        let mut run = std::pin::pin!(run);
+        let mut aging = tokio::time::interval(LANE_AGE / 10);
+        let ended = loop {
+            tokio::select! {
+                biased;
+                Some(list) = served.recv() => entry.serves(list),
+                _ = aging.tick() => entry.session.link.drop_aged_lanes(LANE_AGE),
+                ended = &mut run => break ended,
+            }
+        };
+        drop(entry);
+        match ended {
+            Ended::Closed => info!(%connection_point, session = id, "Connection point disconnected"),
+            ended => warn!(%connection_point, session = id, reason = %ended, "Connection point lost"),
+        }
+    }
+
+    /// Gives a lane to the session it was dialled for, which must be one of the same connection point.
+    fn take_lane(&self, stream: ByteStream, connection_point: &ConnectionPointId, hello: Hello) {
+        let link = self
+            .sessions()
+            .iter()
+            .find(|(session, _)| session.link.id == hello.session && session.connection_point == *connection_point)
+            .map(|(session, _)| Arc::clone(&session.link));
+        let Some(link) = link else { return warn!(%connection_point, "Lane for an unknown session refused") };
+        match hello.purpose {
+            Purpose::Up => link.keep_lane(Lane::outward(stream, &link)),
+            _ => Lane::wait_inward(stream, &link),
+        }
+    }
+
+    /// Opens an exchange for a permitted request with a connection point that serves its endpoint.
+    pub fn open(
+        &self,
+        permit: &Permit<'_>,
+        mut opening: Opening<'_>,
+        fields: impl FnOnce(&mut Fields<'_>),
+        draw: u64,
+    ) -> Result<Exchange, Refusal> {
+        let routes = self.routes.load();
+        let sessions = routes.get(permit.endpoint().id.as_str()).map(Vec::as_slice).unwrap_or_default();
+        let link = choose(sessions, opening.avoid, draw)?;
+        let mut frames = Vec::with_capacity(512 + opening.body.len());
+        opening.head.credential = opening.credentials.as_mut().map_or(0, |credentials| credentials.tell(link, &mut frames));
+        let number = link.next_exchange();
+        let no_body = opening.whole && opening.body.is_empty();
+        frame::push_with(&mut frames, Kind::Request, no_body, number, |out| opening.head.encode(out, fields));
+        if !opening.body.is_empty() {
+            frame::push(&mut frames, Kind::Data, opening.whole, number, opening.body);
+        }
+        let (events, signals) = mpsc::unbounded_channel();
+        let mut exchange = Exchange::new(number, Arc::clone(link), signals, false, opening.whole);
+        exchange.has_sent(opening.body.len());
+        link.command(Command::Open { exchange: number, frames, events }).map_err(|_| Refusal::NoConnectionPoint)?;
+        Ok(exchange)
+    }
+
+    /// Bytes of a body that may go with [`Hub::open`].
+    pub const FIRST_BYTES: usize = 16 * 1024;
+
+    /// How many connection points are connected, and how many sessions they have.
+    pub fn live(&self) -> (usize, usize) {
+        let sessions = self.sessions();
+        let points: std::collections::BTreeSet<_> = sessions.iter().map(|(session, _)| &session.connection_point).collect();
+        (points.len(), sessions.len())
+    }
+
+    /// Whether a connection point serves anything.
+    pub fn is_ready(&self) -> bool {
+        !self.routes.load().is_empty()
+    }
+
+    /// Asks every connection point for no new sessions; those that stand carry what is under way.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+        for (session, _) in self.sessions().iter() {
+            session.link.write(frame::header(Kind::Drain, false, 0, 0).to_vec());
+        }
+    }
+
+    /// Ends every session.
+    pub fn stop(&self) {
+        for (session, _) in self.sessions().iter() {
+            let _ = session.link.command(Command::Stop);
+        }
+    }
+
+    fn sessions(&self) -> std::sync::MutexGuard<'_, Vec<(Arc<Session>, Vec<String>)>> {
+        self.sessions.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Makes the routes anew from the sessions there are.
+    fn reroute(&self, sessions: &[(Arc<Session>, Vec<String>)]) {
+        let mut routes = Routes::new();
+        for (session, endpoints) in sessions {
+            for endpoint in endpoints {
+                routes.entry(endpoint.clone()).or_default().push(Arc::clone(session));
+            }
+        }
+        self.routes.store(Arc::new(routes));
+    }
+}
+
+const _: () = assert!(Hub::FIRST_BYTES + FRAME_COST as usize <= WINDOW as usize && Hub::FIRST_BYTES <= frame::DATA_LIMIT);
+
+fn choose<'s>(sessions: &'s [Arc<Session>], avoid: &[u64], draw: u64) -> Result<&'s Arc<Link>, Refusal> {
+    let candidate = |place: usize| {
+        let link = &sessions[place].link;
+        let out = link.draining.load(Ordering::Relaxed) || avoid.contains(&link.id);
+        Candidate { busy: link.busy.load(Ordering::Relaxed), capacity: if out { 0 } else { CAPACITY } }
+    };
+    match selection::pick(sessions.len(), candidate, draw) {
+        Some(place) => Ok(&sessions[place].link),
+        None if (0..sessions.len()).any(|place| candidate(place).capacity > 0) => Err(Refusal::Overloaded),
+        None => Err(Refusal::NoConnectionPoint),
+    }
+}
+
+/// A session's place in the hub, given up on drop.
+struct Entry<'h> {
+    hub: &'h Hub,
+    session: Arc<Session>,
+}
+
+impl<'h> Entry<'h> {
+    fn new(hub: &'h Hub, session: Arc<Session>) -> Self {
+        hub.sessions().push((Arc::clone(&session), Vec::new()));
+        Self { hub, session }
+    }
+
+    fn serves(&self, endpoints: Vec<String>) {
+        let mut sessions = self.hub.sessions();
+        if let Some(entry) = sessions.iter_mut().find(|(session, _)| Arc::ptr_eq(session, &self.session)) {
+            entry.1 = endpoints;
+        }
+        self.hub.reroute(&sessions);
+    }
+}
+
+impl Drop for Entry<'_> {
+    fn drop(&mut self) {
+        let mut sessions = self.hub.sessions();
+        sessions.retain(|(session, _)| !Arc::ptr_eq(session, &self.session));
+        self.hub.reroute(&sessions);
+    }
+}
