@@ -162,6 +162,7 @@ fn per_request(running: &Running, outcome: &Outcome) -> Metrics {
     metrics.add("p50_ms", percentile(&outcome.latencies, 50.0));
     metrics.add("p99_ms", percentile(&outcome.latencies, 99.0));
     metrics.add("p99_9_ms", percentile(&outcome.latencies, 99.9));
+    metrics.add("core", share(usage));
     metrics.add("others", usage.others);
     metrics
 }
@@ -175,8 +176,14 @@ async fn transfer(running: &Running, load: &Load, way: Way) -> Result<Metrics> {
     }
     metrics.add("softirq_s_per_gib", usage.softirq.as_secs_f64());
     metrics.add("mib_per_s", mib_per_s(GIB, &usage));
+    metrics.add("core", share(&usage));
     metrics.add("others", usage.others);
     Ok(metrics)
+}
+
+/// How much of its processor the system used; where this and `others` are well below 1, the load generator was the limit.
+fn share(usage: &Usage) -> f64 {
+    (usage.total() + usage.softirq).as_secs_f64() / usage.wall.as_secs_f64()
 }
 
 fn mib_per_s(bytes: u64, usage: &Usage) -> f64 {
@@ -255,7 +262,7 @@ async fn beside_bulk(running: &Running, load: Load) -> Result<Metrics> {
     metrics.add("half_to_alone", half_p99 / alone_p99);
     metrics.add("half_p99_ms", half_p99);
     metrics.add("half_mib_per_s", mib_per_s(half.bytes, &half.small.usage));
-    metrics.add("half_core", half.small.usage.total().as_secs_f64() / half.small.usage.wall.as_secs_f64());
+    metrics.add("half_core", share(&half.small.usage));
     metrics.add("alone_p99_ms", alone_p99);
     metrics.add("others", saturated.small.usage.others);
     Ok(metrics)
