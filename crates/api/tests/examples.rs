@@ -27,6 +27,24 @@ fn a_connection_point_file_written_and_read_is_the_same() {
     assert_eq!(toml::from_str::<ConnectionPointFile>(&written).unwrap(), connection_point());
 }
 
+/// The example with one more key behind the line with this number.
+fn with_a_stray_key(example: &str, behind: usize) -> String {
+    let lines = example.lines().enumerate();
+    lines.map(|(number, line)| if number == behind { format!("{line}\nstray = 1\n") } else { format!("{line}\n") }).collect()
+}
+
+#[test]
+fn an_unknown_key_is_refused_in_every_table() {
+    for (number, line) in GATEWAY.lines().enumerate().filter(|(_, line)| line.starts_with('[')) {
+        assert!(toml::from_str::<GatewayFile>(&with_a_stray_key(GATEWAY, number)).is_err(), "{line}");
+    }
+    for (number, line) in CONNECTION_POINT.lines().enumerate().filter(|(_, line)| line.starts_with('[')) {
+        assert!(toml::from_str::<ConnectionPointFile>(&with_a_stray_key(CONNECTION_POINT, number)).is_err(), "{line}");
+    }
+    assert!(toml::from_str::<GatewayFile>(&format!("stray = 1\n{GATEWAY}")).is_err());
+    assert!(toml::from_str::<ConnectionPointFile>(&format!("stray = 1\n{CONNECTION_POINT}")).is_err());
+}
+
 #[test]
 fn both_examples_publish_the_same() {
     let served: Vec<EndpointFile> = connection_point().endpoint.iter().map(ServedEndpointFile::published).collect();

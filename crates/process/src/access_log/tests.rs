@@ -92,6 +92,20 @@ fn a_line_is_written_without_being_asked_for() {
 }
 
 #[test]
+fn a_line_wakes_the_writer_from_a_long_pause() {
+    let (reached, written) = mpsc::channel();
+    let (_, gate) = mpsc::channel();
+    let log = AccessLog::start(Stuck { reached, gate, seen: Seen::default() }).unwrap();
+    while !log.owner.shared.lock().asleep {
+        thread::yield_now();
+    }
+
+    say(&log, "one");
+
+    assert_eq!(written.recv_timeout(LONG), Ok(()));
+}
+
+#[test]
 fn flush_waits_until_all_is_written() {
     let seen = Seen::default();
     let log = AccessLog::start(seen.clone()).unwrap();
