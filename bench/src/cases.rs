@@ -14,6 +14,8 @@ use crate::load::{self, Load, Outcome};
 use crate::systems::{Lab, Role, Running};
 use crate::{Result, memory, stream};
 
+/// Handshakes at once.
+const CALLERS: usize = 16;
 /// Small requests a second beside bulk.
 const BESIDE: f64 = 100.0;
 const MIB: f64 = 1024.0 * 1024.0;
@@ -34,8 +36,10 @@ pub(crate) enum Case {
     Down,
     /// 1 GiB up, one connection
     Up,
-    /// new connection, full mutual-TLS handshake, one 1 KiB GET, close
+    /// new connection, full mutual-TLS handshake, one 1 KiB GET, close; every time a client not seen lately
     Handshake,
+    /// the same with 16 clients that come again and again, without tickets
+    HandshakeAgain,
     /// new connection, resumed handshake, one 1 KiB GET, close
     Resumed,
     /// 1 KiB GET, open loop, 2,000 a second
@@ -78,7 +82,9 @@ impl Case {
     /// The metric that is compared with nginx.
     pub(crate) fn headline(self) -> Option<&'static str> {
         match self {
-            Self::Get1k | Self::Get64k | Self::Post64k | Self::Handshake | Self::Resumed | Self::Open2000 => Some("cpu_us"),
+            Self::Get1k | Self::Get64k | Self::Post64k | Self::Handshake | Self::HandshakeAgain | Self::Resumed | Self::Open2000 => {
+                Some("cpu_us")
+            }
             Self::Down | Self::Up => Some("cpu_s_per_gib"),
             Self::Idle => Some("kib_per_connection"),
             Self::HalfLoad | Self::Memory | Self::Stalled | Self::BesideBulk => None,
@@ -94,6 +100,7 @@ impl Case {
             Self::Handshake => vec![Goal::ratio(0.28, 0.20)],
             Self::Resumed => vec![Goal::ratio(0.27, 0.20)],
             Self::Open2000 => vec![Goal::ratio(1.7, 1.3)],
+            Self::HandshakeAgain => vec![],
             Self::HalfLoad => vec![Goal::value("added_p50_ms", 1.0, 1.0), Goal::value("added_p99_ms", 5.0, 5.0)],
             Self::Idle => vec![Goal::value("kib_per_connection", 16.0, 10.0)],
             Self::Memory => vec![Goal::value("gateway_rss_mib", 30.0, 15.0)],
@@ -118,8 +125,12 @@ impl Case {
             Self::Down => transfer(running, &load, Way::Down).await,
             Self::Up => transfer(running, &load, Way::Up).await,
             Self::Handshake => handshakes(running, load, false).await,
+            Self::HandshakeAgain => {
+                let target = running.target(&lab.identities[..CALLERS].into());
+                handshakes(running, Load { target, ..load }, false).await
+            }
             Self::Resumed => {
-                let target = running.target(&stream::resuming_identities(&lab.pki)?.into());
+                let target = running.target(&stream::resuming_identities(&lab.pki, CALLERS)?.into());
                 handshakes(running, Load { target, ..load }, true).await
             }
             Self::Open2000 => Ok(per_request(running, &load::open(&load, 2_000.0, running.pids()).await?)),
@@ -143,7 +154,7 @@ async fn closed(running: &Running, load: Load) -> Result<Metrics> {
 }
 
 async fn handshakes(running: &Running, load: Load, resume: bool) -> Result<Metrics> {
-    let load = Load { connections: 16, ..load };
+    let load = Load { connections: CALLERS, ..load };
     Ok(per_request(running, &load::handshakes(&load, resume, running.pids()).await?))
 }
 

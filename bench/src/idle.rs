@@ -35,7 +35,7 @@ pub(crate) struct HoldArgs {
 
 /// A holder's life: connects, says so, asks again on demand, and ends with its input.
 pub(crate) async fn hold(args: HoldArgs) -> Result<()> {
-    let identities = stream::identities(&Pki { dir: args.pki })?.into();
+    let identities = stream::identities(&Pki { dir: args.pki }, args.count)?.into();
     let target = Target { address: args.address, identities: Some(identities) };
     let mut clients = settle(&target, args.source, args.count).await?;
     say(clients.len())?;

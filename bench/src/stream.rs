@@ -152,19 +152,19 @@ fn client(identity: &Identity) -> Result<ClientConnection, rustls::Error> {
     ClientConnection::new(Arc::clone(identity), name)
 }
 
-/// Every client of the laboratory, as TLS identities that always make full handshakes.
-pub(crate) fn identities(pki: &Pki) -> Result<Vec<Identity>> {
-    load(pki, "clients.pem", false)
+/// The first `count` clients of the laboratory, as TLS identities that always make full handshakes.
+pub(crate) fn identities(pki: &Pki, count: usize) -> Result<Vec<Identity>> {
+    load(pki, "clients.pem", count, false)
 }
 
 /// The same clients, each with a memory of its own for one server's tickets.
-pub(crate) fn resuming_identities(pki: &Pki) -> Result<Vec<Identity>> {
-    load(pki, "clients.pem", true)
+pub(crate) fn resuming_identities(pki: &Pki, count: usize) -> Result<Vec<Identity>> {
+    load(pki, "clients.pem", count, true)
 }
 
 /// A client whose certificate is on the CRL.
 pub(crate) fn revoked_identity(pki: &Pki) -> Result<Identity> {
-    load(pki, "revoked.pem", false)?.pop().ok_or_else(|| "no revoked client".into())
+    load(pki, "revoked.pem", 1, false)?.pop().ok_or_else(|| "no revoked client".into())
 }
 
 /// Someone without any certificate.
@@ -172,12 +172,11 @@ pub(crate) fn anonymous_identity() -> Result<Identity> {
     Ok(Arc::new(builder()?.with_no_client_auth()))
 }
 
-fn load(pki: &Pki, bundle: &str, resume: bool) -> Result<Vec<Identity>> {
+fn load(pki: &Pki, bundle: &str, count: usize, resume: bool) -> Result<Vec<Identity>> {
     let issuing = CertificateDer::from_pem_file(pki.dir.join("clients-issuing.pem"))?;
     let path = pki.dir.join(bundle);
-    let certificates = CertificateDer::pem_file_iter(&path)?;
-    let keys = PrivateKeyDer::pem_file_iter(&path)?;
-    certificates.zip(keys).map(|(certificate, key)| identity(vec![certificate?, issuing.clone()], key?, resume)).collect()
+    let pairs = CertificateDer::pem_file_iter(&path)?.zip(PrivateKeyDer::pem_file_iter(&path)?);
+    pairs.take(count).map(|(certificate, key)| identity(vec![certificate?, issuing.clone()], key?, resume)).collect()
 }
 
 fn identity(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>, resume: bool) -> Result<Identity> {

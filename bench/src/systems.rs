@@ -10,7 +10,7 @@ use serde::{Serialize, Serializer};
 use tempfile::TempDir;
 
 use crate::client::{Request, Target};
-use crate::pki::Pki;
+use crate::pki::{CLIENTS, Pki};
 use crate::process::Process;
 use crate::stream::{self, Identity};
 use crate::{Result, cpu, nginx, ours};
@@ -77,7 +77,7 @@ impl Lab {
     /// Makes the certificates and starts the origin.
     pub(crate) fn create(dir: &Path, binary: &Path) -> Result<Self> {
         let pki = Pki::create(&dir.join("pki"))?;
-        let identities = stream::identities(&pki)?.into();
+        let identities = stream::identities(&pki, CLIENTS)?.into();
         let origin = free_address()?;
         let this = std::env::current_exe()?;
         let process = Process::start(cpu::pinned(cpu::GENERATOR, &this).args(["origin", &origin.to_string()]))?;
