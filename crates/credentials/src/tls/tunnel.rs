@@ -48,13 +48,20 @@ impl fmt::Display for PeerRefused {
 
 impl StdError for PeerRefused {}
 
+impl PeerRefused {
+    /// Why a tunnel's handshake failed with `error`, where it was the peer's certificate.
+    pub fn of(error: &Error) -> Option<&Self> {
+        match error {
+            Error::InvalidCertificate(CertificateError::Other(OtherError(inner))) => inner.downcast_ref(),
+            _ => None,
+        }
+    }
+}
+
 /// Who issued the certificate that a tunnel's handshake failed on, where that was not the infrastructure authority: the
 /// distinguished name to show to the administrator, since something between the two ends TLS.
 pub fn describe_untrusted(error: &Error) -> Option<String> {
-    let Error::InvalidCertificate(CertificateError::Other(OtherError(inner))) = error else {
-        return None;
-    };
-    match inner.downcast_ref::<PeerRefused>()? {
+    match PeerRefused::of(error)? {
         PeerRefused::Foreign { issuer } => Some(issuer.clone()),
         PeerRefused::WrongRole => None,
     }

@@ -118,6 +118,21 @@ fn an_altered_certificate_is_foreign() {
 }
 
 #[test]
+fn no_altered_byte_is_believed() {
+    let root = Authority::root("root");
+    let trust = ClientTrust::new(&trust_of(&[&root], &[])).unwrap();
+    let good = root.client("pc1").der.to_vec();
+
+    for place in 0..good.len() {
+        for bit in [0x01, 0x80] {
+            let mut altered = good.clone();
+            altered[place] ^= bit;
+            assert!(trust.verify(&[CertificateDer::from(altered)], NOW).is_err(), "{place} {bit}");
+        }
+    }
+}
+
+#[test]
 fn an_expired_certificate_is_expired() {
     let root = Authority::root("root");
     let leaf = root.client_with("pc1", |params| params.not_after = date_time_ymd(2026, 6, 15));

@@ -1,4 +1,6 @@
 //! Credentials as strangers and administrators hand them in: real certificates, lists, tokens, files and handshakes.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 mod certificates;
 mod files;
 mod lab;

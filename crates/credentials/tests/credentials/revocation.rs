@@ -125,6 +125,20 @@ fn a_forged_list_of_a_configured_authority_is_a_problem() {
 }
 
 #[test]
+fn no_altered_list_is_believed() {
+    let root = Authority::root("root");
+    let client = chain(&root.client("pc1"), &[]);
+    let good = root.list(&[1, 2]);
+
+    for place in 0..good.len() {
+        let mut altered = good.clone();
+        altered[place] ^= 0x01;
+        let verdict = ClientTrust::new(&trust(&[&root], &[], vec![altered], STRICT)).map(|trust| trust.verify(&client, NOW).map(|_| ()));
+        assert!(matches!(verdict, Err(_) | Ok(Err(_))), "{place}");
+    }
+}
+
+#[test]
 fn an_authority_that_may_not_sign_lists_covers_nothing() {
     let root = Authority::root_with("root", |params| params.key_usages = vec![KeyUsagePurpose::KeyCertSign]);
     let trust = trust(&[&root], &[], vec![root.list(&[])], STRICT);
