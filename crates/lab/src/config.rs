@@ -27,7 +27,7 @@ pub(crate) struct GatewayFile<'a> {
     pub(crate) metrics_port: u16,
     /// Names of all instances.
     pub(crate) instances: &'a [String],
-    /// One port for each published server's plain form.
+    /// This instance's port for each published server's plain form.
     pub(crate) root_ports: &'a [u16],
 }
 
@@ -37,6 +37,8 @@ pub(crate) struct ConnectionPointFile<'a> {
     pub(crate) metrics_port: u16,
     /// `host:port` of each gateway instance, or one address in front of them all.
     pub(crate) gateways: &'a [String],
+    /// The service's port for each published server's plain form.
+    pub(crate) root_ports: &'a [u16],
 }
 
 /// What both files have in common.
@@ -87,7 +89,7 @@ key = "server.key"
 
 /// The text of a connection point's file.
 pub(crate) fn connection_point(file: &ConnectionPointFile, common: &Common) -> String {
-    let ConnectionPointFile { name, metrics_port, gateways } = file;
+    let ConnectionPointFile { name, metrics_port, gateways, .. } = file;
     let mut text = format!(
         r#"name = "{name}"
 metrics_listen = "127.0.0.1:{metrics_port}"
@@ -106,7 +108,7 @@ gateways = {gateways:?}
     );
     text.push_str(&trust(common));
     for (index, published) in common.published.iter().enumerate() {
-        for form in [Form::ConfigMgr(index), Form::PlainInside] {
+        for form in [Form::ConfigMgr(index), Form::Plain(file.root_ports[index])] {
             text.push_str(&endpoint(common.host, published, form));
             text.push_str(&inside(published));
         }
@@ -146,10 +148,8 @@ kind = "site"
 enum Form {
     /// Under `/CCM_Proxy_*/<role id>/<name>`; the index of the published server.
     ConfigMgr(usize),
-    /// At `/` on this port of the gateway.
+    /// At `/` on this port.
     Plain(u16),
-    /// The same in a connection point's file, which knows no port.
-    PlainInside,
 }
 
 /// The keys of an endpoint that both files share.
@@ -157,12 +157,11 @@ fn endpoint(host: &str, published: &Published, form: Form) -> String {
     let name = &published.name;
     let id = match form {
         Form::ConfigMgr(_) => name.clone(),
-        Form::Plain(_) | Form::PlainInside => format!("{name}-root"),
+        Form::Plain(_) => format!("{name}-root"),
     };
     let place = match form {
         Form::ConfigMgr(index) => format!("role_id = \"{}\"\nname = \"{name}\"\n", role_id(index)),
         Form::Plain(port) => format!("port = {port}\nprefix = \"/\"\n"),
-        Form::PlainInside => "prefix = \"/\"\n".to_owned(),
     };
     let who = if published.open {
         "face = \"open\"\nopen_acknowledged = true\n".to_owned()

@@ -52,7 +52,7 @@ pub enum LabError {
         source: std::io::Error,
     },
     /// A program ended, or did not become ready in time.
-    #[error("{program}: {problem}; its log is {}", log.display())]
+    #[error("{program}: {problem}\n\nIts log is {}", log.display())]
     NotReady {
         /// Which program.
         program: String,
@@ -60,5 +60,11 @@ pub enum LabError {
         problem: String,
         /// Where it writes its log.
         log: PathBuf,
+    },
+    /// The process cannot be told of signals.
+    #[error("cannot listen for Ctrl-C")]
+    Signals {
+        /// What the system said.
+        source: std::io::Error,
     },
 }

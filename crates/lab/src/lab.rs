@@ -6,6 +6,7 @@
 //! DIR/log/      what the programs wrote
 //! ```
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -75,6 +76,8 @@ pub struct Lab {
     pub connection_points: Vec<ConnectionPoint>,
     /// What is published, in order.
     pub endpoints: Vec<Endpoint>,
+    /// Whether client certificate authorities besides the laboratory's own are trusted, without revocation lists.
+    pub trusts_others: bool,
     /// Authority of server certificates; clients trust it.
     pub servers: Authority,
     /// Authority of role certificates.
@@ -131,6 +134,7 @@ pub struct Endpoint {
 impl Lab {
     /// Makes every key and writes every file. What an earlier laboratory left in the folder is overwritten.
     pub fn new(dir: &Path, options: LabOptions) -> Result<Self, LabError> {
+        refuse_doubles(&options.published)?;
         let clients_root = Authority::root("Lab Clients Root")?;
         let clients = clients_root.issuing("Lab Clients Issuing")?;
         let tokens = TokenSigner::new("lab-1", Algorithm::Rs256)?;
@@ -140,6 +144,7 @@ impl Lab {
             gateways: (1..=options.gateways).map(|n| Gateway::new(dir, n, options.published.len())).collect::<Result<_, _>>()?,
             connection_points: (1..=options.connection_points).map(|n| ConnectionPoint::new(dir, n)).collect::<Result<_, _>>()?,
             endpoints: options.published.iter().enumerate().map(Endpoint::new).collect::<Result<_, _>>()?,
+            trusts_others: !options.client_authorities.is_empty(),
             servers: Authority::root("Lab Servers Root")?,
             infrastructure: Authority::root("Lab Infrastructure")?,
             client: clients.client("device-1.lab")?,
@@ -244,8 +249,10 @@ impl Lab {
             Discovery::ServiceName => vec![format!("{HOST}:{}", self.service_port)],
             Discovery::Addresses => self.gateways.iter().map(|gateway| format!("127.0.0.1:{}", gateway.port)).collect(),
         };
+        let root_ports: Vec<_> = self.endpoints.iter().map(|endpoint| endpoint.root_port).collect();
         for point in &self.connection_points {
-            let file = ConnectionPointFile { name: &point.name, metrics_port: point.metrics_port, gateways: &gateways };
+            let file =
+                ConnectionPointFile { name: &point.name, metrics_port: point.metrics_port, gateways: &gateways, root_ports: &root_ports };
             self.infrastructure.issue(&Profile::role(Role::ConnectionPoint, &point.name))?.write(&self.site_dir(), &point.name)?;
             file::write(&point.config, config::connection_point(&file, common))?;
         }
@@ -282,6 +289,17 @@ impl Endpoint {
     pub fn root_url(&self) -> String {
         format!("https://{HOST}:{}", self.root_port)
     }
+}
+
+/// Names stand in URLs, where case does not count.
+fn refuse_doubles(published: &[Published]) -> Result<(), LabError> {
+    let mut names = BTreeSet::new();
+    for Published { name, .. } in published {
+        if !names.insert(name.to_ascii_lowercase()) {
+            return Err(LabError::Published { name: name.clone(), problem: "two servers cannot have one name" });
+        }
+    }
+    Ok(())
 }
 
 fn config_path(dir: &Path, name: &str) -> PathBuf {

@@ -54,6 +54,7 @@ pub struct Program {
     pub plan: Plan,
     pid: u32,
     child: Child,
+    end_was_told: bool,
 }
 
 impl Program {
@@ -75,7 +76,7 @@ impl Program {
         let child = started.map_err(|source| LabError::Start { program: plan.name.clone(), source })?;
         // A child has an id until it has been waited for.
         let pid = child.id().unwrap_or(0);
-        Ok(Self { plan, pid, child })
+        Ok(Self { plan, pid, child, end_was_told: false })
     }
 
     /// Process id.
@@ -125,6 +126,13 @@ impl Program {
     /// Waits for the end of the process.
     pub async fn wait(&mut self) -> std::io::Result<ExitStatus> {
         self.child.wait().await
+    }
+
+    /// Name and exit status, once, if the program has ended since the last call.
+    pub(crate) fn newly_ended(&mut self) -> Option<(String, ExitStatus)> {
+        let status = self.child.try_wait().ok().flatten()?;
+        let told = std::mem::replace(&mut self.end_was_told, true);
+        (!told).then(|| (self.plan.name.clone(), status))
     }
 
     /// Asks the program to end and waits; after `within` it is killed. True if it ended by itself and well.

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use crate::error::LabError;
 use crate::lab::Lab;
-use crate::probe::probe;
 use crate::profile::Role;
 use crate::program::{Plan, Program};
 use crate::relay::{Front, Instance, Relay};
@@ -40,8 +39,9 @@ pub struct System {
 impl System {
     /// Starts every program of the laboratory and waits until each is ready; tells of each hop as it comes up.
     pub async fn start(binary: &Path, lab: Lab, mut report: impl FnMut(Hop)) -> Result<Self, LabError> {
+        let started = Instant::now();
         let relay = Relay::start(fronts(&lab)).await?;
-        report(hop("relay", lab.service_url(), Instant::now()));
+        report(hop("relay", lab.service_url(), started));
 
         let started = Instant::now();
         let mut gateways = lab.gateways.iter().map(|gateway| Program::start(binary, gateway.plan(&lab))).collect::<Result<Vec<_>, _>>()?;
@@ -73,14 +73,9 @@ impl System {
         well
     }
 
-    /// Whether every program answers `/readyz` with 200.
-    pub async fn is_ready(&self) -> bool {
-        for program in self.gateways.iter().chain(&self.connection_points) {
-            if !probe(program.plan.metrics_port, "/readyz", START_TIME).await.is_ok_and(|probe| probe.is_ok()) {
-                return false;
-            }
-        }
-        true
+    /// Programs that have ended since the last call, with how.
+    pub fn newly_ended(&mut self) -> Vec<(String, std::process::ExitStatus)> {
+        self.gateways.iter_mut().chain(&mut self.connection_points).filter_map(Program::newly_ended).collect()
     }
 }
 

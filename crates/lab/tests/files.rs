@@ -19,6 +19,17 @@ fn every_file_that_a_configuration_names_is_there() {
 }
 
 #[test]
+fn every_configuration_has_the_shape_that_the_programs_read() {
+    let (_dir, lab) = a_lab();
+    for gateway in &lab.gateways {
+        toml::from_str::<cmg_api::GatewayFile>(&std::fs::read_to_string(&gateway.config).unwrap()).unwrap();
+    }
+    for point in &lab.connection_points {
+        toml::from_str::<cmg_api::ConnectionPointFile>(&std::fs::read_to_string(&point.config).unwrap()).unwrap();
+    }
+}
+
+#[test]
 fn keys_are_for_their_owner_only() {
     let (dir, _lab) = a_lab();
     let secrets = ["site/server.key", "site/gateway-1.key", "site/connection-point-2.key", "client/client.key", "client/token"];
@@ -78,6 +89,16 @@ fn a_name_that_would_not_fit_a_url_is_refused() {
     for text in ["a/b=http://x", "=http://x", "a", "a=ftp://x", "a=http://", "a=http:///x", "a=http://x/?q", "a=http://u@x"] {
         assert!(text.parse::<Published>().is_err(), "{text}");
     }
+}
+
+#[test]
+fn two_servers_cannot_have_one_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let published = ["app", "App"].map(|name| Published::new(name, "http://127.0.0.1:9").unwrap()).to_vec();
+
+    let error = Lab::new(dir.path(), LabOptions { published, ..LabOptions::default() }).err().unwrap();
+
+    assert_eq!(error.to_string(), "App: two servers cannot have one name");
 }
 
 fn a_lab() -> (tempfile::TempDir, Lab) {

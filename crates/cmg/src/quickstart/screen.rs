@@ -1,0 +1,139 @@
+//! What a person sees: a line for each hop as it comes up, a line for each first request, and what to try next.
+//!
+//! With `--json` there is one document at the end and nothing else. Standard output may be closed by its reader at any
+//! time; that stops nothing.
+
+use std::io::Write;
+use std::time::Duration;
+
+use cmg_lab::Hop;
+use serde_json::{Value, json};
+
+use super::first::FirstRequest;
+use super::summary::Summary;
+
+/// Standard output, in one of its two forms.
+pub(super) struct Screen {
+    json: bool,
+    requests_begun: bool,
+}
+
+impl Screen {
+    pub(super) fn new(json: bool) -> Self {
+        Self { json, requests_begun: false }
+    }
+
+    /// A part of the system is up.
+    pub(super) fn hop(&mut self, hop: &Hop) {
+        self.line(&format!("  {:<20} {:<58} {:>9}", hop.name, hop.place, millis(hop.took)));
+    }
+
+    /// A first request came back.
+    pub(super) fn request(&mut self, request: &FirstRequest) {
+        if !std::mem::replace(&mut self.requests_begun, true) {
+            self.line("\nA client's first requests, each on a new connection:\n");
+        }
+        let outcome = match &request.result {
+            Ok(answer) => format!("{} {}", answer.status, answer.reason),
+            Err(error) => format!("failed: {error}"),
+        };
+        self.line(&format!("  {:<12} {}", request.credential, request.url));
+        self.line(&format!("  {:<12} {outcome}{}", "", steps(request)));
+    }
+
+    /// Everything is up, or the check is over.
+    pub(super) fn end(&mut self, summary: &Summary, hops: &[Hop], requests: &[FirstRequest], check: bool) {
+        if self.json {
+            return print(&document(summary, hops, requests).to_string());
+        }
+        for finding in &summary.findings {
+            self.line(&format!("\nFinding: {finding}"));
+        }
+        if requests.iter().any(|request| !request.worked()) {
+            self.line("\nNot everything worked; the logs of the programs say more:\n");
+            for program in summary.gateways.iter().chain(&summary.connection_points) {
+                self.line(&format!("  {}", program.log.display()));
+            }
+        } else if check {
+            self.line("\nEverything worked");
+        }
+        if !check {
+            self.advice(summary);
+        }
+    }
+
+    fn advice(&self, summary: &Summary) {
+        self.line("\nTry it yourself:\n");
+        for published in &summary.published {
+            self.line(&format!("  {}\n", curl(summary, &published.mutual_url)));
+        }
+        let lab_json = summary.site_dir.with_file_name("lab.json");
+        self.line(&format!("Every address and file is in {}\nCtrl-C stops everything", lab_json.display()));
+    }
+
+    fn line(&self, text: &str) {
+        if !self.json {
+            print(text);
+        }
+    }
+}
+
+/// A line on standard error.
+pub(super) fn note(text: &str) {
+    // Without a standard error there is nobody to tell.
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+fn print(text: &str) {
+    let mut output = std::io::stdout().lock();
+    let _ = writeln!(output, "{text}").and_then(|()| output.flush());
+}
+
+fn curl(summary: &Summary, url: &str) -> String {
+    let Summary { ca_cert, client_cert, client_key, .. } = summary;
+    format!("curl --cacert {} --cert {} --key {} {url}/", ca_cert.display(), client_cert.display(), client_key.display())
+}
+
+fn steps(request: &FirstRequest) -> String {
+    match &request.result {
+        Ok(answer) => {
+            format!("   (connect {}, TLS {}, request {})", millis(answer.connect), millis(answer.handshake), millis(answer.exchange))
+        }
+        Err(_) => String::new(),
+    }
+}
+
+fn document(summary: &Summary, hops: &[Hop], requests: &[FirstRequest]) -> Value {
+    let hops: Vec<_> = hops.iter().map(|hop| json!({ "name": hop.name, "place": hop.place, "ms": as_millis(hop.took) })).collect();
+    json!({
+        "worked": requests.iter().all(FirstRequest::worked),
+        "hops": hops,
+        "requests": requests.iter().map(request_document).collect::<Vec<_>>(),
+        "lab": summary,
+    })
+}
+
+fn request_document(request: &FirstRequest) -> Value {
+    let common = json!({
+        "credential": request.credential,
+        "url": request.url,
+        "worked": request.worked(),
+        "ms": as_millis(request.took()),
+    });
+    let details = match &request.result {
+        Ok(answer) => json!({ "status": answer.status, "reason": answer.reason }),
+        Err(error) => json!({ "error": error }),
+    };
+    match (common, details) {
+        (Value::Object(common), Value::Object(details)) => Value::Object(common.into_iter().chain(details).collect()),
+        (common, _) => common,
+    }
+}
+
+fn millis(time: Duration) -> String {
+    format!("{:.1} ms", as_millis(time))
+}
+
+fn as_millis(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
+}
