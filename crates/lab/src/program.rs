@@ -108,8 +108,11 @@ impl Program {
         }
     }
 
-    /// Sends a signal.
+    /// Sends a signal, unless the program has ended: its number may then be somebody else's.
     pub async fn signal(&self, signal: Signal) -> Result<(), LabError> {
+        if self.child.id().is_none() {
+            return Ok(());
+        }
         let name = match signal {
             Signal::Terminate => "TERM",
             Signal::Reload => "HUP",
@@ -135,15 +138,16 @@ impl Program {
         (!told).then(|| (self.plan.name.clone(), status))
     }
 
-    /// Asks the program to end and waits; after `within` it is killed. True if it ended by itself and well.
-    pub async fn stop(&mut self, within: Duration) -> bool {
-        let asked = self.signal(Signal::Terminate).await;
+    /// Asks the program to end and waits; after `within` it is killed. An error says how it ended, if not well.
+    pub async fn stop(&mut self, within: Duration) -> Result<(), String> {
+        self.signal(Signal::Terminate).await.map_err(|error| error.to_string())?;
         match tokio::time::timeout(within, self.wait()).await {
-            Ok(Ok(status)) => asked.is_ok() && status.success(),
-            Ok(Err(_)) | Err(_) => {
-                // It may have ended in this moment, which is as good.
-                let _ = self.child.kill().await;
-                false
+            Ok(Ok(status)) if status.success() => Ok(()),
+            Ok(Ok(status)) => Err(status.to_string()),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => {
+                let killed = self.child.kill().await;
+                Err(killed.err().map_or_else(|| format!("killed after {within:?}"), |error| error.to_string()))
             }
         }
     }

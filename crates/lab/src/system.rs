@@ -64,13 +64,16 @@ impl System {
         Ok(Self { lab, gateways, connection_points, _relay: relay })
     }
 
-    /// Ends every program, connection points last, so that requests under way can finish. True if all ended well.
-    pub async fn stop(mut self) -> bool {
-        let mut well = true;
+    /// Ends every program that still runs, connection points last, so that requests under way can finish. Returns those
+    /// that did not end well, with how they ended.
+    pub async fn stop(&mut self) -> Vec<(String, String)> {
+        let mut failures = Vec::new();
         for program in self.gateways.iter_mut().chain(&mut self.connection_points) {
-            well &= program.stop(STOP_TIME).await;
+            if let Err(how) = program.stop(STOP_TIME).await {
+                failures.push((program.plan.name.clone(), how));
+            }
         }
-        well
+        failures
     }
 
     /// Programs that have ended since the last call, with how.

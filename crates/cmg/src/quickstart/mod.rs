@@ -80,18 +80,16 @@ async fn quickstart(options: &Options, dir: &Path, stop: &mut StopSignal) -> Res
         // What runs already is killed with the future that started it.
         () = stop.received() => return Ok(false),
     };
-    if !options.check {
-        stay_up(running.system, stop).await;
-        return Ok(running.worked);
-    }
-    Ok(running.system.stop().await && running.worked)
+    if options.check { Ok(running.end().await) } else { Ok(running.stay_up(stop).await) }
 }
 
-/// Everything that must live as long as the quickstart does.
+/// Everything that is up, and how it came up.
 struct Running {
     system: System,
-    /// Whether every first request worked.
-    worked: bool,
+    screen: Screen,
+    summary: Summary,
+    hops: Vec<Hop>,
+    requests: Vec<FirstRequest>,
     _own_origin: Option<Origin>,
 }
 
@@ -112,10 +110,51 @@ async fn start(options: &Options, dir: &Path) -> Result<Running, LabError> {
     let summary = Summary::new(&system);
     summary.write(dir)?;
     let requests = first::send(&system.lab, own_origin.is_some(), |request| screen.request(request)).await;
-    screen.end(&summary, &hops, &requests, options.check);
+    Ok(Running { system, screen, summary, hops, requests, _own_origin: own_origin })
+}
 
-    let worked = requests.iter().all(FirstRequest::worked);
-    Ok(Running { system, worked, _own_origin: own_origin })
+impl Running {
+    /// Whether every first request worked.
+    fn worked(&self) -> bool {
+        self.requests.iter().all(FirstRequest::worked)
+    }
+
+    /// Stops everything and says how it went. True if the requests worked and every program ended well.
+    async fn end(mut self) -> bool {
+        let worked = self.worked() & stop(&mut self.system).await;
+        self.screen.verdict(worked, &self.summary, &self.hops, &self.requests);
+        worked
+    }
+
+    /// Says what to try, waits for Ctrl-C or SIGTERM, and stops everything. True if the first requests worked.
+    async fn stay_up(mut self, stop_signal: &mut StopSignal) -> bool {
+        let worked = self.worked();
+        self.screen.verdict(worked, &self.summary, &self.hops, &self.requests);
+        self.screen.advice(&self.summary);
+        let mut watch = tokio::time::interval(WATCH);
+        loop {
+            tokio::select! {
+                () = stop_signal.received() => break,
+                _ = watch.tick() => {
+                    for (name, status) in self.system.newly_ended() {
+                        screen::note(&format!("{name} ended: {status}"));
+                    }
+                }
+            }
+        }
+        screen::note("Stopping; requests under way are finished first");
+        stop(&mut self.system).await;
+        worked
+    }
+}
+
+/// Stops every program; says which ones did not end well, and returns whether none.
+async fn stop(system: &mut System) -> bool {
+    let failures = system.stop().await;
+    for (name, how) in &failures {
+        screen::note(&format!("{name} did not end well: {how}"));
+    }
+    failures.is_empty()
 }
 
 /// An origin of our own, if nothing else is published.
@@ -181,23 +220,6 @@ fn absolute(path: &Path) -> Result<PathBuf, LabError> {
 
 fn own_binary() -> Result<PathBuf, LabError> {
     std::env::current_exe().map_err(|source| LabError::Start { program: "this program".to_owned(), source })
-}
-
-/// Until Ctrl-C or SIGTERM; says when a program ends before its time.
-async fn stay_up(mut system: System, stop: &mut StopSignal) {
-    let mut watch = tokio::time::interval(WATCH);
-    loop {
-        tokio::select! {
-            () = stop.received() => break,
-            _ = watch.tick() => {
-                for (name, status) in system.newly_ended() {
-                    screen::note(&format!("{name} ended: {status}"));
-                }
-            }
-        }
-    }
-    screen::note("stopping; requests under way are finished first");
-    system.stop().await;
 }
 
 /// Ctrl-C, or SIGTERM from a supervisor.

@@ -41,28 +41,25 @@ impl Screen {
         self.line(&format!("  {:<12} {outcome}{}", "", steps(request)));
     }
 
-    /// Everything is up, or the check is over.
-    pub(super) fn end(&mut self, summary: &Summary, hops: &[Hop], requests: &[FirstRequest], check: bool) {
+    /// How it went: findings, and where to look if not everything worked. With `--json`, the whole document.
+    pub(super) fn verdict(&self, worked: bool, summary: &Summary, hops: &[Hop], requests: &[FirstRequest]) {
         if self.json {
-            return print(&document(summary, hops, requests).to_string());
+            return print(&document(worked, summary, hops, requests).to_string());
         }
         for finding in &summary.findings {
             self.line(&format!("\nFinding: {finding}"));
         }
-        if requests.iter().any(|request| !request.worked()) {
-            self.line("\nNot everything worked; the logs of the programs say more:\n");
-            for program in summary.gateways.iter().chain(&summary.connection_points) {
-                self.line(&format!("  {}", program.log.display()));
-            }
-        } else if check {
-            self.line("\nEverything worked");
+        if worked {
+            return self.line("\nEverything worked");
         }
-        if !check {
-            self.advice(summary);
+        self.line("\nNot everything worked; the logs of the programs say more:\n");
+        for program in summary.gateways.iter().chain(&summary.connection_points) {
+            self.line(&format!("  {}", program.log.display()));
         }
     }
 
-    fn advice(&self, summary: &Summary) {
+    /// What a person can do while everything is up.
+    pub(super) fn advice(&self, summary: &Summary) {
         self.line("\nTry it yourself:\n");
         for published in &summary.published {
             self.line(&format!("  {}\n", curl(summary, &published.mutual_url)));
@@ -103,13 +100,16 @@ fn steps(request: &FirstRequest) -> String {
     }
 }
 
-fn document(summary: &Summary, hops: &[Hop], requests: &[FirstRequest]) -> Value {
+fn document(worked: bool, summary: &Summary, hops: &[Hop], requests: &[FirstRequest]) -> Value {
     let hops: Vec<_> = hops.iter().map(|hop| json!({ "name": hop.name, "place": hop.place, "ms": as_millis(hop.took) })).collect();
+    let mut lab = json!(summary);
+    // The token is in lab.json, which only its owner can read; what is printed may end in anybody's log.
+    lab.as_object_mut().map(|lab| lab.remove("token"));
     json!({
-        "worked": requests.iter().all(FirstRequest::worked),
+        "worked": worked,
         "hops": hops,
         "requests": requests.iter().map(request_document).collect::<Vec<_>>(),
-        "lab": summary,
+        "lab": lab,
     })
 }
 
