@@ -7,6 +7,8 @@
 //! laboratory does it.
 
 mod first;
+mod folder;
+mod published;
 mod screen;
 mod summary;
 
@@ -18,6 +20,7 @@ use cmg_lab::{Discovery, Hop, Lab, LabError, LabOptions, Origin, Published, Syst
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use first::FirstRequest;
+use folder::Folder;
 use screen::Screen;
 use summary::Summary;
 
@@ -25,12 +28,9 @@ use summary::Summary;
 const WANTED_PORT: u16 = 8443;
 /// How often the programs are looked at while everything stays up.
 const WATCH: Duration = Duration::from_millis(250);
-/// Where operating systems keep the authorities that they trust, for published `https` servers.
-const SYSTEM_AUTHORITIES: [&str; 3] = ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
-
 /// Run everything on this machine, send a client's first requests through it, and stay up until Ctrl-C
 #[derive(Debug, clap::Args)]
-pub struct Options {
+pub(crate) struct Options {
     /// Folder for keys, configuration and logs; by default a temporary one, removed at the end
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
@@ -59,7 +59,7 @@ pub struct Options {
 }
 
 /// Runs the quickstart to its end.
-pub async fn run(options: Options) -> ExitCode {
+pub(crate) async fn run(options: Options) -> ExitCode {
     let (folder, mut stop) = match (Folder::new(options.dir.as_deref()), StopSignal::new()) {
         (Ok(folder), Ok(stop)) => (folder, stop),
         (Err(error), _) | (_, Err(error)) => return fail(&error),
@@ -173,7 +173,7 @@ fn laboratory(options: &Options, own: Option<&Origin>, dir: &Path, report: &mut 
     let lab = Lab::new(
         dir,
         LabOptions {
-            published: published(options, own)?,
+            published: published::published(options, own)?,
             client_authorities: options.client_ca.clone(),
             discovery: Discovery::ServiceName,
             wanted_port: WANTED_PORT,
@@ -182,40 +182,6 @@ fn laboratory(options: &Options, own: Option<&Origin>, dir: &Path, report: &mut 
     )?;
     report(Hop { name: "laboratory".to_owned(), place: lab.dir.display().to_string(), took: started.elapsed() });
     Ok(lab)
-}
-
-/// Everything that is published, with what its server is to be told and which authorities it is checked against.
-fn published(options: &Options, own: Option<&Origin>) -> Result<Vec<Published>, LabError> {
-    let open = options.publish_open.iter().map(|published| published.clone().open());
-    let mut all: Vec<_> = options.publish.iter().cloned().chain(open).collect();
-    if let Some(origin) = own {
-        let origin = Published::new("origin", &origin.url())?;
-        all.push(origin.identity_header("X-Client-Verify", "verify").identity_header("X-Client-DN", "subject"));
-    }
-    for published in &mut all {
-        published.identity_headers.extend(options.identity_header.iter().cloned());
-        if published.internal_url.starts_with("https://") {
-            published.server_authorities = server_authorities(options, &published.name)?;
-        }
-    }
-    Ok(all)
-}
-
-fn server_authorities(options: &Options, name: &str) -> Result<Vec<PathBuf>, LabError> {
-    let given: Result<Vec<_>, _> = options.server_ca.iter().map(|path| absolute(path)).collect();
-    let mut authorities = given?;
-    if authorities.is_empty() {
-        authorities.extend(SYSTEM_AUTHORITIES.map(PathBuf::from).into_iter().find(|path| path.exists()));
-    }
-    if authorities.is_empty() {
-        let problem = "no authority is known for its certificate; name one with --server-ca FILE";
-        return Err(LabError::Published { name: name.to_owned(), problem });
-    }
-    Ok(authorities)
-}
-
-fn absolute(path: &Path) -> Result<PathBuf, LabError> {
-    path.canonicalize().map_err(|source| LabError::File { path: path.to_owned(), source })
 }
 
 fn own_binary() -> Result<PathBuf, LabError> {
@@ -238,33 +204,6 @@ impl StopSignal {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
-        }
-    }
-}
-
-/// The folder of the laboratory.
-struct Folder {
-    path: PathBuf,
-    temporary: bool,
-}
-
-impl Folder {
-    /// The folder that was asked for, or a new one that only its owner may enter.
-    fn new(asked: Option<&Path>) -> Result<Self, LabError> {
-        use std::os::unix::fs::DirBuilderExt;
-
-        let temporary = asked.is_none();
-        let path = asked.map_or_else(|| std::env::temp_dir().join(format!("cmg-quickstart-{}", std::process::id())), Path::to_owned);
-        let made = std::fs::DirBuilder::new().mode(0o700).recursive(!temporary).create(&path);
-        made.map_err(|source| LabError::File { path: path.clone(), source })?;
-        Ok(Self { path, temporary })
-    }
-
-    /// Only a failed run leaves its folder, for its logs, if there are any yet.
-    fn remove_if_of_no_use(self, worked: bool) {
-        let of_use = !worked && self.path.join("log").exists();
-        if self.temporary && !of_use && std::fs::remove_dir_all(&self.path).is_err() {
-            screen::note(&format!("{} could not be removed", self.path.display()));
         }
     }
 }
@@ -302,15 +241,5 @@ mod tests {
         for text in ["X-Client-DN", "X-Client-DN=", "=subject"] {
             assert!(identity_header(text).is_err(), "{text}");
         }
-    }
-
-    #[test]
-    fn a_folder_that_was_asked_for_stays() {
-        let path = std::env::temp_dir().join(format!("cmg-quickstart-test-{}", std::process::id()));
-
-        Folder::new(Some(&path)).unwrap().remove_if_of_no_use(true);
-
-        assert!(path.exists());
-        std::fs::remove_dir(path).unwrap();
     }
 }
