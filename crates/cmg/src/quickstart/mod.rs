@@ -28,6 +28,7 @@ use summary::Summary;
 const WANTED_PORT: u16 = 8443;
 /// How often the programs are looked at while everything stays up.
 const WATCH: Duration = Duration::from_millis(250);
+
 /// Run everything on this machine, send a client's first requests through it, and stay up until Ctrl-C
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
