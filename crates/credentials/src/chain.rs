@@ -5,6 +5,7 @@
 //! roots are anchors, only the leaf is an identity; other certificates that a client sends can only help to build its path.
 mod anchors;
 mod reason;
+mod sent;
 
 use std::cell::Cell;
 
@@ -100,9 +101,7 @@ impl ClientTrust {
 
     /// Configured intermediates, then those that the client sent.
     fn intermediates_with<'a>(&'a self, sent: &'a [CertificateDer<'_>]) -> Vec<CertificateDer<'a>> {
-        let configured = self.intermediates.iter();
-        let extra = sent.iter().filter(|sent| !self.intermediates.iter().any(|known| known.as_ref() == sent.as_ref()));
-        configured.map(|der| CertificateDer::from(der.as_ref())).chain(extra.map(|der| CertificateDer::from(der.as_ref()))).collect()
+        self.intermediates.iter().chain(self.vouched(sent)).map(|der| CertificateDer::from(der.as_ref())).collect()
     }
 
     /// Judges a path whose signatures, purposes and constraints are good.

@@ -13,6 +13,7 @@ mod lists;
 pub mod load;
 mod memo;
 mod object;
+mod signed;
 mod text;
 pub mod tls;
 pub mod token;

@@ -12,7 +12,7 @@ use std::sync::{Mutex, PoisonError};
 use cmg_core::revocation::ListAnswer;
 use cmg_core::time::WallTime;
 use pki_types::SubjectPublicKeyInfoDer;
-use webpki::{BorrowedCertRevocationList, Cert, CertRevocationList, Error, RawPublicKeyEntity};
+use webpki::{BorrowedCertRevocationList, Cert, CertRevocationList, Error};
 use x509_parser::asn1_rs::Any;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::{DistributionPointName, GeneralName, ParsedExtension};
@@ -20,9 +20,12 @@ use x509_parser::prelude::FromDer;
 use x509_parser::time::ASN1Time;
 
 use crate::facts;
+use crate::signed::{Signed, element};
 
 /// Keys of issuers that a list remembers: a list has one signer, or a few across a renewal.
 const REMEMBERED_KEYS: usize = 16;
+/// 2.5.29.31, as coded.
+const DISTRIBUTION_POINTS: &[u8] = &[0x55, 0x1d, 31];
 
 /// A certificate whose state is asked for, seen through both parsers.
 pub(crate) struct Subject<'a> {
@@ -75,7 +78,7 @@ impl List {
             revoked.push(entry.map_err(unusable)?.serial_number.into());
         }
         revoked.sort_unstable();
-        let next_update = Parts::of(der).and_then(|parts| parts.next_update()).ok_or(UNREADABLE)?;
+        let next_update = Signed::parse(der).and_then(|signed| next_update(&signed)).ok_or(UNREADABLE)?;
         let list = CertRevocationList::Borrowed(borrowed);
         Ok(Self {
             der: der.to_vec(),
@@ -98,7 +101,7 @@ impl List {
         if let Some((_, good)) = tried.iter().find(|(known, _)| known == key.as_ref()) {
             return *good;
         }
-        let good = Parts::of(&self.der).is_some_and(|parts| parts.is_signed_by(key));
+        let good = Signed::parse(&self.der).is_some_and(|signed| signed.is_signed_by(key));
         if tried.len() < REMEMBERED_KEYS {
             tried.push((key.to_vec(), good));
         }
@@ -153,16 +156,14 @@ impl Scope {
             return true;
         }
         let mut has_points = false;
-        for extension in subject.parsed.extensions() {
+        for extension in subject.parsed.extensions().iter().filter(|extension| extension.oid.as_bytes() == DISTRIBUTION_POINTS) {
+            has_points = true;
             let ParsedExtension::CRLDistributionPoints(points) = extension.parsed_extension() else {
                 continue;
             };
-            has_points = true;
             let whole = points.iter().filter(|point| point.crl_issuer.is_none() && point.reasons.is_none());
-            for point in whole.filter_map(|point| point.distribution_point.as_ref()) {
-                if self.names_one_of(point) {
-                    return true;
-                }
+            if whole.filter_map(|point| point.distribution_point.as_ref()).any(|point| self.names_one_of(point)) {
+                return true;
             }
         }
         !has_points
@@ -176,44 +177,15 @@ impl Scope {
     }
 }
 
-/// The signed parts of a list.
-struct Parts<'a> {
-    signed: &'a [u8],
-    algorithm: &'a [u8],
-    signature: &'a [u8],
-}
-
-impl<'a> Parts<'a> {
-    fn of(der: &'a [u8]) -> Option<Self> {
-        let (_, list) = element(der)?;
-        let (after_signed, _) = element(list.data)?;
-        let signed = &list.data[..list.data.len() - after_signed.len()];
-        let (rest, algorithm) = element(after_signed)?;
-        let (_, signature) = element(rest)?;
-        let signature = signature.data.strip_prefix(&[0])?;
-        Some(Self { signed, algorithm: algorithm.data, signature })
+/// `nextUpdate`: after version, algorithm, issuer and `thisUpdate`.
+fn next_update(list: &Signed<'_>) -> Option<WallTime> {
+    let (_, content) = element(list.content)?;
+    let mut rest = content.data;
+    for _ in 0..4 {
+        rest = element(rest)?.0;
     }
-
-    fn is_signed_by(&self, key: &SubjectPublicKeyInfoDer<'_>) -> bool {
-        let Ok(key) = RawPublicKeyEntity::try_from(key) else {
-            return false;
-        };
-        webpki::ALL_VERIFICATION_ALGS
-            .iter()
-            .filter(|candidate| candidate.signature_alg_id().as_ref() == self.algorithm)
-            .any(|candidate| key.verify_signature(*candidate, self.signed, self.signature).is_ok())
-    }
-
-    /// `nextUpdate`: after version, algorithm, issuer and `thisUpdate`.
-    fn next_update(&self) -> Option<WallTime> {
-        let (_, list) = element(self.signed)?;
-        let mut rest = list.data;
-        for _ in 0..4 {
-            rest = element(rest)?.0;
-        }
-        let (_, next_update) = ASN1Time::from_der(rest).ok()?;
-        Some(facts::wall_time(next_update.timestamp()))
-    }
+    let (_, next_update) = ASN1Time::from_der(rest).ok()?;
+    Some(facts::wall_time(next_update.timestamp()))
 }
 
 /// URIs of `[0] { [0] GeneralNames }`'s inside.
@@ -223,11 +195,6 @@ fn uris(distribution_point: &[u8]) -> Option<Vec<Vec<u8>>> {
     let (_, names) = element(distribution_point)?;
     let names = elements(names.data)?;
     Some(names.iter().filter(|name| name.tag().0 == URI).map(|name| name.data.to_vec()).collect())
-}
-
-/// The first element, and what follows it.
-fn element(der: &[u8]) -> Option<(&[u8], Any<'_>)> {
-    Any::from_der(der).ok()
 }
 
 fn elements(mut der: &[u8]) -> Option<Vec<Any<'_>>> {

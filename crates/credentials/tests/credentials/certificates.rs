@@ -311,11 +311,18 @@ fn alternative_names_say_their_kind() {
 }
 
 #[test]
-fn a_name_too_long_for_a_header_is_malformed() {
+fn names_too_long_for_a_header_are_malformed() {
     let root = Authority::root("root");
-    let leaf = root.client(&"x".repeat(3000));
+    let long = "x".repeat(3000);
+    let long_unit = root.client_with("pc1", |params| params.distinguished_name.push(DnType::OrganizationalUnitName, long.as_str()));
+    let many_names = root.client_with("pc1", |params| {
+        let names = (0..200).map(|number| format!("a-rather-long-host-name-{number}.corp.example"));
+        params.subject_alt_names = names.map(|name| SanType::DnsName(name.try_into().unwrap())).collect();
+    });
 
-    assert_eq!(certificate_facts(&leaf.der), Err(Refusal::CertificateMalformed));
+    for leaf in [root.client(&long), long_unit, many_names] {
+        assert_eq!(certificate_facts(&leaf.der), Err(Refusal::CertificateMalformed));
+    }
 }
 
 #[test]

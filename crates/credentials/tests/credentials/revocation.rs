@@ -198,6 +198,17 @@ fn a_list_of_authorities_does_not_cover_clients() {
 }
 
 #[test]
+fn a_list_of_clients_does_not_cover_authorities() {
+    let root = Authority::root("root");
+    let issuing = root.authority("issuing");
+    let lists = vec![scoped(&root, &[], "http://a/", Some(CrlScope::UserCertsOnly)), issuing.list(&[])];
+
+    let verdict = verdict(&trust(&[&root], &[&issuing], lists, STRICT), &chain(&issuing.client("pc1"), &[]));
+
+    assert_eq!(verdict, Err(Refusal::CertificateRevocationUnknown));
+}
+
+#[test]
 fn it_is_good_until_the_next_list_where_stale_lists_are_refused() {
     let root = Authority::root("root");
     let client = chain(&root.client("pc1"), &[]);
