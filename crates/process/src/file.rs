@@ -15,23 +15,14 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use cmg_core::problem::Problem;
 use serde::de::DeserializeOwned;
 use toml::de::DeTable;
 
 use reader::{Notes, Reader};
 
-/// One thing wrong with a configuration.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    /// Where: the path of the key, or the line where the text is no TOML.
-    pub key: String,
-    /// What is wrong.
-    pub what: String,
-    /// What to write, where that is known.
-    pub instead: Option<String>,
-}
-
-/// All that is wrong with a configuration, in the order of the documentation's keys.
+/// All that is wrong with a configuration, in the order of the documentation's keys. The key of a problem is the path of a key, or
+/// the line where the text is no TOML.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Problems(pub Vec<Problem>);
 
@@ -49,7 +40,10 @@ pub struct Reading<T> {
 pub fn read<T: DeserializeOwned>(path: &Path) -> Reading<T> {
     match std::fs::read_to_string(path) {
         Ok(text) => parse(&text),
-        Err(error) => Reading::failed(vec![Problem::new(path.display().to_string(), format!("cannot be read: {error}"))]),
+        Err(error) => {
+            let what = format!("cannot be read: {error}");
+            Reading::failed(vec![Problem::new(path.display().to_string(), what, "name a file of text that this user can read")])
+        }
     }
 }
 
@@ -74,20 +68,6 @@ pub fn keys<T: DeserializeOwned>() -> Vec<String> {
 /// The file that a configuration file names: relative paths start at the configuration file's folder.
 pub fn beside(file: &Path, named: &Path) -> PathBuf {
     file.parent().unwrap_or(Path::new("")).join(named)
-}
-
-impl Problem {
-    /// `what` is wrong with `key`.
-    pub fn new(key: impl Into<String>, what: impl Into<String>) -> Self {
-        Self { key: key.into(), what: what.into(), instead: None }
-    }
-
-    /// The same with words on what to write.
-    #[must_use]
-    pub fn instead(mut self, instead: impl Into<String>) -> Self {
-        self.instead = Some(instead.into());
-        self
-    }
 }
 
 impl Problems {
@@ -118,16 +98,6 @@ impl<T> Reading<T> {
     }
 }
 
-impl fmt::Display for Problem {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{}: {}", self.key, self.what)?;
-        match &self.instead {
-            Some(instead) => write!(out, "; {instead}"),
-            None => Ok(()),
-        }
-    }
-}
-
 impl fmt::Display for Problems {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, problem) in self.0.iter().enumerate() {
@@ -142,12 +112,12 @@ impl std::error::Error for Problems {}
 
 /// A file named in the configuration that cannot be opened or read.
 pub(crate) fn unreadable(key: &str, path: &Path, error: &io::Error) -> Problem {
-    let problem = Problem::new(key, format!("{} cannot be read: {error}", path.display()));
-    match error.kind() {
-        io::ErrorKind::NotFound => problem.instead("name a file that exists; paths start at the folder of the configuration file"),
-        io::ErrorKind::PermissionDenied => problem.instead("let the account that runs the program read it"),
-        _ => problem,
-    }
+    let instead = match error.kind() {
+        io::ErrorKind::NotFound => "name a file that exists; paths start at the folder of the configuration file",
+        io::ErrorKind::PermissionDenied => "let the account that runs the program read it",
+        _ => "name a file that can be read",
+    };
+    Problem::new(key, format!("{} cannot be read: {error}", path.display()), instead)
 }
 
 /// Parses until every problem is known: each further run has one more stand-in.
@@ -172,5 +142,5 @@ fn no_toml(text: &str, error: &toml::de::Error) -> Problem {
     let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or("");
     let line = before.matches('\n').count() + 1;
     let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
-    Problem::new(format!("line {line}, column {column}"), error.message().replace('\n', ", "))
+    Problem::new(format!("line {line}, column {column}"), error.message().replace('\n', ", "), "correct the TOML there")
 }

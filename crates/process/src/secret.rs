@@ -6,7 +6,9 @@ use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use crate::file::{Problem, unreadable};
+use cmg_core::problem::Problem;
+
+use crate::file::unreadable;
 
 /// Bytes that may not be seen: printing one gives `[secret]`, and it cannot be copied by accident.
 pub struct Secret(Vec<u8>);
@@ -57,8 +59,8 @@ fn tight(key: &str, path: &Path, mode: u32) -> Result<(), Problem> {
         return Ok(());
     }
     let path = path.display();
-    Err(Problem::new(key, format!("{path} has mode {mode:04o}, so others than its owner can reach it; 0600 is wanted"))
-        .instead(format!("run `chmod 600 {path}`, and replace the secret if it was seen")))
+    let what = format!("{path} has mode {mode:04o}, so others than its owner can reach it; 0600 is wanted");
+    Err(Problem::new(key, what, format!("run `chmod 600 {path}`, and replace the secret if it was seen")))
 }
 
 /// The permission bits of the opened file itself, so that nobody can exchange it in between.

@@ -3,13 +3,14 @@
 use std::cell::{Cell, RefCell};
 use std::fmt;
 
+use cmg_core::problem::Problem;
 use serde::de::value::StrDeserializer;
 use serde::de::{self, DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, SeqAccess, Unexpected, Visitor};
 use toml::Value;
 
+use super::Problems;
 use super::fault::{Fault, one_of};
 use super::stand_in::StandIn;
-use super::{Problem, Problems};
 
 /// Problems beyond this number are not looked for: each costs one more run, and nobody reads on.
 const MOST: usize = 100;
@@ -50,7 +51,11 @@ impl Notes {
     }
 
     pub(super) fn into_problems(self) -> Problems {
-        self.problems.into_inner()
+        let mut problems = self.problems.into_inner();
+        for problem in problems.0.iter_mut().filter(|problem| problem.instead.is_empty()) {
+            problem.instead = "write it as in the documented example".to_owned();
+        }
+        problems
     }
 
     /// Notes the fault; false if another run would not get any further.
@@ -60,7 +65,7 @@ impl Notes {
         if self.stands_in(&key) {
             return false;
         }
-        self.add(Problem { key: key.clone(), what, instead });
+        self.add(Problem::new(key.clone(), what, instead.unwrap_or_default()));
         self.stand_ins.borrow_mut().push(key);
         !self.full.get()
     }
@@ -72,8 +77,9 @@ impl Notes {
     /// Adds what to write to a problem that does not say so.
     fn complete(&self, key: &str, wanted: Option<String>) {
         let mut problems = self.problems.borrow_mut();
-        if let Some(problem) = problems.0.iter_mut().find(|problem| problem.key == key && problem.instead.is_none()) {
-            problem.instead = wanted.map(|wanted| format!("write {wanted}"));
+        let incomplete = problems.0.iter_mut().find(|problem| problem.key == key && problem.instead.is_empty());
+        if let (Some(problem), Some(wanted)) = (incomplete, wanted) {
+            problem.instead = format!("write {wanted}");
         }
     }
 
@@ -82,7 +88,7 @@ impl Notes {
         if problems.0.len() < MOST {
             problems.add(problem);
         } else if !self.full.replace(true) {
-            problems.add(Problem::new("and more", format!("the first {MOST} problems are shown")));
+            problems.add(Problem::new("and more", format!("the first {MOST} problems are shown"), "correct those first"));
         }
     }
 }
@@ -221,11 +227,11 @@ impl fmt::Display for Path<'_> {
 
 fn no_such_key(path: &Path<'_>, key: &str, known: &[&str]) -> Problem {
     let near = known.iter().map(|other| (distance(key, other), other)).min().filter(|(steps, _)| *steps <= 2);
-    let problem = Problem::new(path.to_string(), "no such key");
-    match near {
-        Some((_, near)) => problem.instead(format!("perhaps `{near}`")),
-        None => problem.instead(format!("known here: {}", known.join(", "))),
-    }
+    let instead = match near {
+        Some((_, near)) => format!("perhaps `{near}`"),
+        None => format!("known here: {}", known.join(", ")),
+    };
+    Problem::new(path.to_string(), "no such key", instead)
 }
 
 /// How many letters must be added, removed or changed to make `b` out of `a`; two letters that changed places

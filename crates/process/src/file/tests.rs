@@ -131,14 +131,17 @@ fn text_that_is_no_toml_is_named_by_its_lines() {
 
 #[test]
 fn a_key_twice_is_named() {
-    assert_eq!(complaints("name = 'a'\nname = 'b'\ndoors = 1")[0], "line 2, column 1: duplicate key");
+    assert_eq!(complaints("name = 'a'\nname = 'b'\ndoors = 1")[0], "line 2, column 1: duplicate key; correct the TOML there");
 }
 
 #[test]
 fn a_file_that_is_absent_is_named() {
     let problems = read::<House>(Path::new("/no/such/file.toml")).finish().expect_err("it is absent");
 
-    assert_eq!(problems.to_string(), "/no/such/file.toml: cannot be read: No such file or directory (os error 2)");
+    assert_eq!(
+        problems.to_string(),
+        "/no/such/file.toml: cannot be read: No such file or directory (os error 2); name a file of text that this user can read"
+    );
 }
 
 #[test]
@@ -177,8 +180,8 @@ fn paths_start_at_the_folder_of_the_file() {
 fn one_key_has_one_problem() {
     let mut problems = Problems::default();
 
-    problems.add(Problem::new("a", "first"));
-    problems.add(Problem::new("a", "second"));
+    problems.add(Problem::new("a", "first", "x"));
+    problems.add(Problem::new("a", "second", "y"));
 
-    assert_eq!(problems.to_string(), "a: first");
+    assert_eq!(problems.to_string(), "a: first; x");
 }
