@@ -1,0 +1,50 @@
+//! Standalone mode: a snapshot built from a configuration file instead of from a signed one.
+//!
+//! The shapes of `cmg-api` become the parts of `cmg-core`, files become the certificates, lists and keys in them, and the parser of
+//! snapshots and the verifier of credentials judge the whole, as they judge a signed snapshot. Nothing stops at the first problem:
+//! each is noted in [`Reading`] with its key, and a stand-in takes the place of what could not be read, so that the rest is judged
+//! in the same run. What only one program has (its certificates, its limits, its way out) is read by that program.
+
+pub mod address;
+mod blocks;
+mod deliveries;
+mod endpoints;
+pub mod expiry;
+mod hex;
+mod reading;
+mod trusts;
+pub mod tunnel;
+
+use cmg_api::{ConnectionPointFile, EndpointFile, GatewayFile, ServedEndpointFile};
+use cmg_core::snapshot::Parts;
+
+pub use reading::Reading;
+
+/// The parts of a gateway's snapshot. What is wrong is noted in `reading`; the parts are of use only if nothing is.
+pub fn gateway_parts(file: &GatewayFile, reading: &mut Reading) -> Parts {
+    Parts {
+        trusts: trusts::trusts(&file.trust, reading),
+        blocks: blocks::read(&file.block, reading),
+        token_keys: trusts::token_keys(&file.token_key, reading),
+        endpoints: endpoints::read(&file.endpoint, reading),
+        deliveries: Vec::new(),
+        open_acknowledged: acknowledged(&file.endpoint),
+    }
+}
+
+/// The parts of a connection point's snapshot. What is wrong is noted in `reading`; the parts are of use only if nothing is.
+pub fn connection_point_parts(file: &ConnectionPointFile, reading: &mut Reading) -> Parts {
+    let published: Vec<_> = file.endpoint.iter().map(ServedEndpointFile::published).collect();
+    Parts {
+        trusts: trusts::trusts(&file.trust, reading),
+        blocks: blocks::read(&file.block, reading),
+        token_keys: trusts::token_keys(&file.token_key, reading),
+        endpoints: endpoints::read(&published, reading),
+        deliveries: deliveries::read(&file.endpoint, reading),
+        open_acknowledged: acknowledged(&published),
+    }
+}
+
+fn acknowledged(files: &[EndpointFile]) -> Vec<String> {
+    files.iter().filter(|file| file.open_acknowledged).map(|file| file.id.clone()).collect()
+}
