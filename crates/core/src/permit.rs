@@ -1,7 +1,6 @@
 //! Identity and endpoint to permit or refusal. The only maker of a [`Permit`], and the tunnel opens an exchange for nothing else.
-use crate::endpoint::Endpoint;
-use crate::endpoint::Face;
-use crate::identity::{Identity, TokenFacts, TokenKind};
+use crate::endpoint::{Endpoint, Face};
+use crate::identity::{CertificateFacts, Identity, TokenFacts, TokenKind};
 use crate::refusal::Refusal;
 
 /// Leave to carry one request to one endpoint.
@@ -19,14 +18,38 @@ impl<'e> Permit<'e> {
 
 /// Decides whether `identity`, verified under the endpoint's trust policy or by a token key, may use `endpoint`.
 pub fn permit<'e>(identity: &Identity, endpoint: &'e Endpoint) -> Result<Permit<'e>, Refusal> {
-    match (identity, endpoint.face) {
-        (_, Face::Open) | (Identity::Certificate(_), Face::Mutual | Face::Either) => {}
-        (Identity::Token(token), Face::Server | Face::Either) => admit_token(token, endpoint)?,
-        (Identity::Token(_) | Identity::Anonymous, Face::Mutual) => return Err(Refusal::CertificateMissing),
-        (Identity::Certificate(_) | Identity::Anonymous, Face::Server) => return Err(Refusal::TokenMissing),
-        (Identity::Anonymous, Face::Either) => return Err(Refusal::CertificateMissing),
+    match identity {
+        Identity::Certificate(facts) => permit_certificate(facts, endpoint),
+        Identity::Token(facts) => permit_token(facts, endpoint),
+        Identity::Anonymous => permit_anonymous(endpoint),
+    }
+}
+
+/// Decides for the holder of a certificate that was verified under the endpoint's trust policy.
+pub fn permit_certificate<'e>(_facts: &CertificateFacts, endpoint: &'e Endpoint) -> Result<Permit<'e>, Refusal> {
+    match endpoint.face {
+        Face::Mutual | Face::Either | Face::Open => Ok(Permit { endpoint }),
+        Face::Server => Err(Refusal::TokenMissing),
+    }
+}
+
+/// Decides for the bearer of a verified token.
+pub fn permit_token<'e>(facts: &TokenFacts, endpoint: &'e Endpoint) -> Result<Permit<'e>, Refusal> {
+    match endpoint.face {
+        Face::Server | Face::Either => admit_token(facts, endpoint)?,
+        Face::Open => {}
+        Face::Mutual => return Err(Refusal::CertificateMissing),
     }
     Ok(Permit { endpoint })
+}
+
+/// Decides for somebody without a credential.
+pub fn permit_anonymous(endpoint: &Endpoint) -> Result<Permit<'_>, Refusal> {
+    match endpoint.face {
+        Face::Open => Ok(Permit { endpoint }),
+        Face::Server => Err(Refusal::TokenMissing),
+        Face::Mutual | Face::Either => Err(Refusal::CertificateMissing),
+    }
 }
 
 fn admit_token(token: &TokenFacts, endpoint: &Endpoint) -> Result<(), Refusal> {

@@ -1,1 +1,20 @@
-//! stub
+//! The gateway: the one public thing. It ends TLS, proves who the client is, forwards what is published, and holds nothing else.
+//!
+//! Absent on purpose: a console, a database, a shell, a name or address of anything inside. The path of a request is
+//! `listener`, `connection`, `request`, `relay`, in this order.
+
+mod admission;
+mod answer;
+mod clients;
+pub mod config;
+mod connection;
+mod credential;
+mod events;
+mod http2;
+mod listener;
+mod relay;
+mod request;
+mod run;
+mod state;
+
+pub use run::{RunError, run};

@@ -4,6 +4,7 @@
 
 mod access_log;
 mod clock;
+pub mod dice;
 pub mod file;
 pub mod health;
 mod json_line;

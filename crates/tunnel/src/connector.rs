@@ -284,6 +284,15 @@ impl Connector {
         self.ring.notify_one();
     }
 
+    /// Instances without a session, by name; the address itself where none was reached at all.
+    pub fn lacking(&self) -> Vec<String> {
+        let instances = self.instances();
+        if instances.is_empty() {
+            return vec![format!("{}:{}", self.route.host, self.route.port)];
+        }
+        instances.iter().filter(|(_, links)| links.is_empty()).map(|(name, _)| name.clone()).collect()
+    }
+
     /// How many sessions stand, by instance.
     pub fn live(&self) -> BTreeMap<String, usize> {
         self.instances().iter().map(|(name, links)| (name.clone(), links.len())).collect()

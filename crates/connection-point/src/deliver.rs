@@ -1,0 +1,168 @@
+//! One exchange: verified again, delivered to a server, answered.
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::time::Instant;
+
+use cmg_core::endpoint::Endpoint;
+use cmg_core::refusal::Refusal;
+use cmg_core::server::BackMap;
+use cmg_core::target::Target;
+use cmg_tunnel::{BodyLength, Claim, Incoming, RequestFrame};
+use tracing::warn;
+
+use crate::answer::request_kind;
+use crate::claim::{Asker, verify};
+use crate::events::RequestDelivered;
+use crate::pool::{ServerConnection, connect};
+use crate::relay::{Done, Failed, Job, Relay};
+use crate::servers::{Server, Service};
+use crate::state::{Point, State};
+use crate::upstream::push_head;
+
+/// A request that this side's own copy of the configuration allows.
+struct Allowed<'s> {
+    endpoint: &'s Endpoint,
+    service: &'s Service,
+    prefix_len: usize,
+    asker: Asker,
+}
+
+/// Carries one request out and tells about it.
+pub(crate) async fn deliver(incoming: Incoming, point: Arc<Point>) {
+    let _in_flight = point.drain.guard();
+    let started = Instant::now();
+    let Incoming { mut exchange, request, credential } = incoming;
+    let state = point.state();
+    let mut server_name = String::new();
+    let outcome = match allow(&request, credential.as_deref(), &state) {
+        Ok(allowed) => carry(&mut exchange, &request, credential.as_deref(), &allowed, &point, &mut server_name).await,
+        Err(refusal) => {
+            alarm(&request, refusal);
+            Err(Failed::Refused(if refusal == Refusal::ConnectorNotPublished { refusal } else { Refusal::ConnectorRefused }))
+        }
+    };
+    let (status, received, sent, cut, refusal) = match outcome {
+        Ok(Done { status, received, sent, cut, .. }) => (status, received, sent, cut, None),
+        Err(Failed::Refused(refusal)) => (refusal.row().status, 0, 0, false, Some(refusal)),
+        Err(Failed::Stale) => (502, 0, 0, false, Some(Refusal::ServerClosed)),
+        Err(Failed::Abandoned) => (0, 0, 0, true, None),
+    };
+    match refusal {
+        Some(refusal) => exchange.refuse(refusal),
+        None => drop(exchange),
+    }
+    let head = request.get();
+    point.events.request_delivered(&RequestDelivered {
+        id: head.id,
+        endpoint: head.endpoint,
+        method: head.method,
+        target: head.target,
+        server: &server_name,
+        status,
+        refusal,
+        received,
+        sent,
+        took: started.elapsed(),
+        cut,
+    });
+}
+
+/// Decides from this side's own copy whether the request may be made, as if nobody had decided before.
+fn allow<'s>(request: &RequestFrame, claim: Option<&Claim>, state: &'s State) -> Result<Allowed<'s>, Refusal> {
+    let head = request.get();
+    let endpoint = state.snapshot.endpoints.by_id(head.endpoint).ok_or(Refusal::ConnectorNotPublished)?;
+    let service = state.services.get(&endpoint.id).ok_or(Refusal::ConnectorNotPublished)?;
+    let target = Target::parse(head.target)?;
+    if target.authority.is_some() {
+        return Err(Refusal::AmbiguousTarget);
+    }
+    let (demand, prefix_len) = endpoint.matches(target.path()).ok_or(Refusal::ConnectorNotPublished)?;
+    let length = match head.body {
+        BodyLength::Exact(length) => Some(length),
+        BodyLength::None => Some(0),
+        BodyLength::Unknown => None,
+    };
+    endpoint.admits(head.method, head.upgrade, length)?;
+    let asker = verify(claim, demand, endpoint, state)?;
+    Ok(Allowed { endpoint, service, prefix_len, asker })
+}
+
+/// A gateway has let something pass that it should not: it is out of date for a moment, or it is not ours any more.
+fn alarm(request: &RequestFrame, refusal: Refusal) {
+    let head = request.get();
+    warn!(id = %head.id, endpoint = head.endpoint, reason = refusal.row().label, "A gateway forwarded a request that is refused here");
+}
+
+/// Finds a server and relays both bodies. A used connection that turns out to be closed is replaced, once, where asking again harms nobody.
+async fn carry(
+    exchange: &mut cmg_tunnel::Exchange,
+    request: &RequestFrame,
+    claim: Option<&Claim>,
+    allowed: &Allowed<'_>,
+    point: &Point,
+    server_name: &mut String,
+) -> Result<Done, Failed> {
+    let head = request.get();
+    let repeatable = matches!(head.method, b"GET" | b"HEAD" | b"OPTIONS" | b"PROPFIND") && head.body == BodyLength::None && !head.upgrade;
+    let mut fresh = false;
+    loop {
+        let (server, mut connection) = reach(allowed, point, fresh).await?;
+        server_name.clone_from(&server.authority);
+        let mut out = Vec::with_capacity(1024);
+        push_head(request, allowed.prefix_len, claim, &allowed.asker, allowed.endpoint, allowed.service, &server, &mut out);
+        let relay = Relay::new(exchange, &mut connection, job(request, allowed), out);
+        match relay.run().await {
+            Ok(done) => {
+                if done.reusable {
+                    point.pool.keep(&server, connection);
+                }
+                return Ok(done);
+            }
+            Err(Failed::Stale) if repeatable && !fresh => fresh = true,
+            Err(failed) => return Err(failed),
+        }
+    }
+}
+
+fn job<'a>(request: &'a RequestFrame, allowed: &'a Allowed<'_>) -> Job<'a> {
+    let head = request.get();
+    let text = |bytes: &'a [u8]| std::str::from_utf8(bytes).unwrap_or_default();
+    let map = allowed.service.delivery.map_redirects.then(|| BackMap {
+        endpoint: allowed.endpoint,
+        delivery: &allowed.service.delivery,
+        external: text(head.authority),
+        prefix: text(head.target.get(..allowed.prefix_len).unwrap_or_default()),
+    });
+    Job { endpoint: allowed.endpoint, service: allowed.service, map, kind: request_kind(head.method), body: head.body }
+}
+
+/// A connection to the first server that can be reached; an idle one unless `fresh`.
+async fn reach(allowed: &Allowed<'_>, point: &Point, fresh: bool) -> Result<(Arc<Server>, ServerConnection), Failed> {
+    let mut refusal = Refusal::ServerUnreachable;
+    for server in allowed.service.order(sticky_key(&allowed.asker)) {
+        if let Some(connection) = (!fresh).then(|| point.pool.take(server)).flatten() {
+            return Ok((Arc::clone(server), connection));
+        }
+        match connect(server, allowed.service.delivery.connect_time).await {
+            Ok(connection) => return Ok((Arc::clone(server), connection)),
+            Err(unreachable) => {
+                server.shun();
+                warn!(server = server.authority, error = %unreachable.error, "Server not reached");
+                refusal = unreachable.refusal;
+            }
+        }
+    }
+    Err(Failed::Refused(refusal))
+}
+
+/// What a client is known by where one client stays with one server.
+fn sticky_key(asker: &Asker) -> Option<u64> {
+    let mut hasher = DefaultHasher::new();
+    match asker {
+        Asker::Certificate(facts) => facts.thumbprint_sha256.hash(&mut hasher),
+        Asker::Token(facts) => (&facts.issuer, &facts.subject).hash(&mut hasher),
+        Asker::Nobody => return None,
+    }
+    Some(hasher.finish())
+}
+

@@ -1,0 +1,63 @@
+//! What the connection point works by, as one value: a request takes it once and uses it to its end.
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use arc_swap::ArcSwap;
+use cmg_core::ids::EndpointId;
+use cmg_core::problem::Problem;
+use cmg_core::snapshot::{Generation, Snapshot};
+use cmg_core::time::WallTime;
+use cmg_credentials::Verifier;
+use cmg_process::shutdown::Drain;
+
+use crate::config::Config;
+use crate::events::Events;
+use crate::pool::Pool;
+use crate::servers::Service;
+
+/// Everything that a reload replaces.
+pub(crate) struct State {
+    pub(crate) snapshot: Snapshot,
+    pub(crate) verifier: Verifier,
+    /// How each endpoint is delivered.
+    pub(crate) services: BTreeMap<EndpointId, Service>,
+}
+
+/// Everything that lasts as long as the process.
+pub(crate) struct Point {
+    pub(crate) state: ArcSwap<State>,
+    pub(crate) pool: Pool,
+    pub(crate) events: Events,
+    pub(crate) drain: Drain,
+}
+
+impl State {
+    /// Builds the state of generation `number` from a checked configuration.
+    pub(crate) fn build(config: Config, number: u64) -> Result<Self, Vec<Problem>> {
+        let snapshot = Snapshot::parse(Generation { epoch: 0, number }, config.parts)?;
+        let verifier = Verifier::new(&snapshot.trusts, &snapshot.blocks, &snapshot.token_keys)?;
+        let services = snapshot
+            .deliveries
+            .iter()
+            .map(|delivery| (delivery.endpoint.clone(), Service::new(delivery.clone(), config.server_tls.get(&delivery.endpoint).cloned())))
+            .collect();
+        Ok(Self { snapshot, verifier, services })
+    }
+
+    /// Ids of the endpoints that can be served at the moment.
+    pub(crate) fn served(&self) -> Vec<String> {
+        self.services.iter().filter(|(_, service)| service.is_healthy()).map(|(id, _)| id.to_string()).collect()
+    }
+}
+
+impl Point {
+    pub(crate) fn state(&self) -> Arc<State> {
+        self.state.load_full()
+    }
+}
+
+/// The wall clock.
+pub(crate) fn now() -> WallTime {
+    WallTime(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs())
+}

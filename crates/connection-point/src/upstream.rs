@@ -1,0 +1,97 @@
+//! The request as a server sees it: made anew, from parts that were checked.
+use cmg_core::server::HostHeader;
+use cmg_http1::{Known, is_hop_by_hop, push_field};
+use cmg_tunnel::{BodyLength, Claim, ClaimedCredential, RequestFrame};
+
+use cmg_core::endpoint::Endpoint;
+
+use crate::claim::Asker;
+use crate::identity;
+use crate::servers::{Server, Service};
+
+/// Writes the request's head for `server`. `prefix_len`: bytes of the target that are the external prefix.
+pub(crate) fn push_head(
+    request: &RequestFrame,
+    prefix_len: usize,
+    claim: Option<&Claim>,
+    asker: &Asker,
+    endpoint: &Endpoint,
+    service: &Service,
+    server: &Server,
+    out: &mut Vec<u8>,
+) {
+    let head = request.get();
+    let delivery = &service.delivery;
+    out.extend_from_slice(head.method);
+    out.push(b' ');
+    server.url.push_target(head.target.get(prefix_len..).unwrap_or_default(), out);
+    out.extend_from_slice(b" HTTP/1.1\r\n");
+    let host = match &delivery.host_header {
+        HostHeader::Internal => server.authority.as_bytes(),
+        HostHeader::External => head.authority,
+        HostHeader::Given(name) => name.as_bytes(),
+    };
+    push_field(b"Host", host, out);
+    let has_authorization = push_client_fields(request, service, head.upgrade, out);
+    for (name, field) in &delivery.identity_headers {
+        identity::push_identity(name, field, asker, out);
+    }
+    if let Some(claim) = claim {
+        push_credential(claim, endpoint, service, has_authorization, out);
+    }
+    identity::push_forwarded(delivery.forwarded, head.client, head.authority, out);
+    if let Some(name) = &delivery.request_id_header {
+        push_field(name.as_bytes(), &head.id.to_hex(), out);
+    }
+    push_framing(head.body, head.upgrade, head.trailers, head.expects_continue, out);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Passes the client's fields on, without those that servers believe about identity, in any spelling. True: `Authorization` is among them.
+fn push_client_fields(request: &RequestFrame, service: &Service, upgrade: bool, out: &mut Vec<u8>) -> bool {
+    let mut has_authorization = false;
+    for (name, value) in request.fields() {
+        let known = Known::of(name);
+        let ours = match known {
+            Known::Trailer => false,
+            Known::Upgrade => !upgrade,
+            Known::Host | Known::ContentLength | Known::Expect => true,
+            _ => is_hop_by_hop(known),
+        };
+        if !ours && !service.reserved.contain(name) {
+            has_authorization |= known == Known::Authorization;
+            push_field(name, value, out);
+        }
+    }
+    has_authorization
+}
+
+/// Shows the server the client's credential where the endpoint says so.
+fn push_credential(claim: &Claim, endpoint: &Endpoint, service: &Service, has_authorization: bool, out: &mut Vec<u8>) {
+    if service.delivery.client_cert_header {
+        identity::push_client_cert(&claim.credential, out);
+    }
+    if let (ClaimedCredential::Token(token), true) = (&claim.credential, endpoint.forward_token) {
+        let name: &[u8] = if has_authorization { b"Cmg-Authorization" } else { b"Authorization" };
+        push_field(name, &[b"Bearer ", token.as_slice()].concat(), out);
+    }
+}
+
+fn push_framing(body: BodyLength, upgrade: bool, trailers: bool, expects_continue: bool, out: &mut Vec<u8>) {
+    match body {
+        BodyLength::None => {}
+        BodyLength::Exact(length) => push_field(b"Content-Length", itoa::Buffer::new().format(length).as_bytes(), out),
+        BodyLength::Unknown => push_field(b"Transfer-Encoding", b"chunked", out),
+    }
+    if expects_continue {
+        push_field(b"Expect", b"100-continue", out);
+    }
+    match (upgrade, trailers) {
+        (true, _) => push_field(b"Connection", b"Upgrade", out),
+        (false, true) => {
+            push_field(b"TE", b"trailers", out);
+            push_field(b"Connection", b"TE", out);
+        }
+        (false, false) => {}
+    }
+}

@@ -1,0 +1,135 @@
+//! Heads that the gateway writes to clients: of forwarded answers, and of its own.
+//!
+//! Own answers say a status, a phrase from the refusal table and the request id. Nothing else: what a stranger learns is in one
+//! table in core.
+use cmg_core::ids::RequestId;
+use cmg_core::refusal::Refusal;
+use cmg_http1::{Known, Version, is_hop_by_hop};
+use cmg_tunnel::{BodyLength, ResponseFrame};
+
+/// The field that names the request to the client and to whoever it asks for help.
+const REQUEST_ID: &[u8] = b"X-Request-Id";
+
+/// Seconds after which a client may try again.
+const RETRY_AFTER: &str = "2";
+
+/// How the body of an answer is framed to the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Framing {
+    /// No body.
+    None,
+    /// As many bytes as the head says.
+    Length,
+    /// Chunks.
+    Chunked,
+    /// Up to the end of the connection.
+    Close,
+    /// Not HTTP any more.
+    Upgraded,
+}
+
+/// What the connection and the request mean for an answer.
+#[derive(Clone, Copy)]
+pub(crate) struct Setting {
+    pub(crate) id: RequestId,
+    pub(crate) version: Version,
+    pub(crate) is_head: bool,
+    pub(crate) keep_alive: bool,
+}
+
+/// Writes the head of a forwarded answer; says how its body is framed and whether the connection goes on afterwards.
+pub(crate) fn push_forwarded(out: &mut Vec<u8>, response: &ResponseFrame, setting: Setting) -> (Framing, bool) {
+    let head = response.get();
+    let framing = framing(head.status, head.body, head.upgrade, setting);
+    let keep_alive = setting.keep_alive && !matches!(framing, Framing::Close | Framing::Upgraded);
+    push_status(out, head.status, head.reason);
+    for (name, value) in response.fields() {
+        let known = Known::of(name);
+        let ours = is_hop_by_hop(known) && !(known == Known::Trailer || (known == Known::Upgrade && head.upgrade));
+        if !(ours || known == Known::ContentLength || name.eq_ignore_ascii_case(REQUEST_ID)) {
+            push_field(out, name, value);
+        }
+    }
+    push_field(out, REQUEST_ID, &setting.id.to_hex());
+    match (framing, head.body) {
+        (Framing::Upgraded, _) => push_field(out, b"Connection", b"Upgrade"),
+        (Framing::Chunked, _) => push_field(out, b"Transfer-Encoding", b"chunked"),
+        (_, BodyLength::Exact(length)) if has_length(head.status) => {
+            push_field(out, b"Content-Length", itoa::Buffer::new().format(length).as_bytes());
+        }
+        (Framing::Length, _) => push_field(out, b"Content-Length", b"0"),
+        _ => {}
+    }
+    push_connection(out, setting.version, keep_alive, framing);
+    out.extend_from_slice(b"\r\n");
+    (framing, keep_alive)
+}
+
+fn framing(status: u16, body: BodyLength, upgrade: bool, setting: Setting) -> Framing {
+    match body {
+        _ if upgrade => Framing::Upgraded,
+        _ if setting.is_head || matches!(status, 100..=199 | 204 | 304) => Framing::None,
+        BodyLength::None | BodyLength::Exact(_) => Framing::Length,
+        BodyLength::Unknown if setting.version == Version::Http11 => Framing::Chunked,
+        BodyLength::Unknown => Framing::Close,
+    }
+}
+
+fn has_length(status: u16) -> bool {
+    !matches!(status, 100..=199 | 204)
+}
+
+/// Writes a 1xx head.
+pub(crate) fn push_interim(out: &mut Vec<u8>, response: &ResponseFrame) {
+    let head = response.get();
+    push_status(out, head.status, head.reason);
+    for (name, value) in response.fields() {
+        let known = Known::of(name);
+        if !(is_hop_by_hop(known) || known == Known::ContentLength) {
+            push_field(out, name, value);
+        }
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Writes an answer of the gateway's own. `allow`: the methods of the endpoint, for 405.
+pub(crate) fn push_refusal(out: &mut Vec<u8>, refusal: Refusal, allow: &[String], setting: Setting) {
+    let row = refusal.row();
+    let body = format!("{}\nrequest {}\n", row.phrase, setting.id);
+    push_status(out, row.status, row.phrase.as_bytes());
+    push_field(out, b"Content-Type", b"text/plain; charset=utf-8");
+    push_field(out, b"Content-Length", itoa::Buffer::new().format(body.len()).as_bytes());
+    push_field(out, b"Cache-Control", b"no-store");
+    push_field(out, REQUEST_ID, &setting.id.to_hex());
+    match row.status {
+        401 => push_field(out, b"WWW-Authenticate", b"Bearer"),
+        405 => push_field(out, b"Allow", allow.join(", ").as_bytes()),
+        _ if refusal.is_temporary() => push_field(out, b"Retry-After", RETRY_AFTER.as_bytes()),
+        _ => {}
+    }
+    push_connection(out, setting.version, setting.keep_alive, Framing::Length);
+    out.extend_from_slice(b"\r\n");
+    if !setting.is_head {
+        out.extend_from_slice(body.as_bytes());
+    }
+}
+
+fn push_status(out: &mut Vec<u8>, status: u16, reason: &[u8]) {
+    out.extend_from_slice(b"HTTP/1.1 ");
+    out.extend_from_slice(itoa::Buffer::new().format(status).as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(reason);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn push_connection(out: &mut Vec<u8>, version: Version, keep_alive: bool, framing: Framing) {
+    match (framing, keep_alive, version) {
+        (Framing::Upgraded, ..) | (_, true, Version::Http11) => {}
+        (_, true, Version::Http10) => push_field(out, b"Connection", b"keep-alive"),
+        (_, false, _) => push_field(out, b"Connection", b"close"),
+    }
+}
+
+fn push_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    cmg_http1::push_field(name, value, out);
+}

@@ -1,0 +1,129 @@
+//! What one client may use at a time, whichever connections it comes on.
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Instant;
+
+use cmg_core::rate::{Bucket, Rate};
+use cmg_core::refusal::Refusal;
+use cmg_core::time::Tick;
+
+/// Tables, so that clients seldom wait for each other's look-up.
+const SHARDS: usize = 16;
+
+/// Entries of a table after which those that are over are taken out.
+const SWEEP_AT: usize = 1_024;
+
+/// By what a client is told from another: its proof where it has one, its address where it has none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum ClientKey {
+    /// Thumbprint of its certificate, or digest of its token's subject.
+    Proven([u8; 32]),
+    /// Its address; of IPv6 the first 64 bits, which is what one site is given.
+    Address([u8; 16]),
+}
+
+/// One client's use.
+pub(crate) struct ClientUse {
+    busy: AtomicU32,
+    bucket: Mutex<Option<Bucket>>,
+}
+
+/// Everybody's use.
+pub(crate) struct Clients {
+    started: Instant,
+    shards: [Mutex<HashMap<ClientKey, Weak<ClientUse>>>; SHARDS],
+}
+
+/// One request of a client, counted until this is dropped.
+pub(crate) struct Admission(Arc<ClientUse>);
+
+impl Clients {
+    pub(crate) fn new() -> Self {
+        Self { started: Instant::now(), shards: Default::default() }
+    }
+
+    /// The use of one client; a connection keeps it between requests.
+    pub(crate) fn of(&self, key: ClientKey) -> Arc<ClientUse> {
+        let (ClientKey::Proven([first, ..]) | ClientKey::Address([.., first])) = key;
+        let mut shard = self.shards[usize::from(first) % SHARDS].lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = shard.get(&key).and_then(Weak::upgrade) {
+            return found;
+        }
+        if shard.len() >= SWEEP_AT && shard.len().is_power_of_two() {
+            shard.retain(|_, kept| kept.strong_count() > 0);
+        }
+        let fresh = Arc::new(ClientUse { busy: AtomicU32::new(0), bucket: Mutex::new(None) });
+        shard.insert(key, Arc::downgrade(&fresh));
+        fresh
+    }
+
+    /// Counts one request, or refuses it.
+    pub(crate) fn admit(&self, client: &Arc<ClientUse>, rate: Rate, most_busy: u32) -> Result<Admission, Refusal> {
+        if rate.per_second > 0 {
+            let now = Tick(u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX));
+            let mut bucket = client.bucket.lock().unwrap_or_else(PoisonError::into_inner);
+            if !bucket.get_or_insert_with(|| Bucket::full(rate, now)).take(rate, now) {
+                return Err(Refusal::TooManyRequests);
+            }
+        }
+        let admission = Admission(Arc::clone(client));
+        if client.busy.fetch_add(1, Ordering::Relaxed) >= most_busy && most_busy > 0 {
+            return Err(Refusal::TooManyConcurrent);
+        }
+        Ok(admission)
+    }
+}
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        self.0.busy.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NO_RATE: Rate = Rate { per_second: 0, burst: 0 };
+
+    #[test]
+    fn concurrent_requests_are_counted_over_all_connections() {
+        let clients = Clients::new();
+        let key = ClientKey::Proven([7; 32]);
+        let (one, other) = (clients.of(key), clients.of(key));
+
+        let first = clients.admit(&one, NO_RATE, 1);
+
+        assert!(first.is_ok());
+        assert!(matches!(clients.admit(&other, NO_RATE, 1), Err(Refusal::TooManyConcurrent)));
+        drop(first);
+        assert!(clients.admit(&other, NO_RATE, 1).is_ok());
+    }
+
+    #[test]
+    fn a_refused_request_leaves_no_trace() {
+        let clients = Clients::new();
+        let client = clients.of(ClientKey::Address([1; 16]));
+        let held = clients.admit(&client, NO_RATE, 1);
+        for _ in 0..3 {
+            assert!(clients.admit(&client, NO_RATE, 1).is_err());
+        }
+
+        drop(held);
+
+        assert_eq!(client.busy.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn a_rate_holds_over_connections_too() {
+        let clients = Clients::new();
+        let key = ClientKey::Proven([9; 32]);
+        let rate = Rate { per_second: 1, burst: 2 };
+        let (one, other) = (clients.of(key), clients.of(key));
+
+        assert!(clients.admit(&one, rate, 0).is_ok());
+        assert!(clients.admit(&other, rate, 0).is_ok());
+        assert!(matches!(clients.admit(&one, rate, 0), Err(Refusal::TooManyRequests)));
+    }
+}

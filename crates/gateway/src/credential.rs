@@ -1,0 +1,140 @@
+//! From what a client shows to who it is, remembered per connection and generation.
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use aws_lc_rs::digest::{Context, SHA256};
+use cmg_core::identity::{CertificateFacts, TokenFacts};
+use cmg_core::ids::TrustName;
+use cmg_core::refusal::Refusal;
+use cmg_core::snapshot::Generation;
+use cmg_core::time::WallTime;
+use cmg_credentials::Verified;
+use cmg_tunnel::Credentials;
+use pki_types::CertificateDer;
+
+use crate::clients::{ClientKey, ClientUse, Clients};
+use crate::state::State;
+
+/// What is known about the credentials of one connection. Most connections show one credential all their life.
+#[derive(Default)]
+pub(crate) struct Known {
+    certificate: Option<Proven<CertificateFacts, TrustName>>,
+    token: Option<Proven<TokenFacts, Vec<u8>>>,
+    anonymous: Option<Arc<ClientUse>>,
+}
+
+/// A credential that was found good.
+pub(crate) struct Proven<Facts, For> {
+    generation: Generation,
+    /// The trust policy, or the token itself.
+    what: For,
+    pub(crate) verified: Verified<Facts>,
+    /// What connection points are told.
+    pub(crate) credentials: Credentials,
+    pub(crate) client: Arc<ClientUse>,
+    /// Who it is, for the log: thumbprint or token subject.
+    pub(crate) who: Arc<str>,
+}
+
+impl Known {
+    /// Verifies the certificate chain that the connection showed, under the trust policy of an endpoint.
+    pub(crate) fn certificate(
+        &mut self,
+        chain: Option<&[CertificateDer<'static>]>,
+        trust: &TrustName,
+        state: &State,
+        clients: &Clients,
+        now: WallTime,
+    ) -> Result<&mut Proven<CertificateFacts, TrustName>, Refusal> {
+        let chain = chain.filter(|chain| !chain.is_empty()).ok_or(Refusal::CertificateMissing)?;
+        let known = self.certificate.take().filter(|known| known.holds(state.generation(), trust, now));
+        let proven = match known {
+            Some(known) => known,
+            None => {
+                let verified = state.verifier.certificate(trust, chain, now)?;
+                Proven {
+                    generation: state.generation(),
+                    what: trust.clone(),
+                    client: clients.of(ClientKey::Proven(verified.facts.thumbprint_sha256)),
+                    who: hex(&verified.facts.thumbprint).into(),
+                    credentials: Credentials::chain(chain.iter().map(AsRef::as_ref)),
+                    verified,
+                }
+            }
+        };
+        Ok(self.certificate.insert(proven))
+    }
+
+    /// Verifies a bearer token.
+    pub(crate) fn token(
+        &mut self,
+        token: &[u8],
+        state: &State,
+        clients: &Clients,
+        now: WallTime,
+    ) -> Result<&mut Proven<TokenFacts, Vec<u8>>, Refusal> {
+        let known = self.token.take().filter(|known| known.holds(state.generation(), token, now));
+        let proven = match known {
+            Some(known) => known,
+            None => {
+                let verified = state.verifier.token(token, now)?;
+                Proven {
+                    generation: state.generation(),
+                    what: token.to_vec(),
+                    client: clients.of(ClientKey::Proven(subject_key(&verified.facts))),
+                    who: subject(&verified.facts).into(),
+                    credentials: Credentials::token(token),
+                    verified,
+                }
+            }
+        };
+        Ok(self.token.insert(proven))
+    }
+
+    /// A client without a credential, by its address.
+    pub(crate) fn anonymous(&mut self, address: IpAddr, clients: &Clients) -> &Arc<ClientUse> {
+        self.anonymous.get_or_insert_with(|| clients.of(ClientKey::Address(site_of(address))))
+    }
+}
+
+impl<Facts, For> Proven<Facts, For> {
+    fn holds<Other: ?Sized>(&self, generation: Generation, what: &Other, now: WallTime) -> bool
+    where
+        For: std::borrow::Borrow<Other>,
+        Other: PartialEq,
+    {
+        self.generation == generation && self.what.borrow() == what && self.verified.is_good(now)
+    }
+}
+
+/// Whom a token is about: its subject, or the token's own id where it has none.
+fn subject(facts: &TokenFacts) -> &str {
+    facts.subject.as_deref().or(facts.id.as_deref()).unwrap_or_default()
+}
+
+/// Tells token clients apart.
+fn subject_key(facts: &TokenFacts) -> [u8; 32] {
+    let mut digest = Context::new(&SHA256);
+    digest.update(facts.issuer.as_bytes());
+    digest.update(b"\0");
+    digest.update(subject(facts).as_bytes());
+    let mut key = [0; 32];
+    key.copy_from_slice(digest.finish().as_ref());
+    key
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02X}")).collect()
+}
+
+fn site_of(address: IpAddr) -> [u8; 16] {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
+        IpAddr::V6(address) => {
+            let mut octets = [0; 16];
+            // The first half is the site; it is put last, where the table is chosen by.
+            octets[8..].copy_from_slice(&address.octets()[..8]);
+            octets
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! The public port: takes connections in, within bounds, and finds out what each is.
+//!
+//! A place is free before a connection is accepted; the handshake runs in its own task under a deadline. A slow stranger costs one
+//! task. ALPN tells clients from connection points; on a port that an endpoint has of its own there are clients only.
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use cmg_core::ids::Role;
+use cmg_credentials::tls::{ALPN_HTTP2, ALPN_TUNNEL, role_of};
+use cmg_transport::{ByteStream, Hello, TlsStream, proxy_protocol, read_hello, set_client_options, set_tunnel_options};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::time::{sleep, timeout};
+
+use crate::connection::{self, Client};
+use crate::credential::Known;
+use crate::events::ConnectionReason;
+use crate::state::Gateway;
+
+/// Pause after the system refused a connection, which mostly means too many open files.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Places shared by all listeners.
+pub(crate) struct Places {
+    handshakes: Arc<Semaphore>,
+    clients: Arc<Semaphore>,
+    addresses: Addresses,
+}
+
+/// Connections by address.
+#[derive(Default)]
+struct Addresses(Mutex<HashMap<IpAddr, u32>>);
+
+impl Places {
+    pub(crate) fn new(handshakes: usize, connections: usize) -> Self {
+        Self { handshakes: Arc::new(Semaphore::new(handshakes)), clients: Arc::new(Semaphore::new(connections)), addresses: Addresses::default() }
+    }
+}
+
+/// Accepts connections until dropped.
+pub(crate) async fn accept(listener: TcpListener, gateway: Arc<Gateway>, places: Arc<Places>) {
+    let port = listener.local_addr().map_or(0, |address| address.port());
+    loop {
+        let Ok(place) = Arc::clone(&places.handshakes).acquire_owned().await else { return };
+        match listener.accept().await {
+            Ok((tcp, address)) => {
+                let (gateway, places) = (Arc::clone(&gateway), Arc::clone(&places));
+                tokio::spawn(async move {
+                    let greeted = greet(tcp, address, port, &gateway, &places).await;
+                    drop(place);
+                    if let Some(greeted) = greeted {
+                        serve(greeted, port, gateway, &places).await;
+                    }
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "No connection accepted");
+                sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+/// A connection whose handshake is done.
+struct Greeted {
+    tls: TlsStream,
+    address: SocketAddr,
+    server_name: Option<String>,
+    _from: OneFrom,
+}
+
+/// Makes the handshake, within its deadline.
+async fn greet(tcp: TcpStream, address: SocketAddr, port: u16, gateway: &Arc<Gateway>, places: &Arc<Places>) -> Option<Greeted> {
+    let limits = gateway.state.load().limits;
+    let refused = |reason, address, error: Option<&io::Error>| gateway.events.connection_refused(reason, address, error);
+    let Some(from) = OneFrom::new(places, address.ip(), limits.connections_per_address) else {
+        refused(ConnectionReason::TooManyFromAddress, address, None);
+        return None;
+    };
+    match timeout(limits.handshake_time, handshake(tcp, address, port, gateway)).await {
+        Ok(Ok((tls, address, server_name))) => Some(Greeted { tls, address, server_name, _from: from }),
+        Ok(Err((reason, error))) => {
+            refused(reason, address, Some(&error));
+            None
+        }
+        Err(_) => {
+            refused(ConnectionReason::HandshakeTimeout, address, None);
+            None
+        }
+    }
+}
+
+type Handshake = Result<(TlsStream, SocketAddr, Option<String>), (ConnectionReason, io::Error)>;
+
+async fn handshake(mut tcp: TcpStream, mut address: SocketAddr, port: u16, gateway: &Gateway) -> Handshake {
+    if gateway.proxies.iter().any(|network| network.contains(address.ip().to_canonical())) {
+        let told = proxy_protocol::read(&mut tcp).await.map_err(|error| (ConnectionReason::ProxyHeader, error))?;
+        address = told.unwrap_or(address);
+    }
+    let failed = |error| (ConnectionReason::HandshakeFailed, error);
+    let hello = read_hello(&tcp).await.map_err(failed)?;
+    let state = gateway.state();
+    let is_tunnel = offers_tunnel(&hello);
+    if is_tunnel && state.snapshot.endpoints.is_own_port(port) {
+        return Err((ConnectionReason::TunnelRefused, io::Error::other("tunnels come in on the shared port only")));
+    }
+    if is_tunnel { set_tunnel_options(&tcp) } else { set_client_options(&tcp) }.map_err(failed)?;
+    let allow_h2 = state.snapshot.endpoints.offers_h2(port, hello.server_name.as_deref());
+    let offered = hello.protocols.iter().map(Vec::as_slice);
+    let config = state.tls.config_for(port, offered, allow_h2).map_err(|error| failed(io::Error::other(error)))?;
+    let server_name = hello.server_name.clone();
+    let tls = TlsStream::accept(tcp, hello, config).await.map_err(|error| {
+        let reason = if is_tunnel { ConnectionReason::TunnelRefused } else { ConnectionReason::HandshakeFailed };
+        (reason, error)
+    })?;
+    Ok((tls, address, server_name))
+}
+
+fn offers_tunnel(hello: &Hello) -> bool {
+    hello.protocols.iter().any(|protocol| protocol == ALPN_TUNNEL)
+}
+
+/// Serves a connection as what its handshake made it.
+async fn serve(greeted: Greeted, port: u16, gateway: Arc<Gateway>, places: &Arc<Places>) {
+    let Greeted { tls, address, server_name, _from } = greeted;
+    if tls.protocol() == Some(ALPN_TUNNEL) {
+        drop(_from);
+        return serve_tunnel(tls, address, &gateway).await;
+    }
+    let Ok(_place) = Arc::clone(&places.clients).try_acquire_owned() else {
+        return gateway.events.connection_refused(ConnectionReason::TooMany, address, None);
+    };
+    let _counted = Counted::new(&gateway);
+    if tls.protocol() == Some(ALPN_HTTP2) {
+        return crate::http2::serve(tls, address, port, server_name, gateway).await;
+    }
+    let stream = ByteStream::Tls(Box::new(tls));
+    let client = Box::new(Client { stream, input: BytesMut::new(), address, port, server_name, known: Known::default() });
+    connection::run(client, Arc::clone(&gateway)).await;
+}
+
+/// A connection point has come: its certificate, checked in the handshake, says which.
+async fn serve_tunnel(tls: TlsStream, address: SocketAddr, gateway: &Gateway) {
+    match tls.peer_certificates().and_then(role_of) {
+        Some(Role::ConnectionPoint(id)) => gateway.hub.serve(ByteStream::Tls(Box::new(tls)), id).await,
+        Some(Role::Gateway(_)) | None => gateway.events.connection_refused(ConnectionReason::TunnelRefused, address, None),
+    }
+}
+
+/// Counts a client connection while it lives.
+struct Counted(Arc<Gateway>);
+
+impl Counted {
+    fn new(gateway: &Arc<Gateway>) -> Self {
+        gateway.events.connections.inc();
+        Self(Arc::clone(gateway))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.events.connections.dec();
+    }
+}
+
+/// One connection of an address, counted where there is a limit.
+struct OneFrom {
+    places: Option<(Arc<Places>, IpAddr)>,
+}
+
+impl OneFrom {
+    fn new(places: &Arc<Places>, address: IpAddr, most: u32) -> Option<Self> {
+        if most == 0 {
+            return Some(Self { places: None });
+        }
+        let mut counts = places.addresses.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(address).or_insert(0);
+        if *count >= most {
+            return None;
+        }
+        *count += 1;
+        Some(Self { places: Some((Arc::clone(places), address)) })
+    }
+}
+
+impl Drop for OneFrom {
+    fn drop(&mut self) {
+        let Some((places, address)) = &self.places else { return };
+        let mut counts = places.addresses.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = counts.get_mut(address) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(address);
+            }
+        }
+    }
+}

@@ -1,0 +1,485 @@
+//! Carries the bodies of one exchange between a client and the tunnel, both ways at the same time.
+//!
+//! One `poll` looks at both directions; nothing is handed to another task. Small answers leave in one write with their head. A
+//! client that reads slowly is not read for, and holds up nobody else.
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use bytes::{Buf, Bytes};
+use cmg_core::endpoint::Endpoint;
+use cmg_core::refusal::Refusal;
+use cmg_http1::{Decoder, Framing as BodyFraming, Piece, RequestHead};
+use cmg_tunnel::{Event, Exchange, Gone, trailer_fields, trailers};
+use tokio::time::{Sleep, sleep_until};
+
+use crate::answer::{self, Framing, Setting};
+use crate::connection::{After, Client};
+use crate::request::FirstBody;
+
+/// Bytes of an answer gathered before they are written.
+const GATHER: usize = 32 * 1024;
+
+/// Bytes of a body taken from a client ahead of the tunnel.
+const AHEAD: usize = 64 * 1024;
+
+/// Bytes moved each way before other tasks get their turn: a bulk transfer must not stand in front of a small request.
+const TURN: usize = 128 * 1024;
+
+/// A request that got an answer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Done {
+    pub(crate) after: After,
+    pub(crate) status: u16,
+    pub(crate) refusal: Option<Refusal>,
+    /// Bytes of the request's body.
+    pub(crate) received: u64,
+    /// Bytes of the answer's body.
+    pub(crate) sent: u64,
+}
+
+/// A request that got no answer from inside.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Failed {
+    pub(crate) refusal: Refusal,
+    pub(crate) stage: Stage,
+    pub(crate) received: u64,
+}
+
+/// How far a failed request came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// Refused, here or inside.
+    Refused,
+    /// Provably nobody has acted on it.
+    NotSent,
+    /// Sent; no byte of an answer came.
+    Unanswered,
+}
+
+impl From<Refusal> for Failed {
+    fn from(refusal: Refusal) -> Self {
+        Self { refusal, stage: Stage::Refused, received: 0 }
+    }
+}
+
+/// How a relay ends before both directions do.
+enum Break {
+    /// No answer has begun.
+    Failed(Refusal, Stage),
+    /// The answer broke off, or the client is gone.
+    Cut(Option<Refusal>),
+}
+
+/// Both bodies of one exchange.
+pub(crate) struct Relay<'a> {
+    client: &'a mut Client,
+    exchange: Exchange,
+    endpoint: &'a Endpoint,
+    setting: Setting,
+    up: Up,
+    down: Down,
+    deadlines: Deadlines,
+}
+
+/// From the client.
+struct Up {
+    decoder: Decoder,
+    /// Bytes of the body at the front of the client's input, and bytes of framing behind them.
+    ready: usize,
+    framing: usize,
+    trailers: Option<Vec<u8>>,
+    ending: bool,
+    done: bool,
+    received: u64,
+}
+
+/// To the client.
+struct Down {
+    out: Vec<u8>,
+    written: usize,
+    body: Bytes,
+    /// Bytes of `body` when it came, to tell the sender once it is gone.
+    body_length: usize,
+    behind_body: &'static [u8],
+    framing: Option<Framing>,
+    status: u16,
+    keep_alive: bool,
+    ended: bool,
+    done: bool,
+    sent: u64,
+    has_written: bool,
+}
+
+struct Deadlines {
+    idle: Option<Duration>,
+    total: Option<Instant>,
+    active: Instant,
+    refusal: Refusal,
+}
+
+impl<'a> Relay<'a> {
+    pub(crate) fn new(
+        client: &'a mut Client,
+        mut exchange: Exchange,
+        endpoint: &'a Endpoint,
+        head: &RequestHead,
+        setting: Setting,
+        body: &FirstBody,
+    ) -> Self {
+        let rest = match head.framing {
+            BodyFraming::Length(length) => BodyFraming::Length(length - body.bytes.len() as u64),
+            other => other,
+        };
+        if let BodyFraming::Length(rest) = rest {
+            exchange.expect_to_send(Some(rest));
+        }
+        let now = Instant::now();
+        let up = Up {
+            decoder: Decoder::new(rest),
+            ready: 0,
+            framing: 0,
+            trailers: None,
+            ending: false,
+            done: body.whole,
+            received: body.bytes.len() as u64,
+        };
+        let down = Down {
+            out: Vec::new(),
+            written: 0,
+            body: Bytes::new(),
+            body_length: 0,
+            behind_body: b"",
+            framing: None,
+            status: 0,
+            keep_alive: setting.keep_alive,
+            ended: false,
+            done: false,
+            sent: 0,
+            has_written: false,
+        };
+        let total = endpoint.total.map(|total| now + total);
+        let deadlines = Deadlines { idle: Some(endpoint.idle), total, active: now, refusal: Refusal::Deadline };
+        Self { client, exchange, endpoint, setting, up, down, deadlines }
+    }
+
+    /// Runs both directions to their ends.
+    pub(crate) async fn run(mut self) -> Result<Done, Failed> {
+        let mut timer = pin!(sleep_until(self.deadlines.next().into()));
+        let outcome = std::future::poll_fn(|cx| self.poll(cx, timer.as_mut())).await;
+        let (status, received, sent) = (self.down.status, self.up.received, self.down.sent);
+        match outcome {
+            Ok(after) => Ok(Done { after, status, refusal: None, received, sent }),
+            Err(Break::Cut(refusal)) => Ok(Done { after: After::Cut, status, refusal, received, sent }),
+            Err(Break::Failed(refusal, stage)) => Err(Failed { refusal, stage, received }),
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>, timer: Pin<&mut Sleep>) -> Poll<Result<After, Break>> {
+        let up_again = self.poll_up(cx)?.is_ready();
+        let down_again = self.poll_down(cx)?.is_ready();
+        if self.down.done {
+            return Poll::Ready(Ok(self.after()));
+        }
+        self.poll_deadline(cx, timer)?;
+        if up_again || down_again {
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
+    }
+
+    fn after(&self) -> After {
+        let reusable = self.down.keep_alive && self.up.done;
+        if reusable { After::Again } else { After::Close }
+    }
+
+    /// Moves the request's body. Ready: there is more to do at once.
+    fn poll_up(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Break>> {
+        let mut moved = 0;
+        while moved < TURN {
+            if self.up.done {
+                return self.poll_gone(cx);
+            }
+            if self.up.ready > 0 {
+                let sent = self.exchange.poll_send(cx, &self.client.input[..self.up.ready], false);
+                let Poll::Ready(sent) = sent else { break };
+                let sent = self.sent_up(sent)?;
+                moved += sent;
+                continue;
+            }
+            if self.up.ending {
+                let finished = ready!(self.exchange.poll_finish(cx, &mut self.up.trailers));
+                self.up.done = finished.is_ok();
+                if finished.is_err() {
+                    self.stop_sending();
+                    return Poll::Pending;
+                }
+                continue;
+            }
+            if !self.decode()? {
+                ready!(self.poll_fill(cx))?;
+            }
+        }
+        let _ = self.exchange.poll_flush(cx);
+        if moved >= TURN { Poll::Ready(Ok(())) } else { Poll::Pending }
+    }
+
+    fn sent_up(&mut self, sent: Result<usize, Gone>) -> Result<usize, Break> {
+        let Ok(sent) = sent else {
+            self.stop_sending();
+            return Ok(0);
+        };
+        self.deadlines.touch();
+        self.client.used(sent);
+        self.up.ready -= sent;
+        self.up.received += sent as u64;
+        if self.up.ready == 0 {
+            self.client.used(std::mem::take(&mut self.up.framing));
+            self.up.ending |= self.up.decoder.is_finished();
+        }
+        Ok(sent)
+    }
+
+    /// The tunnel takes no more of the body; what became of the exchange comes as an event. The connection is not used again, because
+    /// the rest of the body is on it.
+    fn stop_sending(&mut self) {
+        self.up.done = true;
+        self.down.keep_alive = false;
+    }
+
+    /// Finds the next part of the body in what has been received; false: more bytes are needed.
+    fn decode(&mut self) -> Result<bool, Break> {
+        if self.down.framing == Some(Framing::Upgraded) {
+            self.up.ready = self.client.input.len();
+            return Ok(self.up.ready > 0);
+        }
+        let decoded = self.up.decoder.decode(&self.client.input).map_err(|_| self.refuse(Refusal::BodyMalformed))?;
+        match decoded.piece {
+            Piece::Data(range) => {
+                self.client.used(range.start);
+                self.up.ready = range.len();
+                self.up.framing = decoded.consumed - range.end;
+                if self.up.received + range.len() as u64 > self.endpoint.body_limit {
+                    return Err(self.refuse(Refusal::BodyTooLarge));
+                }
+            }
+            Piece::NeedMore => {
+                self.client.used(decoded.consumed);
+                return Ok(false);
+            }
+            Piece::End => {
+                self.client.used(decoded.consumed);
+                self.up.trailers = Some(Vec::new());
+                self.up.ending = true;
+            }
+            Piece::Trailers(fields) => {
+                let input = &self.client.input;
+                self.up.trailers = Some(trailers(|out| fields.iter().for_each(|field| out.push(field.name.of(input), field.value.of(input)))));
+                self.client.used(decoded.consumed);
+                self.up.ending = true;
+            }
+        }
+        Ok(true)
+    }
+
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Break>> {
+        match ready!(self.client.stream.poll_fill(cx, &mut self.client.input)) {
+            Ok(1..) => {
+                self.deadlines.touch();
+                Poll::Ready(Ok(()))
+            }
+            Ok(0) if self.down.framing == Some(Framing::Upgraded) => {
+                self.up.trailers = Some(Vec::new());
+                self.up.ending = true;
+                Poll::Ready(Ok(()))
+            }
+            _ => Poll::Ready(Err(Break::Cut(None))),
+        }
+    }
+
+    /// Notices a client that goes away while it waits for its answer. What it sends ahead is kept, up to a bound.
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Break>> {
+        while self.client.input.len() < AHEAD {
+            if !matches!(ready!(self.client.stream.poll_fill(cx, &mut self.client.input)), Ok(1..)) {
+                return Poll::Ready(Err(Break::Cut(None)));
+            }
+        }
+        Poll::Pending
+    }
+
+    /// Moves the answer. Ready: there is more to do at once.
+    fn poll_down(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Break>> {
+        let mut moved = 0;
+        while moved < TURN {
+            ready!(self.poll_gather(cx))?;
+            let before = self.down.sent;
+            match self.poll_write(cx) {
+                Poll::Ready(Ok(())) => moved += (self.down.sent - before) as usize,
+                Poll::Ready(Err(_)) => return Poll::Ready(Err(Break::Cut(None))),
+                Poll::Pending => return Poll::Pending,
+            }
+            if self.down.ended {
+                self.down.done = true;
+                return Poll::Ready(Ok(()));
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Takes events in until there is enough to write. Pending: there is nothing to write either.
+    fn poll_gather(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Break>> {
+        while !self.down.ended && self.down.body.is_empty() && self.down.out.len() < GATHER {
+            match self.exchange.poll_event(cx) {
+                Poll::Ready(event) => self.take(event)?,
+                Poll::Pending if self.down.out.is_empty() => return Poll::Pending,
+                Poll::Pending => break,
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn take(&mut self, event: Event) -> Result<(), Break> {
+        self.deadlines.touch();
+        match event {
+            Event::Interim(head) => answer::push_interim(&mut self.down.out, &head),
+            Event::Response(_) if self.down.framing.is_some() => return Err(self.broken(Refusal::ConnectionPointMisbehaved, Stage::Refused)),
+            Event::Response(head) => {
+                let (framing, keep_alive) = answer::push_forwarded(&mut self.down.out, &head, self.setting);
+                self.down.status = head.get().status;
+                self.down.keep_alive &= keep_alive;
+                self.down.framing = Some(framing);
+                if framing == Framing::Upgraded {
+                    self.exchange.stay();
+                    self.deadlines.end();
+                    self.up.done = false;
+                }
+            }
+            Event::Data(bytes) => self.take_data(bytes)?,
+            Event::End => self.end(None)?,
+            Event::Trailers(payload) => self.end(Some(payload))?,
+            Event::Refused(refusal) => {
+                let stage = if refusal == Refusal::ConnectorDraining { Stage::NotSent } else { Stage::Refused };
+                return Err(self.broken(refusal, stage));
+            }
+            Event::Reset | Event::Lost => return Err(self.broken(Refusal::ConnectionPointLost, Stage::Unanswered)),
+            Event::NotSent => return Err(self.broken(Refusal::ConnectionPointLost, Stage::NotSent)),
+        }
+        Ok(())
+    }
+
+    fn take_data(&mut self, bytes: Bytes) -> Result<(), Break> {
+        let small = bytes.len() < GATHER / 2;
+        match self.down.framing {
+            None | Some(Framing::None) => return Err(self.broken(Refusal::ConnectionPointMisbehaved, Stage::Refused)),
+            Some(Framing::Chunked) => {
+                cmg_http1::push_chunk_head(bytes.len(), &mut self.down.out);
+                self.down.behind_body = cmg_http1::CHUNK_END;
+            }
+            Some(Framing::Length | Framing::Close | Framing::Upgraded) => self.down.behind_body = b"",
+        }
+        if small {
+            self.down.out.extend_from_slice(&bytes);
+            self.down.out.extend_from_slice(self.down.behind_body);
+            self.down.sent += bytes.len() as u64;
+            self.exchange.consumed(bytes.len());
+        } else {
+            self.down.body_length = bytes.len();
+            self.down.body = bytes;
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, trailer_payload: Option<Bytes>) -> Result<(), Break> {
+        match self.down.framing {
+            None => return Err(self.broken(Refusal::ConnectionPointMisbehaved, Stage::Refused)),
+            Some(Framing::Chunked) => {
+                self.down.out.extend_from_slice(cmg_http1::LAST_CHUNK_HEAD);
+                if let Some(payload) = trailer_payload {
+                    let fields = trailer_fields(&payload).ok_or(Break::Cut(Some(Refusal::ConnectionPointMisbehaved)))?;
+                    fields.for_each(|(name, value)| cmg_http1::push_field(name, value, &mut self.down.out));
+                }
+                self.down.out.extend_from_slice(cmg_http1::CRLF);
+            }
+            Some(_) => {}
+        }
+        self.down.ended = true;
+        Ok(())
+    }
+
+    /// Writes what was gathered, then the part of the body behind it.
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        loop {
+            while self.down.written < self.down.out.len() {
+                let taken = ready!(self.client.stream.poll_write(cx, &self.down.out[self.down.written..]))?;
+                self.down.written += taken;
+                self.down.has_written = true;
+                self.deadlines.touch();
+            }
+            self.down.out.clear();
+            self.down.written = 0;
+            while !self.down.body.is_empty() {
+                let taken = ready!(self.client.stream.poll_write(cx, &self.down.body))?;
+                self.down.body.advance(taken);
+                self.down.sent += taken as u64;
+                self.deadlines.touch();
+            }
+            if self.down.body_length == 0 {
+                return self.client.stream.poll_flush(cx);
+            }
+            self.exchange.consumed(std::mem::take(&mut self.down.body_length));
+            self.down.out.extend_from_slice(self.down.behind_body);
+        }
+    }
+
+    /// The exchange ends without a whole answer.
+    fn broken(&mut self, refusal: Refusal, stage: Stage) -> Break {
+        if self.down.framing.is_none() && !self.down.has_written {
+            return Break::Failed(refusal, stage);
+        }
+        self.flush_the_part();
+        Break::Cut(Some(refusal))
+    }
+
+    /// The gateway itself ends the exchange.
+    fn refuse(&mut self, refusal: Refusal) -> Break {
+        self.broken(refusal, Stage::Refused)
+    }
+
+    /// Writes what of the answer has come, so that the client sees that it was cut, and not a connection without any answer.
+    fn flush_the_part(&mut self) {
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        let _ = self.poll_write(&mut cx);
+    }
+
+    fn poll_deadline(&mut self, cx: &mut Context<'_>, mut timer: Pin<&mut Sleep>) -> Result<(), Break> {
+        while timer.as_mut().poll(cx).is_ready() {
+            let next = self.deadlines.next();
+            if next <= Instant::now() {
+                return Err(self.broken(self.deadlines.refusal, Stage::Refused));
+            }
+            timer.as_mut().reset(next.into());
+        }
+        Ok(())
+    }
+}
+
+/// Far enough away never to come.
+const NEVER: Duration = Duration::from_secs(86_400 * 365);
+
+impl Deadlines {
+    fn touch(&mut self) {
+        self.active = Instant::now();
+    }
+
+    /// Nothing ends an upgraded connection but its ends.
+    fn end(&mut self) {
+        self.idle = None;
+        self.total = None;
+    }
+
+    fn next(&self) -> Instant {
+        let idle = self.idle.map_or(self.active + NEVER, |idle| self.active + idle);
+        self.total.map_or(idle, |total| total.min(idle))
+    }
+}

@@ -1,0 +1,247 @@
+//! One request, from its head to the last byte of its answer.
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use cmg_core::endpoint::Endpoint;
+use cmg_core::ids::RequestId;
+use cmg_core::refusal::Refusal;
+use cmg_http1::{Fault, Framing, Known, RequestHead, Version, is_hop_by_hop};
+use cmg_tunnel::gateway::{Hub, Opening};
+use cmg_tunnel::{BodyLength, Exchange, Fields, RequestHead as TunnelHead};
+
+use crate::admission::{Admitted, Visitor, admit, find, host_field};
+use crate::answer::{self, Setting};
+use crate::connection::{After, Client, Received};
+use cmg_process::dice;
+use crate::events::RequestFinished;
+use crate::relay::{Done, Failed, Relay, Stage};
+use crate::state::{Gateway, State};
+
+/// Times a request may be carried: once, and once more where that cannot do anything twice.
+const TRIES: usize = 2;
+
+/// What the log will say about a request.
+struct Account {
+    id: RequestId,
+    by: &'static str,
+    who: Arc<str>,
+    endpoint: String,
+    detail: Option<String>,
+}
+
+/// The first bytes of a body, which go with the head.
+pub(crate) struct FirstBody {
+    pub(crate) bytes: Bytes,
+    pub(crate) whole: bool,
+}
+
+/// Serves one request and says what becomes of the connection.
+pub(crate) async fn serve(client: &mut Client, gateway: &Gateway, received: Received) -> After {
+    let _in_flight = gateway.drain.guard();
+    let state = gateway.state();
+    let mut account = Account { id: request_id(), by: "none", who: Arc::default(), endpoint: String::new(), detail: None };
+    let setting = setting(account.id, &received.head, &received.bytes, gateway);
+    let done = match carry(client, gateway, &state, &received, setting, &mut account).await {
+        Ok(done) => done,
+        Err(failed) => fail(client, &state, &received, setting, &account, failed).await,
+    };
+    let Received { head, bytes, at } = &received;
+    gateway.events.request_finished(&RequestFinished {
+        id: account.id,
+        client: client.address,
+        method: head.method.of(bytes),
+        target: head.target.of(bytes),
+        endpoint: &account.endpoint,
+        by: account.by,
+        who: &account.who,
+        status: done.status,
+        refusal: done.refusal,
+        detail: account.detail.as_deref(),
+        received: done.received,
+        sent: done.sent,
+        took: at.elapsed(),
+        cut: done.after == After::Cut,
+    });
+    done.after
+}
+
+/// Answers a head that is no request.
+pub(crate) async fn refuse_head(client: &mut Client, gateway: &Gateway, refusal: Refusal, fault: Option<Fault>) -> After {
+    let id = request_id();
+    let mut out = Vec::new();
+    answer::push_refusal(&mut out, refusal, &[], Setting { id, version: Version::Http11, is_head: false, keep_alive: false });
+    client.write(&out).await;
+    gateway.events.request_finished(&RequestFinished {
+        id,
+        client: client.address,
+        method: b"",
+        target: b"",
+        endpoint: "",
+        by: "none",
+        who: "",
+        status: refusal.row().status,
+        refusal: Some(refusal),
+        detail: fault.map(Fault::reason),
+        received: 0,
+        sent: 0,
+        took: Duration::ZERO,
+        cut: false,
+    });
+    After::Close
+}
+
+/// Admits a request, carries it through the tunnel, and relays both bodies.
+async fn carry(
+    client: &mut Client,
+    gateway: &Gateway,
+    state: &State,
+    received: &Received,
+    setting: Setting,
+    account: &mut Account,
+) -> Result<Done, Failed> {
+    let Received { head, bytes, .. } = received;
+    let found = find(head, bytes, client, state)?;
+    let endpoint = found.endpoint;
+    account.endpoint.push_str(endpoint.id.as_str());
+    let mut body = None;
+    let mut avoid = Vec::new();
+    loop {
+        let visitor = Visitor { chain: Client::chain(&client.stream), known: &mut client.known, address: client.address.ip() };
+        let admitted = admit(found, received, visitor, state, &gateway.clients).inspect_err(|refusal| {
+            account.detail = missing_issuer(*refusal, &client.stream, state, endpoint);
+        })?;
+        account.by = admitted.by;
+        account.who = Arc::clone(&admitted.who);
+        let _admission = gateway.clients.admit(&admitted.client, state.limits.rate, state.limits.concurrent_requests)?;
+        let body = body.get_or_insert_with(|| FirstBody::take(head.framing, &mut client.input));
+        let exchange = open(gateway, admitted, received, body, client.address, setting.id, &avoid)?;
+        let session = exchange.session();
+        match Relay::new(client, exchange, endpoint, head, setting, body).run().await {
+            Err(failed) if avoid.len() + 1 < TRIES && may_repeat(&failed, head, bytes, body) => {
+                avoid.push(session);
+                gateway.events.replayed(setting.id);
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+/// Whether a failed request may be carried again: provably nothing of it was acted on, or acting twice does no harm and its answer
+/// has not begun. The whole request must still be at hand.
+fn may_repeat(failed: &Failed, head: &RequestHead, bytes: &[u8], body: &FirstBody) -> bool {
+    let harmless = matches!(head.method.of(bytes), b"GET" | b"HEAD" | b"OPTIONS" | b"PROPFIND") && head.framing == Framing::None && !head.upgrade;
+    match failed.stage {
+        Stage::NotSent => body.whole,
+        Stage::Unanswered => harmless,
+        Stage::Refused => false,
+    }
+}
+
+/// Opens an exchange with a connection point that serves the endpoint.
+fn open(
+    gateway: &Gateway,
+    admitted: Admitted<'_, '_>,
+    received: &Received,
+    body: &FirstBody,
+    client: SocketAddr,
+    id: RequestId,
+    avoid: &[u64],
+) -> Result<Exchange, Refusal> {
+    let Received { head, bytes, .. } = received;
+    let tunnel_head = TunnelHead {
+        id,
+        credential: 0,
+        endpoint: admitted.permit.endpoint().id.as_str(),
+        method: head.method.of(bytes),
+        target: head.target.of(bytes),
+        authority: host_field(head, bytes).as_bytes(),
+        client,
+        upgrade: head.upgrade,
+        trailers: head.te_trailers,
+        expects_continue: head.expect_continue,
+        body: body_length(head.framing),
+    };
+    let opening = Opening { head: tunnel_head, credentials: admitted.credentials, body: &body.bytes, whole: body.whole, avoid };
+    let fields = |fields: &mut Fields<'_>| push_fields(fields, head, bytes, admitted.token_field);
+    gateway.hub.open(&admitted.permit, opening, fields, dice::draw())
+}
+
+fn body_length(framing: Framing) -> BodyLength {
+    match framing {
+        Framing::None => BodyLength::None,
+        Framing::Length(length) => BodyLength::Exact(length),
+        Framing::Chunked | Framing::UntilClose => BodyLength::Unknown,
+    }
+}
+
+/// Passes on the fields that are for the server: not those about this connection, and not the token, which ends here.
+fn push_fields(fields: &mut Fields<'_>, head: &RequestHead, bytes: &[u8], token_field: Option<Known>) {
+    let named_by_connection = |name: &[u8]| {
+        cmg_http1::connection_options(&head.fields, bytes).any(|option| cmg_http1::eq_ignore_case(option, name))
+    };
+    let has_options = head.fields.iter().any(|field| field.known == Known::Connection);
+    for field in &head.fields {
+        let ends_here = match field.known {
+            Known::Trailer => false,
+            Known::Upgrade => !head.upgrade,
+            Known::Host | Known::ContentLength | Known::Expect => true,
+            known if Some(known) == token_field => true,
+            Known::Other if has_options => named_by_connection(field.name.of(bytes)),
+            known => is_hop_by_hop(known),
+        };
+        if !ends_here {
+            fields.push(field.name.of(bytes), field.value.of(bytes));
+        }
+    }
+}
+
+/// Writes the gateway's own answer to a request that is not served.
+async fn fail(client: &mut Client, state: &State, received: &Received, setting: Setting, account: &Account, failed: Failed) -> Done {
+    let keep_alive = setting.keep_alive && received.head.framing == Framing::None;
+    let allow = state.snapshot.endpoints.by_id(&account.endpoint).map(|endpoint| endpoint.methods.as_slice()).unwrap_or_default();
+    let mut out = Vec::new();
+    answer::push_refusal(&mut out, failed.refusal, allow, Setting { keep_alive, ..setting });
+    let after = match client.write(&out).await {
+        true if keep_alive => After::Again,
+        true => After::Close,
+        false => After::Cut,
+    };
+    let status = failed.refusal.row().status;
+    Done { after, status, refusal: Some(failed.refusal), received: failed.received, sent: 0 }
+}
+
+/// For the log: the issuer whose certificate is missing.
+fn missing_issuer(refusal: Refusal, stream: &cmg_transport::ByteStream, state: &State, endpoint: &Endpoint) -> Option<String> {
+    if refusal != Refusal::CertificateIssuerNotFound {
+        return None;
+    }
+    let issuer = state.verifier.issuer_not_found(endpoint.trust.as_ref()?, Client::chain(stream)?)?;
+    Some(format!("issuer not found: {issuer}"))
+}
+
+impl FirstBody {
+    fn take(framing: Framing, input: &mut BytesMut) -> Self {
+        let length = match framing {
+            Framing::None => 0,
+            Framing::Length(length) => length,
+            Framing::Chunked | Framing::UntilClose => return Self { bytes: Bytes::new(), whole: false },
+        };
+        let at_hand = usize::try_from(length).unwrap_or(usize::MAX).min(Hub::FIRST_BYTES).min(input.len());
+        Self { bytes: input.split_to(at_hand).freeze(), whole: at_hand as u64 == length }
+    }
+}
+
+fn request_id() -> RequestId {
+    RequestId(u128::from(dice::draw()) << 64 | u128::from(dice::draw()))
+}
+
+fn setting(id: RequestId, head: &RequestHead, bytes: &[u8], gateway: &Gateway) -> Setting {
+    Setting {
+        id,
+        version: head.version,
+        is_head: head.method.of(bytes) == b"HEAD",
+        keep_alive: head.keep_alive && !gateway.drain.has_begun(),
+    }
+}

@@ -1,0 +1,192 @@
+//! Starting, running, stopping: as a list.
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use cmg_core::problem::Problem;
+use cmg_process::log::AccessLog;
+use cmg_process::health::{Exposure, Health};
+use cmg_process::log;
+use cmg_process::metrics::Metrics;
+use cmg_process::shutdown::{Drain, Signal, Signals};
+use cmg_tunnel::gateway::Hub;
+use thiserror::Error;
+use tokio::task::JoinHandle;
+use tracing::{error, info, warn};
+
+use crate::clients::Clients;
+use crate::config::Config;
+use crate::events::{Events, Reload, register_hub};
+use crate::listener::{Places, accept};
+use crate::state::{Gateway, State};
+
+/// Why the gateway did not start.
+#[derive(Debug, Error)]
+pub enum RunError {
+    /// The configuration has problems.
+    #[error("{}", lines(.0))]
+    Config(Vec<Problem>),
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The system refused something else.
+    #[error("cannot start")]
+    System(#[from] io::Error),
+}
+
+fn lines(problems: &[Problem]) -> String {
+    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+/// Runs a gateway from its configuration file until it is told to stop.
+pub async fn run(file: &Path) -> Result<(), RunError> {
+    let mut signals = Signals::new()?;
+    let config = Config::read(file).map_err(RunError::Config)?;
+    let level = log::start(config.log.level, config.log.format).map_err(io::Error::other)?;
+    let (listen, drain_time) = (config.listen.clone(), config.drain);
+    let metrics_at = (config.metrics_listen, if config.metrics_public { Exposure::Public } else { Exposure::Loopback });
+    let places = Arc::new(Places::new(config.limits.handshakes, config.limits.connections));
+    let (gateway, metrics) = build(config)?;
+    let _health = health(metrics_at, &gateway, metrics).await?;
+    let mut listeners = Listeners { shared: listen, open: BTreeMap::new(), gateway: Arc::clone(&gateway), places };
+    listeners.follow(&gateway.state())?;
+    info!("Gateway ready");
+    loop {
+        match signals.next().await {
+            Signal::Reload => reload(file, &gateway, &mut listeners, &level),
+            Signal::Drain => break,
+            Signal::Stop => return Ok(()),
+        }
+    }
+    drain(gateway, listeners, drain_time, &mut signals).await;
+    Ok(())
+}
+
+/// Makes everything that lasts as long as the process.
+fn build(config: Config) -> Result<(Arc<Gateway>, Arc<Metrics>), RunError> {
+    let mut metrics = Metrics::new("cmg_gateway");
+    let access_log = AccessLog::start(io::stdout())?;
+    let events = Events::new(&mut metrics, access_log, config.log.client_address);
+    let hub = Hub::new(config.name.clone(), config.instances.clone());
+    let proxies = config.proxy_protocol_from.clone();
+    let state = State::build(config, 1, None).map_err(RunError::Config)?;
+    for finding in &state.snapshot.findings {
+        warn!(key = finding.key, "Finding: {}", finding.what);
+    }
+    let gateway = Arc::new(Gateway { state: ArcSwap::from_pointee(state), hub, clients: Clients::new(), events, drain: Drain::default(), proxies });
+    register_hub(&mut metrics, &gateway);
+    Ok((gateway, Arc::new(metrics)))
+}
+
+async fn health(at: (SocketAddr, Exposure), gateway: &Arc<Gateway>, metrics: Arc<Metrics>) -> Result<Health, RunError> {
+    let gateway = Arc::clone(gateway);
+    let ready = move || match (gateway.drain.has_begun(), gateway.hub.is_ready()) {
+        (true, _) => Err("draining".to_owned()),
+        (false, false) => Err("no connection point is connected".to_owned()),
+        (false, true) => Ok(()),
+    };
+    let (address, exposure) = at;
+    Health::start(address, exposure, Box::new(ready), metrics).await.map_err(|source| RunError::Listen { address, source })
+}
+
+/// Reads the file again; a file with problems changes nothing.
+fn reload(file: &Path, gateway: &Gateway, listeners: &mut Listeners, level: &log::Level) {
+    let before = gateway.state();
+    let next = Config::read(file).and_then(|config| {
+        let log = config.log.clone();
+        State::build(config, before.generation().number + 1, Some(&before)).map(|state| (state, log))
+    });
+    let outcome = match next {
+        Ok((state, log)) => {
+            level.set(log.level);
+            let state = Arc::new(state);
+            listeners.follow(&state).map(|()| state).map_err(|error| vec![Problem::new("endpoint.port", format!("{error}: {:?}", std::error::Error::source(&error)), "free the port, or name another")])
+        }
+        Err(problems) => Err(problems),
+    };
+    match outcome {
+        Ok(state) => {
+            info!(generation = state.generation().number, "Configuration applied");
+            for finding in &state.snapshot.findings {
+                warn!(key = finding.key, "Finding: {}", finding.what);
+            }
+            gateway.state.store(state);
+            gateway.events.reloaded(Reload::Applied);
+        }
+        Err(problems) => {
+            for problem in problems {
+                error!(key = problem.key, "{}; {}", problem.what, problem.instead);
+            }
+            error!(file = %PathBuf::from(file).display(), "Configuration refused, the one before stays in force");
+            gateway.events.reloaded(Reload::Refused);
+        }
+    }
+}
+
+/// Stops listening, finishes what is under way, ends.
+async fn drain(gateway: Arc<Gateway>, listeners: Listeners, longest: Duration, signals: &mut Signals) {
+    info!(in_flight = gateway.drain.in_flight(), "Draining");
+    drop(listeners);
+    gateway.drain.begin();
+    gateway.hub.drain();
+    tokio::select! {
+        left = gateway.drain.wait_idle(longest) => if let Err(left) = left {
+            warn!(left, "Requests were still under way at the end of the drain");
+        },
+        signal = signals.next() => warn!(?signal, "Drain cut short"),
+    }
+    gateway.hub.stop();
+    // Sessions say goodbye in tasks of their own; connection points that are gone do not hold up the end.
+    let gone = async {
+        while gateway.hub.live().1 > 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let _ = tokio::time::timeout(Duration::from_secs(2), gone).await;
+    gateway.events.flush();
+    info!("Stopped");
+}
+
+/// The listening sockets: the shared ones, and those of endpoints with a port of their own.
+struct Listeners {
+    shared: Vec<SocketAddr>,
+    open: BTreeMap<SocketAddr, Listening>,
+    gateway: Arc<Gateway>,
+    places: Arc<Places>,
+}
+
+/// One listening socket; dropping it stops accepting.
+struct Listening(JoinHandle<()>);
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Listeners {
+    /// Opens what is wanted and not open, then closes what is not wanted any more.
+    fn follow(&mut self, state: &State) -> Result<(), RunError> {
+        let own_ports: Vec<u16> = state.snapshot.endpoints.own_ports().collect();
+        let own = self.shared.iter().flat_map(|address| own_ports.iter().map(|port| SocketAddr::new(address.ip(), *port)));
+        let wanted: Vec<SocketAddr> = self.shared.iter().copied().chain(own).collect();
+        for address in &wanted {
+            if !self.open.contains_key(address) {
+                let listener = cmg_transport::listen::bind(*address).map_err(|source| RunError::Listen { address: *address, source })?;
+                let task = tokio::spawn(accept(listener, Arc::clone(&self.gateway), Arc::clone(&self.places)));
+                self.open.insert(*address, Listening(task));
+            }
+        }
+        self.open.retain(|address, _| wanted.contains(address));
+        Ok(())
+    }
+}

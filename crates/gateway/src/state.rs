@@ -1,0 +1,65 @@
+//! What the gateway works by, as one value: a request takes it once and uses it to its end.
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use arc_swap::ArcSwap;
+use cmg_core::problem::Problem;
+use cmg_core::snapshot::{Generation, Snapshot};
+use cmg_core::time::WallTime;
+use cmg_credentials::Verifier;
+use cmg_credentials::tls::PublicTls;
+use cmg_process::shutdown::Drain;
+use cmg_tunnel::gateway::Hub;
+
+use crate::clients::Clients;
+use crate::config::{Config, Limits};
+use crate::events::Events;
+
+/// Everything that a reload replaces.
+pub(crate) struct State {
+    pub(crate) snapshot: Snapshot,
+    pub(crate) verifier: Verifier,
+    pub(crate) tls: PublicTls,
+    pub(crate) limits: Limits,
+}
+
+/// Everything that lasts as long as the process.
+pub(crate) struct Gateway {
+    pub(crate) state: ArcSwap<State>,
+    pub(crate) hub: Hub,
+    pub(crate) clients: Clients,
+    pub(crate) events: Events,
+    pub(crate) drain: Drain,
+    /// Where the service is reached: endpoints without a port of their own.
+    pub(crate) proxies: Vec<cmg_transport::proxy_protocol::Network>,
+}
+
+impl State {
+    /// Builds the state of generation `number` from a checked configuration; tickets of `before` stay good.
+    pub(crate) fn build(config: Config, number: u64, before: Option<&State>) -> Result<Self, Vec<Problem>> {
+        let snapshot = Snapshot::parse(Generation { epoch: 0, number }, config.parts)?;
+        let verifier = Verifier::new(&snapshot.trusts, &snapshot.blocks, &snapshot.token_keys)?;
+        let tls = PublicTls::new(config.identities, config.role, &config.infrastructure)?;
+        let tls = match before {
+            Some(before) => tls.with_tickets_of(&before.tls),
+            None => tls,
+        };
+        Ok(Self { snapshot, verifier, tls, limits: config.limits })
+    }
+
+    /// Whether two states are of the same generation.
+    pub(crate) fn generation(&self) -> Generation {
+        self.snapshot.generation
+    }
+}
+
+impl Gateway {
+    pub(crate) fn state(&self) -> Arc<State> {
+        self.state.load_full()
+    }
+}
+
+/// The wall clock.
+pub(crate) fn now() -> WallTime {
+    WallTime(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs())
+}
