@@ -135,7 +135,11 @@ fn own_ports(parts: &Parts, listen: &[SocketAddr], metrics: Option<SocketAddr>, 
         }
     }
     if let Some(metrics) = metrics.filter(|metrics| listen.iter().any(|address| clash(*address, *metrics))) {
-        reading.problem("metrics_listen", format!("{metrics} is a public address"), format!("write another port, such as {METRICS_EXAMPLE}"));
+        reading.problem(
+            "metrics_listen",
+            format!("{metrics} is a public address"),
+            format!("write another port, such as {METRICS_EXAMPLE}"),
+        );
     }
 }
 
