@@ -153,3 +153,95 @@ fn comparable(name: &str) -> String {
 fn is_token(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    /// The deliveries of endpoints with these keys, and the keys of their problems.
+    fn deliveries(endpoints: &[&str]) -> (Vec<Delivery>, Vec<String>) {
+        let file = |keys: &&str| toml::from_str(&format!("id = 'a'\nface = 'mutual'\n{keys}")).unwrap();
+        let files: Vec<_> = endpoints.iter().map(file).collect();
+        let mut reading = Reading::in_folder(Path::new(""));
+        let deliveries = read(&files, &mut reading);
+        (deliveries, reading.keys().into_iter().map(str::to_owned).collect())
+    }
+
+    fn problems(keys: &str) -> Vec<String> {
+        deliveries(&[&format!("host = 'a'\nservers = ['http://a']\n{keys}")]).1
+    }
+
+    #[test]
+    fn the_host_that_a_server_sees_depends_on_the_form() {
+        for (keys, host) in [
+            ("role_id = '1'\nname = 'x'", HostHeader::Internal),
+            ("prefix = '/'", HostHeader::External),
+            ("prefix = '/'\nhost_header = 'internal'", HostHeader::Internal),
+            ("role_id = '1'\nname = 'x'\nhost_header = 'external'", HostHeader::External),
+            ("prefix = '/'\nhost_header = 'App.example:8080'", HostHeader::Given("App.example:8080".into())),
+        ] {
+            let (found, problems) = deliveries(&[&format!("host = 'a'\nservers = ['http://a']\n{keys}")]);
+
+            assert_eq!((&found[0].host_header, problems), (&host, vec![]), "{keys}");
+        }
+        for wrong in ["", "a b", "http://a", "a/b", "a/"] {
+            assert_eq!(problems(&format!("host_header = '{wrong}'")), ["endpoint[0].host_header"], "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_server_may_send_clients_to_whatever_else_is_published() {
+        let on = |host: &str| format!("host = '{host}'\nservers = ['http://a']");
+
+        let (found, _) = deliveries(&[&on("one"), &on("two"), &on("one")]);
+
+        assert_eq!(found[0].redirect_hosts, ["two"]);
+        assert_eq!(found[1].redirect_hosts, ["one"]);
+    }
+
+    #[test]
+    fn every_wrong_server_is_named() {
+        assert_eq!(deliveries(&["host = 'a'\nservers = []"]).1, ["endpoint[0].servers"]);
+        let (found, problems) = deliveries(&["host = 'a'\nservers = ['a', 'http://b', 'http://u@c']"]);
+
+        assert_eq!(problems, ["endpoint[0].servers[0]", "endpoint[0].servers[2]"]);
+        assert_eq!(found[0].servers.len(), 1);
+    }
+
+    #[test]
+    fn an_identity_header_is_a_header_of_its_own() {
+        let headers = |headers: &str| problems(&format!("identity_headers = {{ {headers} }}"));
+
+        assert_eq!(headers("X-DN = 'subject', X-Claim = 'claim:tid'"), [""; 0]);
+        assert_eq!(headers("X-DN = 'claim:'"), ["endpoint[0].identity_headers.X-DN"]);
+        for name in ["Host", "CONTENT_LENGTH", "Client-Cert", "X-Request-ID", "X_Request_Id"] {
+            assert_eq!(headers(&format!("{name} = 'subject'")), [format!("endpoint[0].identity_headers.{name}")]);
+        }
+        assert_eq!(headers("\"a b\" = 'subject'"), ["endpoint[0].identity_headers.a b"]);
+        assert_eq!(headers("X-DN = 'subject', x_dn = 'subject'"), ["endpoint[0].identity_headers.x_dn"]);
+    }
+
+    #[test]
+    fn a_request_id_header_may_be_absent_but_not_wrong() {
+        let (found, _) = deliveries(&["host = 'a'\nservers = ['http://a']\nrequest_id_header = ''"]);
+
+        assert_eq!(found[0].request_id_header, None);
+        assert_eq!(problems("request_id_header = 'Host'"), ["endpoint[0].request_id_header"]);
+    }
+
+    #[test]
+    fn a_probe_must_be_one_that_can_succeed() {
+        for (health, key) in [
+            ("path = 'x'", "path"),
+            ("path = '/a b'", "path"),
+            ("path = '/'\nmethod = 'G T'", "method"),
+            ("path = '/'\ninterval = '0s'", "interval"),
+            ("path = '/'\nexpect = []", "expect"),
+            ("path = '/'\nexpect = [200, 100]", "expect[1]"),
+        ] {
+            assert_eq!(problems(&format!("[health]\n{health}")), [format!("endpoint[0].health.{key}")], "{health}");
+        }
+    }
+}

@@ -93,3 +93,61 @@ pub(crate) fn not_zero(key: String, time: Duration, such_as: &str, reading: &mut
     }
     time
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    /// The endpoint with these keys, and the keys of its problems.
+    fn endpoint_with(keys: &str) -> (Endpoint, Vec<String>) {
+        let file = toml::from_str(&format!("id = 'a'\nhost = 'cmg.example'\nface = 'mutual'\n{keys}")).unwrap();
+        let mut reading = Reading::in_folder(Path::new(""));
+        let mut endpoints = read(&[file], &mut reading);
+        (endpoints.remove(0), reading.keys().into_iter().map(str::to_owned).collect())
+    }
+
+    fn problems(keys: &str) -> Vec<String> {
+        endpoint_with(keys).1
+    }
+
+    #[test]
+    fn the_configmgr_form_has_a_lower_case_name() {
+        let (endpoint, _) = endpoint_with("role_id = '72057594037927939'\nname = 'CCM_System'");
+
+        assert_eq!(endpoint.mount, Mount::ConfigMgr { role_id: "72057594037927939".into(), name: "ccm_system".into() });
+    }
+
+    #[test]
+    fn a_prefix_has_no_final_slash() {
+        for (written, prefix) in [("/", ""), ("/a", "/a"), ("/a/", "/a"), ("/a/b/", "/a/b"), ("//", "//"), ("/a//", "/a//")] {
+            let (endpoint, problems) = endpoint_with(&format!("prefix = '{written}'"));
+
+            assert_eq!((endpoint.mount, problems), (Mount::Plain { prefix: prefix.into() }, vec![]), "{written}");
+        }
+    }
+
+    #[test]
+    fn an_endpoint_has_exactly_one_form() {
+        assert_eq!(problems(""), ["endpoint[0]"]);
+        assert_eq!(problems("role_id = '1'"), ["endpoint[0].name"]);
+        assert_eq!(problems("name = 'x'"), ["endpoint[0].role_id"]);
+        assert_eq!(problems("prefix = ''"), ["endpoint[0].prefix"]);
+        for both in ["role_id = '1'\nname = 'x'", "role_id = '1'", "name = 'x'"] {
+            assert_eq!(problems(&format!("{both}\nprefix = '/'")), ["endpoint[0].prefix"], "{both}");
+        }
+    }
+
+    #[test]
+    fn no_total_time_is_no_limit_and_no_idle_time_is_a_problem() {
+        assert_eq!(endpoint_with("prefix = '/'\ntotal = '0s'").0.total, None);
+        assert_eq!(endpoint_with("prefix = '/'").0.total, Some(Duration::from_secs(900)));
+        assert_eq!(problems("prefix = '/'\nidle = '0s'"), ["endpoint[0].idle"]);
+    }
+
+    #[test]
+    fn what_lets_nothing_pass_is_a_problem() {
+        assert_eq!(problems("prefix = '/'\nport = 0\nmethods = []"), ["endpoint[0].port", "endpoint[0].methods"]);
+    }
+}

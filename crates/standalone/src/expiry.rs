@@ -31,7 +31,7 @@ fn finding(key: &str, der: &[u8], now: WallTime) -> Option<Finding> {
     let when = if facts.not_after.0 < now {
         format!("expired {}", days(now - facts.not_after.0, "ago"))
     } else if now < facts.not_before.0 {
-        format!("does not count yet, {}", days(facts.not_before.0 - now, "from now"))
+        format!("counts only {}", days(facts.not_before.0 - now, "from now"))
     } else if facts.not_after.0 - now <= SOON * DAY {
         format!("expires {}", days(facts.not_after.0 - now, "from now"))
     } else {
