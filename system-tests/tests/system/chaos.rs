@@ -1,0 +1,1 @@
+//! Programs killed, frozen and cut off under load.

@@ -1,0 +1,1 @@
+//! Lying peers against the real programs.

@@ -1,0 +1,10 @@
+//! Tests of the whole system: the real program as gateway and as connection point, real sockets, real certificates.
+//!
+//! Every module is about one subject; `support` holds what they share.
+
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+mod chaos;
+mod hostile;
+mod support;
+mod zones;

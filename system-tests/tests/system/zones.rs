@@ -1,0 +1,1 @@
+//! The three zones as network namespaces.
