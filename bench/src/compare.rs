@@ -103,7 +103,7 @@ fn or_all<T: ValueEnum + Clone>(chosen: &[T]) -> Vec<T> {
 }
 
 /// Builds `cmg` beside this program, in the same profile.
-fn build() -> Result<PathBuf> {
+pub(crate) fn build() -> Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let status = Command::new(cargo).args(["build", "--release", "-p", "cmg"]).status()?;
     if !status.success() {

@@ -16,6 +16,7 @@ mod ours;
 mod pki;
 mod process;
 mod report;
+mod soak;
 mod stream;
 mod systems;
 
@@ -37,6 +38,8 @@ struct Cli {
 enum Verb {
     /// Measures every system in interleaved rounds, prints a table and writes JSON
     Compare(compare::CompareArgs),
+    /// Checks that many requests and tunnel reconnects leave nothing behind
+    Soak(soak::SoakArgs),
     /// Serves as the origin of a measurement
     #[command(hide = true)]
     Origin { address: SocketAddr },
@@ -47,13 +50,14 @@ enum Verb {
 
 fn main() -> Result<()> {
     let cli = Cli::parse();
-    if matches!(cli.command, Verb::Compare(_)) {
+    if matches!(cli.command, Verb::Compare(_) | Verb::Soak(_)) {
         cpu::pin_this_process(cpu::GENERATOR)?;
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         match cli.command {
             Verb::Compare(args) => compare::run(args).await,
+            Verb::Soak(args) => soak::run(args).await,
             Verb::Origin { address } => origin::run(address).await,
             Verb::Hold(args) => idle::hold(args).await,
         }

@@ -15,11 +15,21 @@ use crate::{Result, cpu};
 const GATEWAY: &str = include_str!("../cmg/gateway.toml");
 const CONNECTION_POINT: &str = include_str!("../cmg/connection-point.toml");
 
+/// Gateway and connection point, one tunnelled straight to the other.
 pub(crate) fn start(lab: &Lab) -> Result<Running> {
-    let dir = TempDir::new_in(&lab.dir)?;
     let address = free_address()?;
+    start_pair(lab, address, address)
+}
+
+/// The same with something between them: the connection point dials `relay`.
+pub(crate) fn start_behind(lab: &Lab, relay: SocketAddr) -> Result<Running> {
+    start_pair(lab, free_address()?, relay)
+}
+
+fn start_pair(lab: &Lab, address: SocketAddr, dialled: SocketAddr) -> Result<Running> {
+    let dir = TempDir::new_in(&lab.dir)?;
     let gateway = start_one(lab, dir.path(), "gateway", GATEWAY, address)?;
-    let connection_point = start_one(lab, dir.path(), "connection-point", CONNECTION_POINT, address)?;
+    let connection_point = start_one(lab, dir.path(), "connection-point", CONNECTION_POINT, dialled)?;
     let parts = vec![Part { role: Role::Gateway, process: gateway }, Part { role: Role::ConnectionPoint, process: connection_point }];
     Ok(Running { system: System::Cmg, address, parts, dir })
 }

@@ -129,7 +129,8 @@ impl Running {
         self.parts[0].process.id()
     }
 
-    async fn await_answer(&mut self, lab: &Lab) -> Result<()> {
+    /// Waits for the first answer.
+    pub(crate) async fn await_answer(&mut self, lab: &Lab) -> Result<()> {
         let target = self.target(&lab.identities);
         let deadline = Instant::now() + START;
         loop {
