@@ -21,14 +21,9 @@ fn trust(name: &str, file: &TrustFile, reading: &mut Reading) -> Trust {
     if !is_name(name) {
         reading.problem(&key, format!("\"{name}\" is no name"), "write 1 to 64 letters, digits, dots, hyphens or underscores");
     }
-    let mut authorities = contents(&format!("{key}.authorities"), &file.authorities, read_certificates, reading);
-    if authorities.is_empty() && !file.authorities.is_empty() {
-        // A stand-in: none could be read, which is not the same problem as none being named.
-        authorities.push(Vec::new());
-    }
     Trust {
         name: TrustName::new(name),
-        authorities,
+        authorities: contents(&format!("{key}.authorities"), &file.authorities, read_certificates, reading),
         intermediates: contents(&format!("{key}.intermediates"), &file.intermediates, read_certificates, reading),
         lists: contents(&format!("{key}.crls"), &file.crls, read_lists, reading),
         revocation: RevocationPolicy { check: file.check_revocation, stale: lenience(file.stale_crl), unknown: lenience(file.unknown_crl) },

@@ -111,6 +111,8 @@ fn every_wrong_key_is_named() {
         ("gateways = [", "gateways = [\"localhost\", ", "tunnel.gateways[0]"),
         ("gateways = [", "gateways = [\"https://localhost:443\", ", "tunnel.gateways[0]"),
         ("gateways = [", "gateways = [\"a:1\", \"A:1\", ", "tunnel.gateways[1]"),
+        ("gateways = [", "gateways = [\"a:0\", ", "tunnel.gateways[0]"),
+        ("gateways = [", "gateways = [\"::1:443\", ", "tunnel.gateways[0]"),
         ("gateways = [", "connections = 0\ngateways = [", "tunnel.connections"),
         ("gateways = [", "lanes = 65\ngateways = [", "tunnel.lanes"),
         ("gateways = [", "proxy = \"https://proxy:3128\"\ngateways = [", "tunnel.proxy"),
@@ -182,6 +184,18 @@ fn a_proxy_is_used_with_its_log_in() {
 
     assert_eq!((proxy.host.as_str(), proxy.port), ("::1", 3128));
     assert_eq!(proxy.login, Some(("x".to_owned(), "s3cret".to_owned())));
+}
+
+#[test]
+fn a_user_name_that_basic_log_in_cannot_say_is_a_problem() {
+    let site = Site::new();
+    password_file(&site, b"s3cret\n", 0o600);
+    let login =
+        |user: &str| format!("proxy = \"http://proxy:1\"\nproxy_user = \"{user}\"\nproxy_password_file = \"proxy.pass\"\ngateways = [");
+
+    for user in ["", "a:b", "a\\nb"] {
+        assert_eq!(site.keys(&[("gateways = [", &login(user))]), ["tunnel.proxy_user"], "{user}");
+    }
 }
 
 #[test]

@@ -183,6 +183,8 @@ fn a_port_can_be_for_one_thing_only() {
     assert_eq!(site.keys(&[(&own, &format!("port = {port}"))]), ["endpoint[1].port"]);
     assert_eq!(site.keys(&[(&own, &format!("port = {metrics}"))]), ["endpoint[1].port"]);
     assert_eq!(site.keys(&[(&format!("127.0.0.1:{metrics}"), &format!("127.0.0.1:{port}"))]), ["metrics_listen"]);
+    let everywhere = [("listen = [\"127.0.0.1", "listen = [\"0.0.0.0"), (&own, &format!("port = {metrics}"))];
+    assert_eq!(site.keys(&everywhere), ["endpoint[1].port"]);
 }
 
 #[test]
