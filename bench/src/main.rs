@@ -19,6 +19,7 @@ mod report;
 mod soak;
 mod stream;
 mod systems;
+mod wan;
 
 use std::net::SocketAddr;
 
@@ -40,6 +41,8 @@ enum Verb {
     Compare(compare::CompareArgs),
     /// Checks that many requests and tunnel reconnects leave nothing behind
     Soak(soak::SoakArgs),
+    /// Measures small requests beside downloads over a long, lossy line
+    Wan(wan::WanArgs),
     /// Serves as the origin of a measurement
     #[command(hide = true)]
     Origin { address: SocketAddr },
@@ -50,7 +53,7 @@ enum Verb {
 
 fn main() -> Result<()> {
     let cli = Cli::parse();
-    if matches!(cli.command, Verb::Compare(_) | Verb::Soak(_)) {
+    if matches!(cli.command, Verb::Compare(_) | Verb::Soak(_) | Verb::Wan(_)) {
         cpu::pin_this_process(cpu::GENERATOR)?;
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -58,6 +61,7 @@ fn main() -> Result<()> {
         match cli.command {
             Verb::Compare(args) => compare::run(args).await,
             Verb::Soak(args) => soak::run(args).await,
+            Verb::Wan(args) => wan::run(args).await,
             Verb::Origin { address } => origin::run(address).await,
             Verb::Hold(args) => idle::hold(args).await,
         }
