@@ -12,7 +12,7 @@ use cmg_tunnel::Credentials;
 use pki_types::CertificateDer;
 
 use crate::clients::{ClientUse, Clients};
-use crate::connection::{Client, Received};
+use crate::connection::Received;
 use crate::credential::{Known, Proven};
 use crate::state::{State, now};
 
@@ -35,6 +35,15 @@ pub(crate) struct Visitor<'c> {
     pub(crate) address: IpAddr,
 }
 
+/// Where a connection came in.
+#[derive(Clone, Copy)]
+pub(crate) struct Door<'c> {
+    /// The listener's port.
+    pub(crate) port: u16,
+    /// The TLS server name, lower-case.
+    pub(crate) server_name: Option<&'c str>,
+}
+
 /// Where the client's token was found.
 struct Bearer<'h> {
     token: &'h [u8],
@@ -42,16 +51,16 @@ struct Bearer<'h> {
 }
 
 /// Finds the endpoint that a request names.
-pub(crate) fn find<'s>(head: &RequestHead, bytes: &[u8], client: &Client, state: &'s State) -> Result<Found<'s>, Refusal> {
+pub(crate) fn find<'s>(head: &RequestHead, bytes: &[u8], door: Door<'_>, state: &'s State) -> Result<Found<'s>, Refusal> {
     let target = Target::parse(head.target.of(bytes))?;
     let host = requested_host(head, bytes, &target)?;
     let endpoints = &state.snapshot.endpoints;
-    if let Some(server_name) = client.server_name.as_deref().filter(|_| !endpoints.is_own_port(client.port))
+    if let Some(server_name) = door.server_name.filter(|_| !endpoints.is_own_port(door.port))
         && !endpoints.share_trust(server_name, &host)
     {
         return Err(Refusal::Misdirected);
     }
-    endpoints.find(client.port, &host, &target)
+    endpoints.find(door.port, &host, &target)
 }
 
 /// The host name a request is for. The absolute form and the Host field must agree.
@@ -124,7 +133,13 @@ impl<'s, 'c> Admitted<'s, 'c> {
 ///
 /// In the ConfigMgr form the path says that a token is wanted, and it is in `Authorization`. In the plain form the application may
 /// use `Authorization` itself: a token in `Cmg-Authorization` then counts, and where a client certificate was shown nothing else does.
-fn bearer<'h>(demand: Demand, endpoint: &Endpoint, head: &RequestHead, bytes: &'h [u8], has_certificate: bool) -> Result<Option<Bearer<'h>>, Refusal> {
+fn bearer<'h>(
+    demand: Demand,
+    endpoint: &Endpoint,
+    head: &RequestHead,
+    bytes: &'h [u8],
+    has_certificate: bool,
+) -> Result<Option<Bearer<'h>>, Refusal> {
     let own = match endpoint.mount {
         Mount::Plain { .. } => token_in(Name::CmgAuthorization, head, bytes)?,
         Mount::ConfigMgr { .. } => None,

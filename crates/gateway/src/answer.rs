@@ -8,7 +8,7 @@ use cmg_http1::{Known, Version, is_hop_by_hop};
 use cmg_tunnel::{BodyLength, ResponseFrame};
 
 /// The field that names the request to the client and to whoever it asks for help.
-const REQUEST_ID: &[u8] = b"X-Request-Id";
+pub(crate) const REQUEST_ID: &[u8] = b"X-Request-Id";
 
 /// Seconds after which a client may try again.
 const RETRY_AFTER: &str = "2";
@@ -43,12 +43,8 @@ pub(crate) fn push_forwarded(out: &mut Vec<u8>, response: &ResponseFrame, settin
     let framing = framing(head.status, head.body, head.upgrade, setting);
     let keep_alive = setting.keep_alive && !matches!(framing, Framing::Close | Framing::Upgraded);
     push_status(out, head.status, head.reason);
-    for (name, value) in response.fields() {
-        let known = Known::of(name);
-        let ours = is_hop_by_hop(known) && !(known == Known::Trailer || (known == Known::Upgrade && head.upgrade));
-        if !(ours || known == Known::ContentLength || name.eq_ignore_ascii_case(REQUEST_ID)) {
-            push_field(out, name, value);
-        }
+    for (name, value) in response.fields().filter(|(name, _)| passes(name, head.upgrade)) {
+        push_field(out, name, value);
     }
     push_field(out, REQUEST_ID, &setting.id.to_hex());
     match (framing, head.body) {
@@ -75,7 +71,15 @@ fn framing(status: u16, body: BodyLength, upgrade: bool, setting: Setting) -> Fr
     }
 }
 
-fn has_length(status: u16) -> bool {
+/// Whether a field of an answer is for the client, and not about the connection or written anew.
+pub(crate) fn passes(name: &[u8], upgrade: bool) -> bool {
+    let known = Known::of(name);
+    let ours = is_hop_by_hop(known) && !(known == Known::Trailer || (known == Known::Upgrade && upgrade));
+    !(ours || known == Known::ContentLength || name.eq_ignore_ascii_case(REQUEST_ID))
+}
+
+/// Whether an answer of this status may have a Content-Length.
+pub(crate) fn has_length(status: u16) -> bool {
     !matches!(status, 100..=199 | 204)
 }
 
@@ -83,34 +87,47 @@ fn has_length(status: u16) -> bool {
 pub(crate) fn push_interim(out: &mut Vec<u8>, response: &ResponseFrame) {
     let head = response.get();
     push_status(out, head.status, head.reason);
-    for (name, value) in response.fields() {
-        let known = Known::of(name);
-        if !(is_hop_by_hop(known) || known == Known::ContentLength) {
-            push_field(out, name, value);
-        }
+    for (name, value) in response.fields().filter(|(name, _)| passes_interim(name)) {
+        push_field(out, name, value);
     }
     out.extend_from_slice(b"\r\n");
+}
+
+/// Whether a field of a 1xx head is for the client.
+pub(crate) fn passes_interim(name: &[u8]) -> bool {
+    let known = Known::of(name);
+    !(is_hop_by_hop(known) || known == Known::ContentLength)
 }
 
 /// Writes an answer of the gateway's own. `allow`: the methods of the endpoint, for 405.
 pub(crate) fn push_refusal(out: &mut Vec<u8>, refusal: Refusal, allow: &[String], setting: Setting) {
     let row = refusal.row();
-    let body = format!("{}\nrequest {}\n", row.phrase, setting.id);
+    let body = refusal_body(refusal, setting.id);
     push_status(out, row.status, row.phrase.as_bytes());
-    push_field(out, b"Content-Type", b"text/plain; charset=utf-8");
-    push_field(out, b"Content-Length", itoa::Buffer::new().format(body.len()).as_bytes());
-    push_field(out, b"Cache-Control", b"no-store");
-    push_field(out, REQUEST_ID, &setting.id.to_hex());
-    match row.status {
-        401 => push_field(out, b"WWW-Authenticate", b"Bearer"),
-        405 => push_field(out, b"Allow", allow.join(", ").as_bytes()),
-        _ if refusal.is_temporary() => push_field(out, b"Retry-After", RETRY_AFTER.as_bytes()),
-        _ => {}
-    }
+    refusal_fields(refusal, allow, setting.id, body.len(), |name, value| push_field(out, name, value));
     push_connection(out, setting.version, setting.keep_alive, Framing::Length);
     out.extend_from_slice(b"\r\n");
     if !setting.is_head {
         out.extend_from_slice(body.as_bytes());
+    }
+}
+
+/// The body of an answer of the gateway's own.
+pub(crate) fn refusal_body(refusal: Refusal, id: RequestId) -> String {
+    format!("{}\nrequest {}\n", refusal.row().phrase, id)
+}
+
+/// The fields of an answer of the gateway's own, whose body has `length` bytes.
+pub(crate) fn refusal_fields(refusal: Refusal, allow: &[String], id: RequestId, length: usize, mut push: impl FnMut(&[u8], &[u8])) {
+    push(b"Content-Type", b"text/plain; charset=utf-8");
+    push(b"Content-Length", itoa::Buffer::new().format(length).as_bytes());
+    push(b"Cache-Control", b"no-store");
+    push(REQUEST_ID, &id.to_hex());
+    match refusal.row().status {
+        401 => push(b"WWW-Authenticate", b"Bearer"),
+        405 => push(b"Allow", allow.join(", ").as_bytes()),
+        _ if refusal.is_temporary() => push(b"Retry-After", RETRY_AFTER.as_bytes()),
+        _ => {}
     }
 }
 

@@ -11,6 +11,7 @@ use cmg_transport::ByteStream;
 use pki_types::CertificateDer;
 use tokio::time::timeout;
 
+use crate::admission::Door;
 use crate::credential::Known;
 use crate::request;
 use crate::state::Gateway;
@@ -94,7 +95,9 @@ async fn read_request(client: &mut Client, gateway: &Gateway, fields: &mut Vec<F
     let at = Instant::now();
     match parse(client, &limits.head, fields) {
         Ok(Some(head)) => Ok(take(client, head, at)),
-        Ok(None) => timeout(limits.head_time, read_rest(client, &limits.head, fields)).await.unwrap_or(Err(NoRequest::Refused(Refusal::HeadTimeout, None))),
+        Ok(None) => timeout(limits.head_time, read_rest(client, &limits.head, fields))
+            .await
+            .unwrap_or(Err(NoRequest::Refused(Refusal::HeadTimeout, None))),
         Err(fault) => Err(refused(fault)),
     }
 }
@@ -123,13 +126,17 @@ fn take(client: &mut Client, head: RequestHead, at: Instant) -> Received {
 }
 
 fn refused(fault: Fault) -> NoRequest {
-    let refusal = match fault {
+    NoRequest::Refused(refusal_of(fault), Some(fault))
+}
+
+/// What a client is told about a head with this fault.
+pub(crate) fn refusal_of(fault: Fault) -> Refusal {
+    match fault {
         _ if fault.too_large() => Refusal::HeadTooLarge,
         Fault::Expectation => Refusal::UnknownExpectation,
         Fault::Version => Refusal::UnknownVersion,
         _ => Refusal::Malformed,
-    };
-    NoRequest::Refused(refusal, Some(fault))
+    }
 }
 
 /// Says goodbye, then reads for a while what the client has still sent: a reset would take the answer with it.
@@ -156,6 +163,11 @@ impl Client {
             ByteStream::Tls(tls) => tls.peer_certificates(),
             ByteStream::Plain(_) => None,
         }
+    }
+
+    /// Where it came in.
+    pub(crate) fn door(&self) -> Door<'_> {
+        Door { port: self.port, server_name: self.server_name.as_deref() }
     }
 
     /// Drops the first `length` bytes received.

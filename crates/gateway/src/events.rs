@@ -50,7 +50,7 @@ pub(crate) struct RequestFinished<'a> {
     pub(crate) cut: bool,
 }
 
-/// Why a connection ended before a request.
+/// Why a connection was ended, other than for one of its requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names say it")]
 pub(crate) enum ConnectionReason {
@@ -60,6 +60,7 @@ pub(crate) enum ConnectionReason {
     HandshakeFailed,
     ProxyHeader,
     TunnelRefused,
+    TooManyResets,
 }
 
 #[derive(Clone, Copy)]
@@ -124,21 +125,23 @@ impl Label for Reason {
 
 impl Label for ConnectionReason {
     const NAME: &'static str = "reason";
-    const ALL: &'static [Self] = &[
-        Self::TooMany,
-        Self::TooManyFromAddress,
-        Self::HandshakeTimeout,
-        Self::HandshakeFailed,
-        Self::ProxyHeader,
-        Self::TunnelRefused,
-    ];
+    const ALL: &'static [Self] =
+        &[Self::TooMany, Self::TooManyFromAddress, Self::HandshakeTimeout, Self::HandshakeFailed, Self::ProxyHeader, Self::TunnelRefused];
 
     fn index(self) -> usize {
         self as usize
     }
 
     fn value(self) -> &'static str {
-        ["too_many", "too_many_from_address", "handshake_timeout", "handshake_failed", "proxy_header", "tunnel_refused"][self as usize]
+        [
+            "too_many",
+            "too_many_from_address",
+            "handshake_timeout",
+            "handshake_failed",
+            "proxy_header",
+            "tunnel_refused",
+            "too_many_resets",
+        ][self as usize]
     }
 }
 

@@ -9,6 +9,7 @@ mod clients;
 pub mod config;
 mod connection;
 mod credential;
+mod deadlines;
 mod events;
 mod http2;
 mod listener;

@@ -10,25 +10,26 @@ use cmg_core::refusal::Refusal;
 use cmg_http1::{Fault, Framing, Known, RequestHead, Version, is_hop_by_hop};
 use cmg_tunnel::gateway::{Hub, Opening};
 use cmg_tunnel::{BodyLength, Exchange, Fields, RequestHead as TunnelHead};
+use pki_types::CertificateDer;
 
 use crate::admission::{Admitted, Visitor, admit, find, host_field};
 use crate::answer::{self, Setting};
 use crate::connection::{After, Client, Received};
-use cmg_process::dice;
 use crate::events::RequestFinished;
 use crate::relay::{Done, Failed, Relay, Stage};
 use crate::state::{Gateway, State};
+use cmg_process::dice;
 
 /// Times a request may be carried: once, and once more where that cannot do anything twice.
-const TRIES: usize = 2;
+pub(crate) const TRIES: usize = 2;
 
 /// What the log will say about a request.
-struct Account {
-    id: RequestId,
-    by: &'static str,
-    who: Arc<str>,
-    endpoint: String,
-    detail: Option<String>,
+pub(crate) struct Account {
+    pub(crate) id: RequestId,
+    pub(crate) by: &'static str,
+    pub(crate) who: Arc<str>,
+    pub(crate) endpoint: String,
+    pub(crate) detail: Option<String>,
 }
 
 /// The first bytes of a body, which go with the head.
@@ -41,29 +42,13 @@ pub(crate) struct FirstBody {
 pub(crate) async fn serve(client: &mut Client, gateway: &Gateway, received: Received) -> After {
     let _in_flight = gateway.drain.guard();
     let state = gateway.state();
-    let mut account = Account { id: request_id(), by: "none", who: Arc::default(), endpoint: String::new(), detail: None };
+    let mut account = Account::open();
     let setting = setting(account.id, &received.head, &received.bytes, gateway);
     let done = match carry(client, gateway, &state, &received, setting, &mut account).await {
         Ok(done) => done,
         Err(failed) => fail(client, &state, &received, setting, &account, failed).await,
     };
-    let Received { head, bytes, at } = &received;
-    gateway.events.request_finished(&RequestFinished {
-        id: account.id,
-        client: client.address,
-        method: head.method.of(bytes),
-        target: head.target.of(bytes),
-        endpoint: &account.endpoint,
-        by: account.by,
-        who: &account.who,
-        status: done.status,
-        refusal: done.refusal,
-        detail: account.detail.as_deref(),
-        received: done.received,
-        sent: done.sent,
-        took: at.elapsed(),
-        cut: done.after == After::Cut,
-    });
+    account.close(gateway, client.address, &received, &done);
     done.after
 }
 
@@ -102,7 +87,7 @@ async fn carry(
     account: &mut Account,
 ) -> Result<Done, Failed> {
     let Received { head, bytes, .. } = received;
-    let found = find(head, bytes, client, state)?;
+    let found = find(head, bytes, client.door(), state)?;
     let endpoint = found.endpoint;
     account.endpoint.push_str(endpoint.id.as_str());
     let mut body = None;
@@ -110,7 +95,7 @@ async fn carry(
     loop {
         let visitor = Visitor { chain: Client::chain(&client.stream), known: &mut client.known, address: client.address.ip() };
         let admitted = admit(found, received, visitor, state, &gateway.clients).inspect_err(|refusal| {
-            account.detail = missing_issuer(*refusal, &client.stream, state, endpoint);
+            account.detail = missing_issuer(*refusal, Client::chain(&client.stream), state, endpoint);
         })?;
         account.by = admitted.by;
         account.who = Arc::clone(&admitted.who);
@@ -130,8 +115,9 @@ async fn carry(
 
 /// Whether a failed request may be carried again: provably nothing of it was acted on, or acting twice does no harm and its answer
 /// has not begun. The whole request must still be at hand.
-fn may_repeat(failed: &Failed, head: &RequestHead, bytes: &[u8], body: &FirstBody) -> bool {
-    let harmless = matches!(head.method.of(bytes), b"GET" | b"HEAD" | b"OPTIONS" | b"PROPFIND") && head.framing == Framing::None && !head.upgrade;
+pub(crate) fn may_repeat(failed: &Failed, head: &RequestHead, bytes: &[u8], body: &FirstBody) -> bool {
+    let harmless =
+        matches!(head.method.of(bytes), b"GET" | b"HEAD" | b"OPTIONS" | b"PROPFIND") && head.framing == Framing::None && !head.upgrade;
     match failed.stage {
         Stage::NotSent => body.whole,
         Stage::Unanswered => harmless,
@@ -140,7 +126,7 @@ fn may_repeat(failed: &Failed, head: &RequestHead, bytes: &[u8], body: &FirstBod
 }
 
 /// Opens an exchange with a connection point that serves the endpoint.
-fn open(
+pub(crate) fn open(
     gateway: &Gateway,
     admitted: Admitted<'_, '_>,
     received: &Received,
@@ -178,9 +164,8 @@ fn body_length(framing: Framing) -> BodyLength {
 
 /// Passes on the fields that are for the server: not those about this connection, and not the token, which ends here.
 fn push_fields(fields: &mut Fields<'_>, head: &RequestHead, bytes: &[u8], token_field: Option<Known>) {
-    let named_by_connection = |name: &[u8]| {
-        cmg_http1::connection_options(&head.fields, bytes).any(|option| cmg_http1::eq_ignore_case(option, name))
-    };
+    let named_by_connection =
+        |name: &[u8]| cmg_http1::connection_options(&head.fields, bytes).any(|option| cmg_http1::eq_ignore_case(option, name));
     let has_options = head.fields.iter().any(|field| field.known == Known::Connection);
     for field in &head.fields {
         let ends_here = match field.known {
@@ -213,12 +198,45 @@ async fn fail(client: &mut Client, state: &State, received: &Received, setting: 
 }
 
 /// For the log: the issuer whose certificate is missing.
-fn missing_issuer(refusal: Refusal, stream: &cmg_transport::ByteStream, state: &State, endpoint: &Endpoint) -> Option<String> {
+pub(crate) fn missing_issuer(
+    refusal: Refusal,
+    chain: Option<&[CertificateDer<'static>]>,
+    state: &State,
+    endpoint: &Endpoint,
+) -> Option<String> {
     if refusal != Refusal::CertificateIssuerNotFound {
         return None;
     }
-    let issuer = state.verifier.issuer_not_found(endpoint.trust.as_ref()?, Client::chain(stream)?)?;
+    let issuer = state.verifier.issuer_not_found(endpoint.trust.as_ref()?, chain?)?;
     Some(format!("issuer not found: {issuer}"))
+}
+
+impl Account {
+    /// The account of a request that has just come.
+    pub(crate) fn open() -> Self {
+        Self { id: request_id(), by: "none", who: Arc::default(), endpoint: String::new(), detail: None }
+    }
+
+    /// Tells log and metrics how the request ended.
+    pub(crate) fn close(&self, gateway: &Gateway, client: SocketAddr, received: &Received, done: &Done) {
+        let Received { head, bytes, at } = received;
+        gateway.events.request_finished(&RequestFinished {
+            id: self.id,
+            client,
+            method: head.method.of(bytes),
+            target: head.target.of(bytes),
+            endpoint: &self.endpoint,
+            by: self.by,
+            who: &self.who,
+            status: done.status,
+            refusal: done.refusal,
+            detail: self.detail.as_deref(),
+            received: done.received,
+            sent: done.sent,
+            took: at.elapsed(),
+            cut: done.after == After::Cut,
+        });
+    }
 }
 
 impl FirstBody {
@@ -233,7 +251,7 @@ impl FirstBody {
     }
 }
 
-fn request_id() -> RequestId {
+pub(crate) fn request_id() -> RequestId {
     RequestId(u128::from(dice::draw()) << 64 | u128::from(dice::draw()))
 }
 
