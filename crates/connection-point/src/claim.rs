@@ -6,10 +6,10 @@ use std::sync::{Arc, PoisonError};
 
 use cmg_core::endpoint::{Demand, Endpoint};
 use cmg_core::identity::{CertificateFacts, TokenFacts};
+use cmg_core::ids::TrustName;
 use cmg_core::permit::{permit_anonymous, permit_certificate, permit_token};
 use cmg_core::refusal::Refusal;
 use cmg_core::snapshot::Generation;
-use cmg_core::ids::TrustName;
 use cmg_credentials::Verified;
 use cmg_tunnel::{Claim, ClaimedCredential};
 use pki_types::CertificateDer;

@@ -17,7 +17,7 @@ use crate::pool::{ServerConnection, connect};
 use crate::relay::{Done, Failed, Job, Relay};
 use crate::servers::{Server, Service};
 use crate::state::{Point, State};
-use crate::upstream::push_head;
+use crate::upstream::Upstream;
 
 /// A request that this side's own copy of the configuration allows.
 struct Allowed<'s> {
@@ -34,7 +34,8 @@ pub(crate) async fn deliver(incoming: Incoming, point: Arc<Point>) {
     let Incoming { mut exchange, request, credential } = incoming;
     let state = point.state();
     let mut server_name = String::new();
-    let outcome = match allow(&request, credential.as_deref(), &state) {
+    let ends_early = exchange.is_received() && !matches!(request.get().body, BodyLength::None | BodyLength::Exact(0));
+    let outcome = match allow(&request, ends_early, credential.as_deref(), &state) {
         Ok(allowed) => carry(&mut exchange, &request, credential.as_deref(), &allowed, &point, &mut server_name).await,
         Err(refusal) => {
             alarm(&request, refusal);
@@ -68,10 +69,14 @@ pub(crate) async fn deliver(incoming: Incoming, point: Arc<Point>) {
 }
 
 /// Decides from this side's own copy whether the request may be made, as if nobody had decided before.
-fn allow<'s>(request: &RequestFrame, claim: Option<&Claim>, state: &'s State) -> Result<Allowed<'s>, Refusal> {
+/// `ends_early`: the head announces a body, and that there is none.
+fn allow<'s>(request: &RequestFrame, ends_early: bool, claim: Option<&Claim>, state: &'s State) -> Result<Allowed<'s>, Refusal> {
     let head = request.get();
     let endpoint = state.snapshot.endpoints.by_id(head.endpoint).ok_or(Refusal::ConnectorNotPublished)?;
     let service = state.services.get(&endpoint.id).ok_or(Refusal::ConnectorNotPublished)?;
+    if ends_early {
+        return Err(Refusal::BodyMalformed);
+    }
     let target = Target::parse(head.target)?;
     if target.authority.is_some() {
         return Err(Refusal::AmbiguousTarget);
@@ -109,7 +114,7 @@ async fn carry(
         let (server, mut connection) = reach(allowed, point, fresh).await?;
         server_name.clone_from(&server.authority);
         let mut out = Vec::with_capacity(1024);
-        push_head(request, allowed.prefix_len, claim, &allowed.asker, allowed.endpoint, allowed.service, &server, &mut out);
+        upstream(request, claim, allowed).push_head(&server, &mut out);
         let relay = Relay::new(exchange, &mut connection, job(request, allowed), out);
         match relay.run().await {
             Ok(done) => {
@@ -124,16 +129,28 @@ async fn carry(
     }
 }
 
+fn upstream<'a>(request: &'a RequestFrame, claim: Option<&'a Claim>, allowed: &'a Allowed<'_>) -> Upstream<'a> {
+    let Allowed { endpoint, service, prefix_len, asker } = allowed;
+    Upstream { request, prefix_len: *prefix_len, claim, asker, endpoint, service }
+}
+
 fn job<'a>(request: &'a RequestFrame, allowed: &'a Allowed<'_>) -> Job<'a> {
     let head = request.get();
     let text = |bytes: &'a [u8]| std::str::from_utf8(bytes).unwrap_or_default();
-    let map = allowed.service.delivery.map_redirects.then(|| BackMap {
+    let map = BackMap {
         endpoint: allowed.endpoint,
         delivery: &allowed.service.delivery,
-        external: text(head.authority),
+        external: allowed.endpoint.external(head.authority),
         prefix: text(head.target.get(..allowed.prefix_len).unwrap_or_default()),
-    });
-    Job { endpoint: allowed.endpoint, service: allowed.service, map, kind: request_kind(head.method), body: head.body }
+    };
+    Job {
+        endpoint: allowed.endpoint,
+        service: allowed.service,
+        map: Some(map),
+        kind: request_kind(head.method),
+        body: head.body,
+        upgrade: head.upgrade,
+    }
 }
 
 /// A connection to the first server that can be reached; an idle one unless `fresh`.
@@ -165,4 +182,3 @@ fn sticky_key(asker: &Asker) -> Option<u64> {
     }
     Some(hasher.finish())
 }
-

@@ -3,8 +3,8 @@ use std::time::{Duration, SystemTime};
 
 use cmg_core::ids::RequestId;
 use cmg_core::refusal::Refusal;
-use cmg_process::metrics::{Counters, Histogram, Label, Metrics};
 use cmg_process::log::{AccessLog, JsonLine};
+use cmg_process::metrics::{Counters, Histogram, Label, Metrics};
 use prometheus_client::metrics::counter::Counter;
 
 /// Upper bounds of the duration histogram, in seconds.
@@ -106,7 +106,10 @@ impl Events {
         self.log.line(|out| {
             let mut line = JsonLine::start(SystemTime::now(), out);
             line.text("event", "delivered").text("id", event.id.to_hex()).text("endpoint", event.endpoint);
-            line.text("method", event.method).text("target", event.target).text("server", event.server).number("status", event.status.into());
+            line.text("method", event.method)
+                .text("target", event.target)
+                .text("server", event.server)
+                .number("status", event.status.into());
             if let Some(refusal) = event.refusal {
                 line.text("refused", refusal.row().label);
             }

@@ -37,7 +37,11 @@ fn of_certificate(field: &IdentityField, facts: &CertificateFacts) -> Option<Str
         IdentityField::ThumbprintSha256 => Some(hex(&facts.thumbprint_sha256)),
         IdentityField::AlternativeNames => Some(facts.alternative_names.join(", ")),
         IdentityField::NotAfter => Some(facts.not_after.0.to_string()),
-        IdentityField::Verify | IdentityField::TokenSubject | IdentityField::TokenKind | IdentityField::TokenId | IdentityField::Claim(_) => None,
+        IdentityField::Verify
+        | IdentityField::TokenSubject
+        | IdentityField::TokenKind
+        | IdentityField::TokenId
+        | IdentityField::Claim(_) => None,
     }
 }
 

@@ -1,6 +1,6 @@
 //! Carries the bodies of one exchange between the tunnel and a server, both ways at the same time.
 use std::future::Future;
-use std::io;
+use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
@@ -20,8 +20,14 @@ use crate::servers::Service;
 /// Bounds of a server's answer: as large as a head in the tunnel may be.
 const LIMITS: HeadLimits = HeadLimits { bytes: 64 * 1024, fields: 200 };
 
+/// Answers of status 1xx before the answer, at most: they are not flow controlled.
+const INTERIMS: u32 = 32;
+
 /// Bytes of a request gathered before they are written.
 const GATHER: usize = 32 * 1024;
+
+/// Bytes of an answer still to come from which on they are read to where they stay.
+const LARGE_READ: u64 = 16 * 1024;
 
 /// Bytes moved each way before other tasks get their turn.
 const TURN: usize = 128 * 1024;
@@ -61,6 +67,8 @@ pub(crate) struct Job<'a> {
     pub(crate) map: Option<BackMap<'a>>,
     pub(crate) kind: RequestKind,
     pub(crate) body: BodyLength,
+    /// Whether the client asks for a protocol upgrade.
+    pub(crate) upgrade: bool,
 }
 
 /// Both bodies of one exchange.
@@ -90,7 +98,10 @@ struct Up {
 /// From the server.
 struct Down {
     head: Option<Head>,
+    interims: u32,
     decoder: Decoder,
+    /// Bytes of the body, where known.
+    length: Option<u64>,
     ready: usize,
     framing: usize,
     trailers: Option<Vec<u8>>,
@@ -105,6 +116,20 @@ struct Head {
     status: u16,
     keep_alive: bool,
     upgraded: bool,
+}
+
+impl Up {
+    /// The socket has taken so many bytes of what was gathered and of the part of the body behind it.
+    fn took(&mut self, taken: usize) {
+        let gathered = taken.min(self.out.len() - self.written);
+        self.written += gathered;
+        if self.written == self.out.len() {
+            self.out.clear();
+            self.written = 0;
+        }
+        self.body.advance(taken - gathered);
+        self.received += (taken - gathered) as u64;
+    }
 }
 
 impl<'a> Relay<'a> {
@@ -123,7 +148,9 @@ impl<'a> Relay<'a> {
         };
         let down = Down {
             head: None,
+            interims: 0,
             decoder: Decoder::new(Framing::None),
+            length: None,
             ready: 0,
             framing: 0,
             trailers: None,
@@ -223,6 +250,9 @@ impl<'a> Relay<'a> {
         match event {
             Event::Data(bytes) => self.take_data(bytes),
             Event::End => {
+                if matches!(self.job.body, BodyLength::Exact(length) if self.up.received < length && !self.is_upgraded()) {
+                    return Err(Break::Failed(Failed::Abandoned));
+                }
                 if self.up.chunked {
                     self.up.out.extend_from_slice(cmg_http1::LAST_CHUNK);
                 }
@@ -265,6 +295,9 @@ impl<'a> Relay<'a> {
     }
 
     fn take_trailers(&mut self, payload: &[u8]) -> Result<(), Break> {
+        if !self.up.chunked {
+            return Err(Break::Failed(Failed::Abandoned));
+        }
         let fields = trailer_fields(payload).ok_or(Break::Failed(Failed::Abandoned))?;
         self.up.out.extend_from_slice(cmg_http1::LAST_CHUNK_HEAD);
         for (name, value) in fields.filter(|(name, _)| !self.job.service.reserved.contain(name)) {
@@ -278,16 +311,10 @@ impl<'a> Relay<'a> {
     /// Writes what was gathered, then the part of the body behind it.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
-            while self.up.written < self.up.out.len() {
-                self.up.written += ready!(self.server.stream.poll_write(cx, &self.up.out[self.up.written..]))?;
-                self.active = Instant::now();
-            }
-            self.up.out.clear();
-            self.up.written = 0;
-            while !self.up.body.is_empty() {
-                let taken = ready!(self.server.stream.poll_write(cx, &self.up.body))?;
-                self.up.body.advance(taken);
-                self.up.received += taken as u64;
+            while !self.up.out.is_empty() || !self.up.body.is_empty() {
+                let parts = [IoSlice::new(&self.up.out[self.up.written..]), IoSlice::new(&self.up.body)];
+                let taken = ready!(self.server.stream.poll_write_vectored(cx, &parts))?;
+                self.up.took(taken);
                 self.active = Instant::now();
             }
             if self.up.body_length == 0 {
@@ -310,7 +337,7 @@ impl<'a> Relay<'a> {
             }
             if self.down.ready > 0 {
                 let last = self.down.framing == 0 && self.down.decoder.is_finished() && !self.is_upgraded();
-                let Poll::Ready(sent) = self.exchange.poll_send(cx, &self.server.input[..self.down.ready], last) else { break };
+                let Poll::Ready(sent) = self.exchange.poll_send(cx, &mut self.server.input, self.down.ready, last) else { break };
                 moved += self.sent_down(sent)?;
                 continue;
             }
@@ -334,7 +361,6 @@ impl<'a> Relay<'a> {
     fn sent_down(&mut self, sent: Result<usize, Gone>) -> Result<usize, Break> {
         let sent = sent.map_err(|Gone| Break::Cut)?;
         self.active = Instant::now();
-        self.server.input.advance(sent);
         self.down.ready -= sent;
         self.down.sent += sent as u64;
         if self.down.ready == 0 {
@@ -354,11 +380,15 @@ impl<'a> Relay<'a> {
             TunnelHead { status: head.status, reason: head.reason.of(&bytes), upgrade: head.upgrade, body: body_length(&head, &bytes) };
         let service = self.job.service;
         if (100..200).contains(&head.status) && !head.upgrade {
+            self.down.interims += 1;
+            if self.down.interims > INTERIMS {
+                return Err(self.broken(Refusal::ServerMalformed));
+            }
             self.exchange.interim(&tunnel_head, |fields| outgoing.push(&head, &bytes, service, fields));
             self.down.fields = head.fields;
             return Ok(true);
         }
-        if head.upgrade && !self.job.endpoint.upgrade {
+        if head.upgrade && !(self.job.endpoint.upgrade && self.job.upgrade) {
             return Err(self.broken(Refusal::ServerMalformed));
         }
         self.respond(&head, &tunnel_head, |fields| outgoing.push(&head, &bytes, service, fields));
@@ -378,6 +408,7 @@ impl<'a> Relay<'a> {
         self.server.input.advance(first);
         self.down.sent += first as u64;
         let rest = length.map(|length| length - first as u64);
+        self.down.length = length;
         self.exchange.expect_to_send(rest);
         self.down.decoder = Decoder::new(match (head.framing, rest) {
             (Framing::Length(_), Some(rest)) => Framing::Length(rest),
@@ -425,6 +456,9 @@ impl<'a> Relay<'a> {
     }
 
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Break>> {
+        if let Some(rest) = self.down.length.map(|length| length.saturating_sub(self.down.sent)).filter(|rest| *rest >= LARGE_READ) {
+            self.server.input.reserve(usize::try_from(rest).unwrap_or(usize::MAX).min(TURN));
+        }
         let read = ready!(self.server.stream.poll_fill(cx, &mut self.server.input));
         if matches!(read, Ok(1..)) {
             self.active = Instant::now();

@@ -41,7 +41,12 @@ impl Service {
                 made: Instant::now(),
             })
         };
-        Self { reserved: ReservedNames::of(&delivery), servers: delivery.servers.iter().map(server).collect(), next: AtomicUsize::new(0), delivery }
+        Self {
+            reserved: ReservedNames::of(&delivery),
+            servers: delivery.servers.iter().map(server).collect(),
+            next: AtomicUsize::new(0),
+            delivery,
+        }
     }
 
     /// The servers in the order in which they are tried: in turn, or beginning with the one that `client` always gets.

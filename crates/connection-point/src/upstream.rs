@@ -9,42 +9,46 @@ use crate::claim::Asker;
 use crate::identity;
 use crate::servers::{Server, Service};
 
-/// Writes the request's head for `server`. `prefix_len`: bytes of the target that are the external prefix.
-pub(crate) fn push_head(
-    request: &RequestFrame,
-    prefix_len: usize,
-    claim: Option<&Claim>,
-    asker: &Asker,
-    endpoint: &Endpoint,
-    service: &Service,
-    server: &Server,
-    out: &mut Vec<u8>,
-) {
-    let head = request.get();
-    let delivery = &service.delivery;
-    out.extend_from_slice(head.method);
-    out.push(b' ');
-    server.url.push_target(head.target.get(prefix_len..).unwrap_or_default(), out);
-    out.extend_from_slice(b" HTTP/1.1\r\n");
-    let host = match &delivery.host_header {
-        HostHeader::Internal => server.authority.as_bytes(),
-        HostHeader::External => head.authority,
-        HostHeader::Given(name) => name.as_bytes(),
-    };
-    push_field(b"Host", host, out);
-    let has_authorization = push_client_fields(request, service, head.upgrade, out);
-    for (name, field) in &delivery.identity_headers {
-        identity::push_identity(name, field, asker, out);
+/// A request that is allowed, and what its server is told.
+pub(crate) struct Upstream<'a> {
+    pub(crate) request: &'a RequestFrame,
+    /// Bytes of the target that are the external prefix.
+    pub(crate) prefix_len: usize,
+    pub(crate) claim: Option<&'a Claim>,
+    pub(crate) asker: &'a Asker,
+    pub(crate) endpoint: &'a Endpoint,
+    pub(crate) service: &'a Service,
+}
+
+impl Upstream<'_> {
+    /// Writes the request's head for `server`.
+    pub(crate) fn push_head(&self, server: &Server, out: &mut Vec<u8>) {
+        let head = self.request.get();
+        let delivery = &self.service.delivery;
+        out.extend_from_slice(head.method);
+        out.push(b' ');
+        server.url.push_target(head.target.get(self.prefix_len..).unwrap_or_default(), out);
+        out.extend_from_slice(b" HTTP/1.1\r\n");
+        let host = match &delivery.host_header {
+            HostHeader::Internal => server.authority.as_bytes(),
+            HostHeader::External => head.authority,
+            HostHeader::Given(name) => name.as_bytes(),
+        };
+        push_field(b"Host", host, out);
+        let has_authorization = push_client_fields(self.request, self.service, head.upgrade, out);
+        for (name, field) in &delivery.identity_headers {
+            identity::push_identity(name, field, self.asker, out);
+        }
+        if let Some(claim) = self.claim {
+            push_credential(claim, self.endpoint, self.service, has_authorization, out);
+        }
+        identity::push_forwarded(delivery.forwarded, head.client, head.authority, out);
+        if let Some(name) = &delivery.request_id_header {
+            push_field(name.as_bytes(), &head.id.to_hex(), out);
+        }
+        push_framing(head.body, head.upgrade, head.trailers, head.expects_continue, out);
+        out.extend_from_slice(b"\r\n");
     }
-    if let Some(claim) = claim {
-        push_credential(claim, endpoint, service, has_authorization, out);
-    }
-    identity::push_forwarded(delivery.forwarded, head.client, head.authority, out);
-    if let Some(name) = &delivery.request_id_header {
-        push_field(name.as_bytes(), &head.id.to_hex(), out);
-    }
-    push_framing(head.body, head.upgrade, head.trailers, head.expects_continue, out);
-    out.extend_from_slice(b"\r\n");
 }
 
 /// Passes the client's fields on, without those that servers believe about identity, in any spelling. True: `Authorization` is among them.

@@ -140,6 +140,21 @@ impl Endpoint {
         }
     }
 
+    /// Host and port that a server may be told: what the client wrote where that names this endpoint, else the endpoint's host name. On
+    /// a port of its own a client may write any Host, and a captured gateway may always; neither picks a virtual host inside.
+    pub fn external<'a>(&'a self, authority: &'a [u8]) -> &'a str {
+        let is_port = |port: &[u8]| (1..=5).contains(&port.len()) && port.iter().all(u8::is_ascii_digit);
+        match core::str::from_utf8(authority).ok().and_then(|text| Some((text, text.split_at_checked(self.host.len())?))) {
+            Some((text, (host, ""))) if host.eq_ignore_ascii_case(&self.host) => text,
+            Some((text, (host, rest)))
+                if host.eq_ignore_ascii_case(&self.host) && rest.strip_prefix(':').is_some_and(|port| is_port(port.as_bytes())) =>
+            {
+                text
+            }
+            _ => &self.host,
+        }
+    }
+
     /// Checks the method, the protocol upgrade and a declared body length.
     pub fn admits(&self, method: &[u8], upgrade: bool, body: Option<u64>) -> Result<(), Refusal> {
         if !self.methods.iter().any(|allowed| allowed.as_bytes() == method) {
@@ -379,5 +394,18 @@ pub(crate) mod tests {
         assert!(endpoints.share_trust("cmg.example", "other.example"));
         assert!(!endpoints.share_trust("cmg.example", "foreign.example"));
         assert!(!endpoints.share_trust("cmg.example", "unknown.example"));
+    }
+
+    #[test]
+    fn a_server_is_told_the_published_name_whatever_host_a_client_writes() {
+        let endpoint = an_endpoint("mp", plain(""));
+
+        for written in ["cmg.example", "CMG.Example:8443"] {
+            assert_eq!(endpoint.external(written.as_bytes()), written);
+        }
+        for written in ["", "secret.corp", "cmg.example.evil", "cmg.example:", "cmg.example:8443x", "cmg.example:123456", "\u{e9}", "cmg"] {
+            assert_eq!(endpoint.external(written.as_bytes()), "cmg.example", "{written}");
+        }
+        assert_eq!(endpoint.external(b"\xff"), "cmg.example");
     }
 }

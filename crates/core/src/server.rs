@@ -32,7 +32,7 @@ pub struct Delivery {
     pub forwarded: Forwarded,
     /// Header that carries the request id; none: it is not sent.
     pub request_id_header: Option<String>,
-    /// Whether internal names in `Location`, `Content-Location` and cookies are mapped back.
+    /// Whether internal names in `Location`, `Content-Location` and cookies are mapped back; otherwise they are refused.
     pub map_redirects: bool,
     /// Hosts besides the published ones that a redirect may name.
     pub redirect_hosts: Vec<String>,
@@ -252,7 +252,7 @@ impl BackMap<'_> {
             return self.absolute(rest, &format!("https://{rest}"));
         }
         if value.starts_with('/') {
-            return Ok(self.path(value));
+            return Ok(self.path(value).filter(|_| self.delivery.map_redirects));
         }
         match value.split_once("://") {
             Some((scheme, rest)) if is_scheme(scheme) => self.absolute(rest, value),
@@ -278,8 +278,8 @@ impl BackMap<'_> {
         let server = |server: &&ServerUrl| server.host == url.host && server.port == url.port;
         let below_base = self.delivery.servers.iter().filter(server).find_map(|server| below(&server.base, path));
         match below_base {
-            Some(path) => Ok(Some(format!("https://{}{}{path}", self.external, self.prefix))),
-            None => Err(Refusal::ServerNamesInternalHost),
+            Some(path) if self.delivery.map_redirects => Ok(Some(format!("https://{}{}{path}", self.external, self.prefix))),
+            Some(_) | None => Err(Refusal::ServerNamesInternalHost),
         }
     }
 
@@ -300,7 +300,7 @@ impl BackMap<'_> {
                     let domain = domain.trim().trim_start_matches('.').to_ascii_lowercase();
                     if domain == external || self.may_name(&domain) {
                         parts.push(part.to_string());
-                    } else if self.delivery.servers.iter().any(|server| is_within(&server.host, &domain)) {
+                    } else if self.delivery.map_redirects && self.delivery.servers.iter().any(|server| is_within(&server.host, &domain)) {
                         changed = true;
                         parts.push(format!(" Domain={external}"));
                     } else {
@@ -420,5 +420,17 @@ mod tests {
         assert_eq!(map.cookie("a=b; Path=/"), Ok(None));
         assert_eq!(map.cookie("a=domain=x; Domain=.corp.example; Secure"), Ok(Some("a=domain=x; Domain=cmg.example; Secure".to_string())));
         assert_eq!(map.cookie("a=b; domain=other.internal"), Err(Refusal::ServerNamesInternalHost));
+    }
+
+    #[test]
+    fn without_mapping_an_internal_name_is_refused_and_nothing_is_changed() {
+        let endpoint = an_endpoint("app", plain("/app"));
+        let delivery = Delivery { map_redirects: false, ..a_delivery("http://web1.corp.example:8080/site") };
+        let map = BackMap { endpoint: &endpoint, delivery: &delivery, external: "cmg.example:8443", prefix: "/app" };
+
+        assert_eq!(map.location("http://web1.corp.example:8080/site/login"), Err(Refusal::ServerNamesInternalHost));
+        assert_eq!(map.cookie("a=b; Domain=corp.example"), Err(Refusal::ServerNamesInternalHost));
+        assert_eq!(map.location("/site/login"), Ok(None));
+        assert_eq!(map.location("https://cmg.example/x"), Ok(None));
     }
 }

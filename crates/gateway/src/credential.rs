@@ -98,10 +98,10 @@ impl Known {
 }
 
 impl<Facts, For> Proven<Facts, For> {
-    fn holds<Other: ?Sized>(&self, generation: Generation, what: &Other, now: WallTime) -> bool
+    fn holds<Other>(&self, generation: Generation, what: &Other, now: WallTime) -> bool
     where
         For: std::borrow::Borrow<Other>,
-        Other: PartialEq,
+        Other: PartialEq + ?Sized,
     {
         self.generation == generation && self.what.borrow() == what && self.verified.is_good(now)
     }

@@ -2,20 +2,20 @@
 //!
 //! One `poll` looks at both directions; nothing is handed to another task. Small answers leave in one write with their head. A
 //! client that reads slowly is not read for, and holds up nobody else.
-use std::future::Future;
+use std::io::IoSlice;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
 use cmg_core::endpoint::Endpoint;
 use cmg_core::refusal::Refusal;
 use cmg_http1::{Decoder, Framing as BodyFraming, Piece, RequestHead};
-use cmg_tunnel::{Event, Exchange, Gone, trailer_fields, trailers};
+use cmg_tunnel::{BodyLength, Event, Exchange, Gone, trailer_fields, trailers};
 use tokio::time::{Sleep, sleep_until};
 
 use crate::answer::{self, Framing, Setting};
 use crate::connection::{After, Client};
+use crate::deadlines::Deadlines;
 use crate::request::FirstBody;
 
 /// Bytes of an answer gathered before they are written.
@@ -78,6 +78,7 @@ pub(crate) struct Relay<'a> {
     exchange: Exchange,
     endpoint: &'a Endpoint,
     setting: Setting,
+    asks_upgrade: bool,
     up: Up,
     down: Down,
     deadlines: Deadlines,
@@ -104,19 +105,14 @@ struct Down {
     body_length: usize,
     behind_body: &'static [u8],
     framing: Option<Framing>,
+    /// Bytes of the body that are still to come, where the head has told the client how many there are.
+    left: Option<u64>,
     status: u16,
     keep_alive: bool,
     ended: bool,
     done: bool,
     sent: u64,
     has_written: bool,
-}
-
-struct Deadlines {
-    idle: Option<Duration>,
-    total: Option<Instant>,
-    active: Instant,
-    refusal: Refusal,
 }
 
 impl<'a> Relay<'a> {
@@ -135,7 +131,6 @@ impl<'a> Relay<'a> {
         if let BodyFraming::Length(rest) = rest {
             exchange.expect_to_send(Some(rest));
         }
-        let now = Instant::now();
         let up = Up {
             decoder: Decoder::new(rest),
             ready: 0,
@@ -152,6 +147,7 @@ impl<'a> Relay<'a> {
             body_length: 0,
             behind_body: b"",
             framing: None,
+            left: None,
             status: 0,
             keep_alive: setting.keep_alive,
             ended: false,
@@ -159,9 +155,8 @@ impl<'a> Relay<'a> {
             sent: 0,
             has_written: false,
         };
-        let total = endpoint.total.map(|total| now + total);
-        let deadlines = Deadlines { idle: Some(endpoint.idle), total, active: now, refusal: Refusal::Deadline };
-        Self { client, exchange, endpoint, setting, up, down, deadlines }
+        let deadlines = Deadlines::new(endpoint);
+        Self { client, exchange, endpoint, setting, asks_upgrade: head.upgrade, up, down, deadlines }
     }
 
     /// Runs both directions to their ends.
@@ -182,7 +177,9 @@ impl<'a> Relay<'a> {
         if self.down.done {
             return Poll::Ready(Ok(self.after()));
         }
-        self.poll_deadline(cx, timer)?;
+        if self.deadlines.poll(cx, timer).is_ready() {
+            return Poll::Ready(Err(self.refuse(Refusal::Deadline)));
+        }
         if up_again || down_again {
             cx.waker().wake_by_ref();
         }
@@ -202,7 +199,7 @@ impl<'a> Relay<'a> {
                 return self.poll_gone(cx);
             }
             if self.up.ready > 0 {
-                let sent = self.exchange.poll_send(cx, &self.client.input[..self.up.ready], false);
+                let sent = self.exchange.poll_send(cx, &mut self.client.input, self.up.ready, false);
                 let Poll::Ready(sent) = sent else { break };
                 let sent = self.sent_up(sent)?;
                 moved += sent;
@@ -231,7 +228,6 @@ impl<'a> Relay<'a> {
             return Ok(0);
         };
         self.deadlines.touch();
-        self.client.used(sent);
         self.up.ready -= sent;
         self.up.received += sent as u64;
         if self.up.ready == 0 {
@@ -275,7 +271,8 @@ impl<'a> Relay<'a> {
             }
             Piece::Trailers(fields) => {
                 let input = &self.client.input;
-                self.up.trailers = Some(trailers(|out| fields.iter().for_each(|field| out.push(field.name.of(input), field.value.of(input)))));
+                self.up.trailers =
+                    Some(trailers(|out| fields.iter().for_each(|field| out.push(field.name.of(input), field.value.of(input)))));
                 self.client.used(decoded.consumed);
                 self.up.ending = true;
             }
@@ -343,12 +340,22 @@ impl<'a> Relay<'a> {
         self.deadlines.touch();
         match event {
             Event::Interim(head) => answer::push_interim(&mut self.down.out, &head),
-            Event::Response(_) if self.down.framing.is_some() => return Err(self.broken(Refusal::ConnectionPointMisbehaved, Stage::Refused)),
+            Event::Response(_) if self.down.framing.is_some() => {
+                return Err(self.broken(Refusal::ConnectionPointMisbehaved, Stage::Refused));
+            }
             Event::Response(head) => {
+                if head.get().upgrade && !self.asks_upgrade {
+                    return Err(self.broken(Refusal::ConnectionPointMisbehaved, Stage::Refused));
+                }
                 let (framing, keep_alive) = answer::push_forwarded(&mut self.down.out, &head, self.setting);
                 self.down.status = head.get().status;
                 self.down.keep_alive &= keep_alive;
                 self.down.framing = Some(framing);
+                self.down.left = match (framing, head.get().body) {
+                    (Framing::Length, BodyLength::Exact(length)) => Some(length),
+                    (Framing::Length, _) => Some(0),
+                    _ => None,
+                };
                 if framing == Framing::Upgraded {
                     self.exchange.stay();
                     self.deadlines.end();
@@ -370,6 +377,12 @@ impl<'a> Relay<'a> {
 
     fn take_data(&mut self, bytes: Bytes) -> Result<(), Break> {
         let small = bytes.len() < GATHER / 2;
+        if let Some(left) = &mut self.down.left {
+            let Some(rest) = left.checked_sub(bytes.len() as u64) else {
+                return Err(self.broken(Refusal::ConnectionPointMisbehaved, Stage::Refused));
+            };
+            *left = rest;
+        }
         match self.down.framing {
             None | Some(Framing::None) => return Err(self.broken(Refusal::ConnectionPointMisbehaved, Stage::Refused)),
             Some(Framing::Chunked) => {
@@ -393,6 +406,10 @@ impl<'a> Relay<'a> {
     fn end(&mut self, trailer_payload: Option<Bytes>) -> Result<(), Break> {
         match self.down.framing {
             None => return Err(self.broken(Refusal::ConnectionPointMisbehaved, Stage::Refused)),
+            // Shorter than the client was told: ended as if it were whole, the next answer would be taken for the rest of this one.
+            Some(Framing::Length) if self.down.left != Some(0) => {
+                return Err(self.broken(Refusal::ConnectionPointMisbehaved, Stage::Refused));
+            }
             Some(Framing::Chunked) => {
                 self.down.out.extend_from_slice(cmg_http1::LAST_CHUNK_HEAD);
                 if let Some(payload) = trailer_payload {
@@ -410,18 +427,10 @@ impl<'a> Relay<'a> {
     /// Writes what was gathered, then the part of the body behind it.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         loop {
-            while self.down.written < self.down.out.len() {
-                let taken = ready!(self.client.stream.poll_write(cx, &self.down.out[self.down.written..]))?;
-                self.down.written += taken;
-                self.down.has_written = true;
-                self.deadlines.touch();
-            }
-            self.down.out.clear();
-            self.down.written = 0;
-            while !self.down.body.is_empty() {
-                let taken = ready!(self.client.stream.poll_write(cx, &self.down.body))?;
-                self.down.body.advance(taken);
-                self.down.sent += taken as u64;
+            while !self.down.out.is_empty() || !self.down.body.is_empty() {
+                let parts = [IoSlice::new(&self.down.out[self.down.written..]), IoSlice::new(&self.down.body)];
+                let taken = ready!(self.client.stream.poll_write_vectored(cx, &parts))?;
+                self.down.took(taken);
                 self.deadlines.touch();
             }
             if self.down.body_length == 0 {
@@ -451,35 +460,19 @@ impl<'a> Relay<'a> {
         let mut cx = Context::from_waker(std::task::Waker::noop());
         let _ = self.poll_write(&mut cx);
     }
-
-    fn poll_deadline(&mut self, cx: &mut Context<'_>, mut timer: Pin<&mut Sleep>) -> Result<(), Break> {
-        while timer.as_mut().poll(cx).is_ready() {
-            let next = self.deadlines.next();
-            if next <= Instant::now() {
-                return Err(self.broken(self.deadlines.refusal, Stage::Refused));
-            }
-            timer.as_mut().reset(next.into());
-        }
-        Ok(())
-    }
 }
 
-/// Far enough away never to come.
-const NEVER: Duration = Duration::from_secs(86_400 * 365);
-
-impl Deadlines {
-    fn touch(&mut self) {
-        self.active = Instant::now();
-    }
-
-    /// Nothing ends an upgraded connection but its ends.
-    fn end(&mut self) {
-        self.idle = None;
-        self.total = None;
-    }
-
-    fn next(&self) -> Instant {
-        let idle = self.idle.map_or(self.active + NEVER, |idle| self.active + idle);
-        self.total.map_or(idle, |total| total.min(idle))
+impl Down {
+    /// The socket has taken so many bytes of what was gathered and of the part of the body behind it.
+    fn took(&mut self, taken: usize) {
+        self.has_written = true;
+        let gathered = taken.min(self.out.len() - self.written);
+        self.written += gathered;
+        if self.written == self.out.len() {
+            self.out.clear();
+            self.written = 0;
+        }
+        self.body.advance(taken - gathered);
+        self.sent += (taken - gathered) as u64;
     }
 }

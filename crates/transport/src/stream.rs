@@ -1,10 +1,11 @@
 //! A byte stream that is TLS or plain TCP: to published servers both exist.
-use std::io;
-use std::pin::Pin;
+use std::future::Future;
+use std::io::{self, IoSlice};
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
 use bytes::{BufMut, BytesMut};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::scratch;
@@ -32,6 +33,14 @@ impl ByteStream {
         match self {
             Self::Plain(tcp) => Pin::new(tcp).poll_write(cx, data),
             Self::Tls(tls) => tls.poll_write(cx, data),
+        }
+    }
+
+    /// Writes a part of what lies in several places, in one system call; gives how much was taken.
+    pub fn poll_write_vectored(&mut self, cx: &mut Context<'_>, parts: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Plain(tcp) => Pin::new(tcp).poll_write_vectored(cx, parts),
+            Self::Tls(tls) => tls.poll_write_vectored(cx, parts),
         }
     }
 
@@ -86,7 +95,13 @@ impl ByteStream {
     }
 }
 
+/// Spare room from which on the caller is taken to expect much, and bytes are read to where they stay.
+const ROOMY: usize = 16 * 1024;
+
 fn poll_fill_plain(tcp: &mut TcpStream, cx: &mut Context<'_>, out: &mut BytesMut) -> Poll<io::Result<usize>> {
+    if out.capacity() - out.len() >= ROOMY {
+        return pin!(tcp.read_buf(out)).poll(cx);
+    }
     scratch::with(|scratch| {
         let mut buf = ReadBuf::new(&mut scratch[..scratch::CHUNK]);
         ready!(Pin::new(tcp).poll_read(cx, &mut buf))?;

@@ -3,7 +3,7 @@
 //! rustls' unbuffered interface decrypts in place and encrypts straight into the memory that is handed to the socket. Between two
 //! polls a connection keeps only what cannot be otherwise: a partial record that has come in, and records the socket did not take.
 //! rustls' own buffers would cost one more copy each way and reads of 4 KiB.
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -203,6 +203,7 @@ impl TlsStream {
             return Poll::Ready(Err(ErrorKind::UnexpectedEof.into()));
         }
         scratch[..kept].copy_from_slice(&self.partial);
+        out.reserve(kept + read);
         let used = self.drive(&mut scratch[..kept + read], out).map_err(invalid)?;
         self.partial.clear();
         self.partial.extend_from_slice(&scratch[used..kept + read]);
@@ -216,10 +217,22 @@ impl TlsStream {
     /// Encrypts and writes a part of `data`; gives how much was taken. What the socket did not take leaves with
     /// [`TlsStream::poll_flush`], which must be polled before the task rests.
     pub fn poll_write(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[IoSlice::new(data)])
+    }
+
+    /// The same for parts that lie in several places: they leave in one system call.
+    pub fn poll_write_vectored(&mut self, cx: &mut Context<'_>, parts: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         ready!(self.poll_flush_socket(cx))?;
-        let taken = data.len().min(WRITE_CHUNK);
+        let mut taken = 0;
         scratch::with(|scratch| {
-            let length = self.seal(Outgoing::Data(&data[..taken]), scratch)?;
+            let mut length = 0;
+            for part in parts {
+                let now = part.len().min(WRITE_CHUNK - taken);
+                if now > 0 {
+                    length += self.seal(Outgoing::Data(&part[..now]), &mut scratch[length..])?;
+                    taken += now;
+                }
+            }
             let written = if self.unsent.is_empty() { self.write_now(cx, &scratch[..length])? } else { 0 };
             self.unsent.extend_from_slice(&scratch[written..length]);
             Ok::<(), io::Error>(())

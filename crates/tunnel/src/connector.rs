@@ -18,6 +18,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::timeout;
 use tracing::{debug, info, warn};
 
+use crate::claims::Claims;
 use crate::driver::{Driver, Ended, Side, read_frame};
 use crate::exchange::Incoming;
 use crate::frame::{self, Kind};
@@ -39,6 +40,9 @@ const MISSES: usize = 2;
 
 /// Lanes of one kind on one session, idle or busy, at most.
 const MOST_LANES: usize = 64;
+
+/// Instances of one service that are looked for. More come from a gateway that lies.
+const MOST_INSTANCES: usize = 256;
 
 /// Where a service is and how to get there.
 #[derive(Clone)]
@@ -199,7 +203,9 @@ impl Connector {
         let usage = {
             let mut instances = self.instances();
             for name in &greeting.instances {
-                instances.entry(name.clone()).or_default();
+                if instances.len() < MOST_INSTANCES {
+                    instances.entry(name.clone()).or_default();
+                }
             }
             self.need(instances.entry(greeting.instance.clone()).or_default())
         };
@@ -244,7 +250,7 @@ impl Connector {
     fn start_session(self: &Arc<Self>, stream: ByteStream, received: BytesMut, instance: String, id: u64) {
         let (link, queues) = Link::new(id, Arc::clone(&self.ring));
         self.instances().entry(instance.clone()).or_default().push(Arc::clone(&link));
-        let side = Side::ConnectionPoint { incoming: self.incoming.clone(), claims: std::collections::HashMap::new() };
+        let side = Side::ConnectionPoint { incoming: self.incoming.clone(), claims: Claims::default() };
         let driver = Driver::new(stream, received, Arc::clone(&link), queues, side);
         let connector = Arc::clone(self);
         tokio::spawn(async move {
@@ -296,6 +302,11 @@ impl Connector {
     /// How many sessions stand, by instance.
     pub fn live(&self) -> BTreeMap<String, usize> {
         self.instances().iter().map(|(name, links)| (name.clone(), links.len())).collect()
+    }
+
+    /// Exchanges under way on all sessions.
+    pub fn busy(&self) -> u32 {
+        self.instances().values().flatten().map(|link| link.busy.load(Ordering::Relaxed)).sum()
     }
 
     /// Takes no new requests, here and at the gateways.

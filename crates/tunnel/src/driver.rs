@@ -20,19 +20,23 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::mpsc;
 use tokio::time::{Sleep, sleep};
 
-use crate::exchange::{Event, Exchange, FRAME_COST, Incoming, Signal};
+use crate::claims::Claims;
+use crate::exchange::{Event, Exchange, Incoming, Signal};
 use crate::frame::{self, Frame, Kind};
 use crate::head::{RequestFrame, ResponseFrame};
-use crate::outbox::{ClaimedCredential, Command, Link, Queues, WINDOW};
+use crate::outbox::{Command, Link, Queues};
+use crate::queue::WriteQueue;
+use crate::slot::{self, Slot};
 
 /// Unwritten bytes up to which frames of bodies are added.
 const ENOUGH: usize = 64 * 1024;
 
+/// Unwritten bytes at which a session is given up. Two thirds of it are small bodies and heads for every exchange that a session
+/// may have; what is longer waits in its own queue, under its own window.
+const UNREAD_LIMIT: usize = 256 * 1024 * 1024;
+
 /// Received bytes worked through before others get their turn.
 const BUDGET: usize = 256 * 1024;
-
-/// Credentials a gateway may have told one session.
-const CREDENTIALS_LIMIT: usize = 65_536;
 
 /// Exchanges a gateway may have under way on one session.
 pub(crate) const EXCHANGES_LIMIT: usize = 10_000;
@@ -59,12 +63,7 @@ pub(crate) enum Side {
     /// Opens exchanges; is told what the connection point serves.
     Gateway { serves: mpsc::UnboundedSender<Vec<String>> },
     /// Takes requests in.
-    ConnectionPoint { incoming: mpsc::UnboundedSender<Incoming>, claims: HashMap<u32, Arc<crate::exchange::Claim>> },
-}
-
-struct Slot {
-    signals: mpsc::UnboundedSender<Signal>,
-    allowance: u32,
+    ConnectionPoint { incoming: mpsc::UnboundedSender<Incoming>, claims: Claims },
 }
 
 /// One session's connection and what goes on over it.
@@ -75,8 +74,7 @@ pub(crate) struct Driver {
     side: Side,
     slots: HashMap<u32, Slot>,
     received: BytesMut,
-    unwritten: Vec<u8>,
-    written: usize,
+    unwritten: WriteQueue,
     heartbeat: Heartbeat,
     started: Instant,
     timer: Pin<Box<Sleep>>,
@@ -95,8 +93,7 @@ impl Driver {
             side,
             slots: HashMap::new(),
             received,
-            unwritten: Vec::new(),
-            written: 0,
+            unwritten: WriteQueue::default(),
             heartbeat: Heartbeat::new(Tick(0)),
             started: Instant::now(),
             timer: Box::pin(sleep(Duration::ZERO)),
@@ -124,6 +121,9 @@ impl Driver {
         let more = self.poll_read(cx)?;
         self.poll_queues(cx);
         self.poll_write(cx)?;
+        if self.unwritten.len() > UNREAD_LIMIT {
+            return Poll::Ready(Err(Ended::Misbehaved("it asks for more and more and reads nothing")));
+        }
         if self.stopping && self.unwritten.is_empty() {
             return Poll::Ready(Err(Ended::Closed));
         }
@@ -143,7 +143,7 @@ impl Driver {
             let until = match self.heartbeat.poll(now) {
                 Beat::Dead => return Err(Ended::Silent),
                 Beat::Ping => {
-                    frame::push(&mut self.unwritten, Kind::Ping, false, 0, &[]);
+                    self.unwritten.append(|out| frame::push(out, Kind::Ping, false, 0, &[]));
                     continue;
                 }
                 Beat::WaitUntil(until) => until,
@@ -183,68 +183,57 @@ impl Driver {
 
     fn take_frame(&mut self, frame: Frame) -> Result<(), Ended> {
         match (frame.kind, &mut self.side) {
-            (Kind::Ping, _) => frame::push(&mut self.unwritten, Kind::Pong, false, 0, &[]),
+            (Kind::Ping, _) => self.answer_ping(),
             (Kind::Pong, _) => {}
             (Kind::Drain, _) => self.link.draining.store(true, Ordering::Relaxed),
-            (Kind::Data, _) => return self.take_data(frame),
-            (Kind::Trailers, _) => self.tell(frame.exchange, Signal::Event(Event::Trailers(frame.payload))),
-            (Kind::Moved, _) => self.tell(frame.exchange, Signal::Moved),
-            (Kind::Reset, _) => self.tell(frame.exchange, Signal::Event(Event::Reset)),
-            (Kind::Credit, _) => {
-                let bytes = frame.payload.first_chunk().ok_or(Ended::Misbehaved("malformed credit"))?;
-                self.tell(frame.exchange, Signal::Credit(u32::from_be_bytes(*bytes)));
-            }
+            (Kind::Data | Kind::Trailers | Kind::Moved | Kind::Reset | Kind::Credit, _) => return self.take_part(frame),
             (Kind::Response | Kind::Interim | Kind::Refuse, Side::Gateway { .. }) => return self.take_answer(frame),
             (Kind::Serves, Side::Gateway { serves }) => {
                 let list = crate::greeting::decode_list(&frame.payload).ok_or(Ended::Misbehaved("malformed list of endpoints"))?;
                 let _ = serves.send(list);
             }
             (Kind::Request, Side::ConnectionPoint { .. }) => return self.take_request(frame),
-            (Kind::Credential, Side::ConnectionPoint { claims, .. }) => {
-                let credential = ClaimedCredential::decode(&frame.payload).ok_or(Ended::Misbehaved("malformed credential"))?;
-                if claims.len() >= CREDENTIALS_LIMIT {
-                    return Err(Ended::Misbehaved("too many credentials"));
-                }
-                claims.insert(frame.exchange, Arc::new(crate::exchange::Claim { credential, memo: std::sync::Mutex::default() }));
-            }
-            (Kind::Forget, Side::ConnectionPoint { claims, .. }) => {
-                claims.remove(&frame.exchange);
-            }
+            (Kind::Credential, Side::ConnectionPoint { claims, .. }) => claims.take(frame.exchange, &frame.payload)?,
+            (Kind::Forget, Side::ConnectionPoint { claims, .. }) => claims.forget(frame.exchange),
             _ => return Err(Ended::Misbehaved("a frame that this end does not take")),
         }
         Ok(())
     }
 
-    /// Passes a part of a body on. Data of an exchange that is over is dropped: its end may have crossed it.
-    fn take_data(&mut self, frame: Frame) -> Result<(), Ended> {
+    /// Says that this end is alive, unless bytes that say so too are waiting for the peer to take them: pings must not fill memory.
+    fn answer_ping(&mut self) {
+        if self.unwritten.len() < ENOUGH {
+            self.unwritten.append(|out| frame::push(out, Kind::Pong, false, 0, &[]));
+        }
+    }
+
+    /// Passes on what both ends send. That of an exchange which is over is dropped: its end may have crossed it.
+    fn take_part(&mut self, frame: Frame) -> Result<(), Ended> {
         let Some(slot) = self.slots.get_mut(&frame.exchange) else { return Ok(()) };
-        let length = frame.payload.len() as u32;
-        slot.allowance =
-            slot.allowance.checked_sub(length).ok_or(Ended::Misbehaved("more data than it was granted"))?.saturating_sub(FRAME_COST);
-        if length > 0 {
-            let _ = slot.signals.send(Signal::Event(Event::Data(frame.payload)));
+        match frame.kind {
+            Kind::Data => slot.data(frame.payload, frame.ends),
+            Kind::Trailers => slot.trailers(frame.payload),
+            Kind::Moved => slot.moved(),
+            Kind::Credit => {
+                let bytes = frame.payload.first_chunk().ok_or(Ended::Misbehaved("malformed credit"))?;
+                slot.credit(u32::from_be_bytes(*bytes))
+            }
+            _ => slot.reset(),
         }
-        if frame.ends {
-            let _ = slot.signals.send(Signal::Event(Event::End));
-        }
-        Ok(())
     }
 
     fn take_answer(&mut self, frame: Frame) -> Result<(), Ended> {
-        let event = match frame.kind {
-            Kind::Refuse => {
-                let code = frame.payload.first_chunk().ok_or(Ended::Misbehaved("malformed refusal"))?;
-                Event::Refused(Refusal::from_code(u16::from_be_bytes(*code)).unwrap_or(Refusal::ConnectionPointMisbehaved))
-            }
-            Kind::Interim => Event::Interim(ResponseFrame::decode(frame.payload).map_err(|_| Ended::Misbehaved("malformed head"))?),
-            _ => Event::Response(ResponseFrame::decode(frame.payload).map_err(|_| Ended::Misbehaved("malformed head"))?),
-        };
-        let ends = frame.ends && matches!(event, Event::Response(_));
-        self.tell(frame.exchange, Signal::Event(event));
-        if ends {
-            self.tell(frame.exchange, Signal::Event(Event::End));
+        let Some(slot) = self.slots.get_mut(&frame.exchange) else { return Ok(()) };
+        if frame.kind == Kind::Refuse {
+            let code = frame.payload.first_chunk().ok_or(Ended::Misbehaved("malformed refusal"))?;
+            return slot.refused(Refusal::from_code(u16::from_be_bytes(*code)).unwrap_or(Refusal::ConnectionPointMisbehaved));
         }
-        Ok(())
+        let head = ResponseFrame::decode(frame.payload).map_err(|_| Ended::Misbehaved("malformed head"))?;
+        match (frame.kind, head.is_interim()) {
+            (Kind::Interim, true) => slot.interim(head),
+            (Kind::Response, false) => slot.response(head, frame.ends),
+            _ => Err(Ended::Misbehaved("a status that does not belong into this frame")),
+        }
     }
 
     fn take_request(&mut self, frame: Frame) -> Result<(), Ended> {
@@ -254,25 +243,20 @@ impl Driver {
         }
         if self.slots.len() >= EXCHANGES_LIMIT || self.link.draining.load(Ordering::Relaxed) {
             let refusal = if self.slots.len() >= EXCHANGES_LIMIT { Refusal::ConnectorOverloaded } else { Refusal::ConnectorDraining };
-            frame::push(&mut self.unwritten, Kind::Refuse, true, frame.exchange, &refusal.code().to_be_bytes());
+            self.unwritten.append(|out| frame::push(out, Kind::Refuse, true, frame.exchange, &refusal.code().to_be_bytes()));
             return Ok(());
         }
         let Side::ConnectionPoint { incoming, claims } = &self.side else { return Ok(()) };
         let credential = match request.get().credential {
             0 => None,
-            number => Some(claims.get(&number).cloned().ok_or(Ended::Misbehaved("a credential that was not told"))?),
+            number => Some(claims.find(number)?),
         };
-        let (signals, events) = mpsc::unbounded_channel();
-        let exchange = Exchange::new(frame.exchange, Arc::clone(&self.link), events, frame.ends, false);
-        self.slots.insert(frame.exchange, Slot { signals, allowance: WINDOW });
+        let (signals, events) = slot::signals();
+        let mut exchange = Exchange::new(frame.exchange, Arc::clone(&self.link), events, frame.ends, false);
+        exchange.answers = true;
+        self.slots.insert(frame.exchange, Slot::new(signals, frame.ends));
         let _ = incoming.send(Incoming { exchange, request, credential });
         Ok(())
-    }
-
-    fn tell(&mut self, exchange: u32, signal: Signal) {
-        if let Some(slot) = self.slots.get(&exchange) {
-            let _ = slot.signals.send(signal);
-        }
     }
 
     /// Empties the queues into the write buffer.
@@ -284,11 +268,11 @@ impl Driver {
         }
         self.gathering = false;
         self.poll_urgent(cx);
-        while self.unwritten.len() - self.written < ENOUGH {
+        while self.unwritten.len() < ENOUGH {
             let Poll::Ready(Some(frames)) = self.queues.bulk.poll_recv(cx) else { return };
             // What an exchange queued before this frame goes before it.
             self.poll_urgent(cx);
-            self.unwritten.extend_from_slice(&frames);
+            self.unwritten.push(frames);
         }
     }
 
@@ -296,18 +280,21 @@ impl Driver {
         while let Poll::Ready(Some(command)) = self.queues.urgent.poll_recv(cx) {
             match command {
                 Command::Open { exchange, frames, events } => {
-                    self.slots.insert(exchange, Slot { signals: events, allowance: WINDOW });
-                    self.unwritten.extend_from_slice(&frames);
+                    self.slots.insert(exchange, Slot::new(events, false));
+                    self.unwritten.push(frames.into());
                 }
-                Command::Write(frames) => self.unwritten.extend_from_slice(&frames),
+                Command::Write(frames) => self.unwritten.push(frames),
                 Command::Grant { exchange, bytes } => self.grant(exchange, bytes),
                 Command::Close { exchange, reset } => {
                     let known = self.slots.remove(&exchange).is_some();
                     if known && reset {
-                        frame::push(&mut self.unwritten, Kind::Reset, true, exchange, &[]);
+                        self.unwritten.append(|out| frame::push(out, Kind::Reset, true, exchange, &[]));
                     }
                 }
-                Command::Arrived { exchange, lane } => self.tell(exchange, Signal::Lane(lane)),
+                Command::Arrived { exchange, lane } => {
+                    // An exchange whose queue is full gets no lane; the peer that filled it is dealt with where it sends.
+                    let _ = self.slots.get_mut(&exchange).map(|slot| slot.tell(Signal::Lane(lane)));
+                }
                 Command::Stop => self.stopping = true,
             }
         }
@@ -315,23 +302,25 @@ impl Driver {
 
     fn grant(&mut self, exchange: u32, bytes: u32) {
         if let Some(slot) = self.slots.get_mut(&exchange) {
-            slot.allowance = slot.allowance.saturating_add(bytes);
-            frame::push(&mut self.unwritten, Kind::Credit, false, exchange, &bytes.to_be_bytes());
+            slot.grant(bytes);
+            self.unwritten.append(|out| frame::push(out, Kind::Credit, false, exchange, &bytes.to_be_bytes()));
         }
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Result<(), Ended> {
         loop {
-            while self.written < self.unwritten.len() {
-                match self.stream.poll_write(cx, &self.unwritten[self.written..]) {
-                    Poll::Pending => return Ok(()),
-                    Poll::Ready(Ok(taken)) => self.written += taken,
-                    Poll::Ready(Err(error)) => return Err(Ended::Broken(error)),
+            while !self.unwritten.is_empty() {
+                let stream = &mut self.stream;
+                let written = self.unwritten.write(|parts| match stream.poll_write_vectored(cx, parts) {
+                    Poll::Ready(taken) => taken.map_err(Some),
+                    Poll::Pending => Err(None),
+                });
+                match written {
+                    Ok(()) => {}
+                    Err(None) => return Ok(()),
+                    Err(Some(error)) => return Err(Ended::Broken(error)),
                 }
             }
-            self.unwritten.clear();
-            self.unwritten.shrink_to(ENOUGH);
-            self.written = 0;
             match self.stream.poll_flush(cx) {
                 Poll::Ready(Err(error)) => return Err(Ended::Broken(error)),
                 Poll::Pending => return Ok(()),
@@ -350,11 +339,11 @@ impl Driver {
         self.queues.urgent.close();
         while let Ok(command) = self.queues.urgent.try_recv() {
             if let Command::Open { events, .. } = command {
-                let _ = events.send(Signal::Event(Event::NotSent));
+                let _ = events.try_send(Signal::Event(Event::NotSent));
             }
         }
         for (_, slot) in self.slots.drain() {
-            let _ = slot.signals.send(Signal::Event(Event::Lost));
+            slot.lost();
         }
     }
 }

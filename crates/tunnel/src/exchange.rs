@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes, BytesMut};
 use cmg_core::refusal::Refusal;
 use tokio::sync::mpsc;
 
@@ -16,6 +16,7 @@ use crate::frame::{self, Kind};
 use crate::head::{self, Fields, RequestFrame, ResponseFrame, ResponseHead};
 use crate::lane::{self, Arrival, Lane};
 use crate::outbox::{ClaimedCredential, Command, Link, WINDOW};
+use crate::queue::{self, Frames};
 
 /// What each DATA frame costs besides its bytes, so that a flood of tiny frames is bounded by the window too.
 pub(crate) const FRAME_COST: u32 = 64;
@@ -85,8 +86,10 @@ pub struct Claim {
 pub struct Exchange {
     number: u32,
     link: Arc<Link>,
-    signals: mpsc::UnboundedReceiver<Signal>,
+    signals: mpsc::Receiver<Signal>,
     held: VecDeque<Event>,
+    /// This end answers: the exchange is over for the peer once it has the answer, whatever of the request is still to come.
+    pub(crate) answers: bool,
     outward: Outward,
     inward: Inward,
 }
@@ -109,19 +112,14 @@ struct Inward {
 
 impl Exchange {
     /// An exchange that begins. `inward_ended`: nothing will come in; `outward_ended`: nothing will go out.
-    pub(crate) fn new(
-        number: u32,
-        link: Arc<Link>,
-        signals: mpsc::UnboundedReceiver<Signal>,
-        inward_ended: bool,
-        outward_ended: bool,
-    ) -> Self {
+    pub(crate) fn new(number: u32, link: Arc<Link>, signals: mpsc::Receiver<Signal>, inward_ended: bool, outward_ended: bool) -> Self {
         link.busy.fetch_add(1, Ordering::Relaxed);
         Self {
             number,
             link,
             signals,
             held: VecDeque::new(),
+            answers: false,
             outward: Outward { credit: WINDOW, sent: 0, left: None, may_move: true, lane: None, ended: outward_ended },
             inward: Inward { moved: false, lane: None, owed: 0, ended: inward_ended },
         }
@@ -164,7 +162,8 @@ impl Exchange {
     fn pump(&mut self, cx: &mut Context<'_>) {
         while let Poll::Ready(signal) = self.signals.poll_recv(cx) {
             match signal {
-                Some(Signal::Credit(bytes)) => self.outward.credit = self.outward.credit.saturating_add(bytes),
+                // Never more than a window: a peer that grants more would have this end's memory filled.
+                Some(Signal::Credit(bytes)) => self.outward.credit = self.outward.credit.saturating_add(bytes).min(WINDOW),
                 Some(Signal::Moved) => self.inward.moved = true,
                 Some(Signal::Lane(lane)) => self.inward.lane = Some(lane),
                 Some(Signal::Event(event)) => self.held.push_back(event),
@@ -230,29 +229,33 @@ impl Exchange {
         }
     }
 
-    /// Sends a part of `data`; gives how much was taken. With `last`, the direction ends when all was taken. Pending wakes the task
-    /// when the peer grants more.
-    pub fn poll_send(&mut self, cx: &mut Context<'_>, data: &[u8], last: bool) -> Poll<Result<usize, Gone>> {
+    /// Sends a part of the first `length` bytes of `data` and takes them off; gives how many. With `last`, the direction ends when all
+    /// were taken. Pending wakes the task when the peer grants more.
+    pub fn poll_send(&mut self, cx: &mut Context<'_>, data: &mut BytesMut, length: usize, last: bool) -> Poll<Result<usize, Gone>> {
         self.pump(cx);
-        if self.outward.lane.is_none() && self.is_bulk(data.len()) {
+        if self.outward.lane.is_none() && self.is_bulk(length) {
             self.move_to_lane();
         }
         if let Some(lane) = &mut self.outward.lane {
-            let taken = ready!(lane.poll_send(cx, data)).map_err(|_| Gone)?;
+            let taken = ready!(lane.poll_send(cx, &data[..length])).map_err(|_| Gone)?;
+            data.advance(taken);
             self.outward.count(taken);
             return Poll::Ready(Ok(taken));
         }
-        let taken = (self.outward.credit.saturating_sub(FRAME_COST) as usize).min(frame::DATA_LIMIT).min(data.len());
-        if taken == 0 && !data.is_empty() {
+        let taken = (self.outward.credit.saturating_sub(FRAME_COST) as usize).min(frame::DATA_LIMIT).min(length);
+        if taken == 0 && length > 0 {
             return if self.link_is_gone() { Poll::Ready(Err(Gone)) } else { Poll::Pending };
         }
-        let ends = last && taken == data.len();
-        let mut frame = Vec::with_capacity(frame::HEADER + taken);
-        frame::push(&mut frame, Kind::Data, ends, self.number, &data[..taken]);
+        let ends = last && taken == length;
+        let start = frame::header(Kind::Data, ends, self.number, taken).to_vec();
+        let body = if taken < queue::LARGE { Bytes::copy_from_slice(&data[..taken]) } else { data.split_to(taken).freeze() };
+        if taken < queue::LARGE {
+            data.advance(taken);
+        }
         self.outward.credit -= taken as u32 + FRAME_COST.min(self.outward.credit);
         self.outward.count(taken);
         self.outward.ended = ends;
-        self.write_body(frame);
+        self.write_body(Frames { start, body });
         Poll::Ready(Ok(taken))
     }
 
@@ -272,11 +275,11 @@ impl Exchange {
     }
 
     /// Writes frames of a body, in order: beside heads while the body is small, behind them afterwards.
-    fn write_body(&mut self, frames: Vec<u8>) {
+    fn write_body(&mut self, frames: impl Into<Frames>) {
         if self.outward.sent <= SMALL {
             self.link.write(frames);
         } else {
-            self.link.write_bulk(frames);
+            self.link.write_bulk(frames.into());
         }
     }
 
@@ -366,7 +369,8 @@ impl Outward {
 impl Drop for Exchange {
     fn drop(&mut self) {
         self.link.busy.fetch_sub(1, Ordering::Relaxed);
-        let reset = !(self.inward.ended && self.outward.ended);
+        // A reset must not overtake the end of a whole answer, which may be waiting in the queue for bulk or on a lane.
+        let reset = !(self.outward.ended && (self.answers || self.inward.ended));
         let _ = self.link.command(Command::Close { exchange: self.number, reset });
     }
 }

@@ -22,9 +22,16 @@ use crate::greeting::{Greeting, Hello, Purpose, VERSION};
 use crate::head::{Fields, RequestHead};
 use crate::lane::Lane;
 use crate::outbox::{Command, Credentials, Link, WINDOW};
+use crate::slot;
 
 /// Exchanges one session carries before others are preferred to it, and refused after all are full.
 const CAPACITY: u32 = 8_192;
+
+/// Lanes that one session may have here, both ways. Connection points dial fewer.
+const LANES_LIMIT: usize = 160;
+
+/// Sessions that one connection point may have here. A restarted one comes before the old one's sessions are found dead.
+const SESSIONS_LIMIT: usize = 64;
 
 /// Longest time from a finished handshake to a hello.
 const OPENING: Duration = Duration::from_secs(10);
@@ -99,6 +106,9 @@ impl Hub {
     }
 
     async fn serve_session(&self, stream: ByteStream, received: BytesMut, connection_point: ConnectionPointId, id: u64) {
+        if self.sessions_of(&connection_point) >= SESSIONS_LIMIT {
+            return warn!(%connection_point, "Session refused: the connection point has enough of them");
+        }
         let (link, queues) = Link::new(id, Arc::default());
         let (serves, mut served) = mpsc::unbounded_channel();
         let session = Arc::new(Session { link: Arc::clone(&link), connection_point: connection_point.clone() });
@@ -133,6 +143,10 @@ impl Hub {
             .find(|(session, _)| session.link.id == hello.session && session.connection_point == *connection_point)
             .map(|(session, _)| Arc::clone(&session.link));
         let Some(link) = link else { return warn!(%connection_point, "Lane for an unknown session refused") };
+        let lanes = link.lanes_in.load(Ordering::Relaxed) + link.lanes_out.load(Ordering::Relaxed);
+        if lanes >= LANES_LIMIT {
+            return warn!(%connection_point, lanes, "Lane refused: the session has enough of them");
+        }
         match hello.purpose {
             Purpose::Up => link.keep_lane(Lane::outward(stream, &link)),
             _ => Lane::wait_inward(stream, &link),
@@ -153,13 +167,15 @@ impl Hub {
         let mut frames = Vec::with_capacity(512 + opening.body.len());
         opening.head.credential = opening.credentials.as_mut().map_or(0, |credentials| credentials.tell(link, &mut frames));
         let number = link.next_exchange();
-        let no_body = opening.whole && opening.body.is_empty();
+        // What an upgraded connection says comes in the same direction, so that direction does not end with the head.
+        let whole = opening.whole && !opening.head.upgrade;
+        let no_body = whole && opening.body.is_empty();
         frame::push_with(&mut frames, Kind::Request, no_body, number, |out| opening.head.encode(out, fields));
         if !opening.body.is_empty() {
-            frame::push(&mut frames, Kind::Data, opening.whole, number, opening.body);
+            frame::push(&mut frames, Kind::Data, whole, number, opening.body);
         }
-        let (events, signals) = mpsc::unbounded_channel();
-        let mut exchange = Exchange::new(number, Arc::clone(link), signals, false, opening.whole);
+        let (events, signals) = slot::signals();
+        let mut exchange = Exchange::new(number, Arc::clone(link), signals, false, whole);
         exchange.has_sent(opening.body.len());
         link.command(Command::Open { exchange: number, frames, events }).map_err(|_| Refusal::NoConnectionPoint)?;
         Ok(exchange)
@@ -173,6 +189,13 @@ impl Hub {
         let sessions = self.sessions();
         let points: std::collections::BTreeSet<_> = sessions.iter().map(|(session, _)| &session.connection_point).collect();
         (points.len(), sessions.len())
+    }
+
+    /// Idle lanes of all sessions: those that this end sends on, those that it receives on.
+    pub fn lanes(&self) -> (usize, usize) {
+        let sessions = self.sessions();
+        let links = sessions.iter().map(|(session, _)| &session.link);
+        links.fold((0, 0), |(out, waiting), link| (out + link.idle_lanes(), waiting + link.waiting_lanes.load(Ordering::Relaxed)))
     }
 
     /// Whether a connection point serves anything.
@@ -193,6 +216,10 @@ impl Hub {
         for (session, _) in self.sessions().iter() {
             let _ = session.link.command(Command::Stop);
         }
+    }
+
+    fn sessions_of(&self, connection_point: &ConnectionPointId) -> usize {
+        self.sessions().iter().filter(|(session, _)| session.connection_point == *connection_point).count()
     }
 
     fn sessions(&self) -> std::sync::MutexGuard<'_, Vec<(Arc<Session>, Vec<String>)>> {

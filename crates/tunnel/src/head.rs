@@ -155,7 +155,10 @@ impl RequestFrame {
         check_fields(&payload[layout.fields..])?;
         let frame = Self { payload, layout };
         let head = frame.head()?;
-        let sound = cmg_http1::is_token(head.method) && is_visible(head.target) && is_visible(head.authority);
+        let sound = cmg_core::ids::is_name(head.endpoint)
+            && cmg_http1::is_token(head.method)
+            && is_visible(head.target)
+            && is_visible(head.authority);
         if sound { Ok(frame) } else { Err(HeadError) }
     }
 
@@ -207,10 +210,16 @@ impl ResponseFrame {
         let reason = cursor.short()?;
         let fields = cursor.at;
         check_fields(&payload[fields..])?;
-        if !(100..=999).contains(&status) || !cmg_http1::is_field_value(&payload[reason.0..reason.1]) {
+        let upgrades_oddly = flags & UPGRADE != 0 && status != 101;
+        if !(100..=999).contains(&status) || upgrades_oddly || !cmg_http1::is_field_value(&payload[reason.0..reason.1]) {
             return Err(HeadError);
         }
         Ok(Self { payload, status, flags, body, reason, fields })
+    }
+
+    /// Whether it is a 1xx head, after which another one comes. A 101 that upgrades the connection is an answer.
+    pub(crate) fn is_interim(&self) -> bool {
+        (100..200).contains(&self.status) && !(self.status == 101 && self.flags & UPGRADE != 0)
     }
 
     /// The head.

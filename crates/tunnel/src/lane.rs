@@ -158,14 +158,22 @@ impl Lane {
                 *rest -= taken as u64;
                 Ok(Some(Arrival::Data(self.received.split_to(taken).freeze())))
             }
-            Rest::Framed => match frame::take(&mut self.received).map_err(io::Error::other)? {
-                None => Ok(None),
-                Some(frame) if frame.kind == Kind::Data && frame.ends && frame.payload.is_empty() => Ok(Some(Arrival::End)),
-                Some(frame) if frame.kind == Kind::Data => Ok(Some(Arrival::Data(frame.payload))),
-                Some(frame) if frame.kind == Kind::Trailers => Ok(Some(Arrival::Trailers(frame.payload))),
-                Some(_) => Err(io::Error::other("a frame that does not belong on a lane")),
-            },
+            Rest::Framed => self.take_framed(),
         }
+    }
+
+    fn take_framed(&mut self) -> io::Result<Option<Arrival>> {
+        while let Some(frame) = frame::take(&mut self.received).map_err(io::Error::other)? {
+            return match (frame.kind, frame.ends, frame.payload.is_empty()) {
+                // Passed on as a chunk, an empty part would end the body.
+                (Kind::Data, false, true) => continue,
+                (Kind::Data, true, true) => Ok(Some(Arrival::End)),
+                (Kind::Data, false, false) => Ok(Some(Arrival::Data(frame.payload))),
+                (Kind::Trailers, true, _) => Ok(Some(Arrival::Trailers(frame.payload))),
+                _ => Err(io::Error::other("a frame that does not belong on a lane")),
+            };
+        }
+        Ok(None)
     }
 
     /// Waits for the next body: its exchange.

@@ -4,6 +4,7 @@
 //! carries the body of one exchange at a time, in one direction, so that bulk never stands in front of small exchanges. The
 //! protocol is written down in `docs/tunnel.md`. Everything above this crate sees [`Exchange`] and nothing of frames.
 
+mod claims;
 pub mod connector;
 mod driver;
 mod exchange;
@@ -13,6 +14,8 @@ mod greeting;
 mod head;
 mod lane;
 mod outbox;
+mod queue;
+mod slot;
 
 pub use driver::Ended;
 pub use exchange::{Claim, Event, Exchange, Gone, Incoming, trailer_fields, trailers};

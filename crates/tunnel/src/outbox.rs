@@ -8,6 +8,7 @@ use tokio::sync::{Notify, mpsc};
 use crate::exchange::Signal;
 use crate::frame::{self, Kind};
 use crate::lane::Lane;
+use crate::queue::Frames;
 
 /// Bytes of one direction of one exchange that may be under way without the receiver's leave, and how long a body may be without
 /// moving to a lane. A receiver holds no more than this of an exchange whose reader is slow.
@@ -16,9 +17,9 @@ pub(crate) const WINDOW: u32 = 128 * 1024;
 /// What the owner of a session's connection is asked to do.
 pub(crate) enum Command {
     /// Begin an exchange: its frames so far, and where its events go.
-    Open { exchange: u32, frames: Vec<u8>, events: mpsc::UnboundedSender<Signal> },
+    Open { exchange: u32, frames: Vec<u8>, events: mpsc::Sender<Signal> },
     /// Write whole frames.
-    Write(Vec<u8>),
+    Write(Frames),
     /// Let the peer send so many more bytes.
     Grant { exchange: u32, bytes: u32 },
     /// The exchange is over here; tell the peer if it does not know.
@@ -36,7 +37,7 @@ pub(crate) struct Link {
     /// Heads and control: always next.
     urgent: mpsc::UnboundedSender<Command>,
     /// Parts of bodies: after everything urgent. Bounded by the credit of each exchange.
-    bulk: mpsc::UnboundedSender<Vec<u8>>,
+    bulk: mpsc::UnboundedSender<Frames>,
     next_exchange: AtomicU32,
     /// Exchanges under way.
     pub(crate) busy: AtomicU32,
@@ -59,7 +60,7 @@ pub(crate) struct Link {
 /// The receiving ends of a [`Link`], for the owner of the connection.
 pub(crate) struct Queues {
     pub(crate) urgent: mpsc::UnboundedReceiver<Command>,
-    pub(crate) bulk: mpsc::UnboundedReceiver<Vec<u8>>,
+    pub(crate) bulk: mpsc::UnboundedReceiver<Frames>,
 }
 
 impl Link {
@@ -93,12 +94,12 @@ impl Link {
     }
 
     /// Writes whole frames before all bulk.
-    pub(crate) fn write(&self, frames: Vec<u8>) {
-        let _ = self.command(Command::Write(frames));
+    pub(crate) fn write(&self, frames: impl Into<Frames>) {
+        let _ = self.command(Command::Write(frames.into()));
     }
 
     /// Writes whole frames after everything urgent.
-    pub(crate) fn write_bulk(&self, frames: Vec<u8>) {
+    pub(crate) fn write_bulk(&self, frames: Frames) {
         let _ = self.bulk.send(frames);
     }
 
@@ -244,7 +245,7 @@ mod tests {
         assert_eq!(told(&mut credentials, &link), 0);
         drop(credentials);
 
-        assert!(matches!(queues.urgent.try_recv(), Ok(Command::Write(frames)) if frames[3] == Kind::Forget as u8));
+        assert!(matches!(queues.urgent.try_recv(), Ok(Command::Write(frames)) if frames.start[3] == Kind::Forget as u8));
     }
 
     #[test]

@@ -1,0 +1,184 @@
+//! When a body moves to a lane, as a peer sees it that speaks frames by hand.
+
+use bytes::BytesMut;
+use cmg_tunnel::{BodyLength, Event, Exchange};
+
+use crate::support::{Gate, Point, RawGate, Site, Wire, kind, pattern, purpose, response, soon, until};
+
+async fn session(site: &Site, gate: &Gate) -> Wire {
+    let wire = Wire::session(gate.address, site.point("point-1"), 1).await;
+    gate.has(1).await;
+    wire
+}
+
+/// A lane for session 1 that the gateway knows: it has read the hello once it has closed or kept the connection.
+async fn lane(site: &Site, gate: &Gate, purpose: u8) -> Wire {
+    Wire::dial(gate.address, site.point("point-1")).await.hello(purpose, 1).await
+}
+
+/// Sends as much as is taken at once.
+async fn push(exchange: &mut Exchange, rest: &mut BytesMut) {
+    std::future::poll_fn(|cx| {
+        while !rest.is_empty() {
+            let length = rest.len();
+            if !matches!(exchange.poll_send(cx, rest, length, false), std::task::Poll::Ready(Ok(1..))) {
+                break;
+            }
+        }
+        let _ = exchange.poll_flush(cx);
+        std::task::Poll::Ready(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_body_known_to_be_long_moves_before_its_first_byte() {
+    let site = Site::new();
+    let gate = Gate::start(&site).await;
+    let mut wire = session(&site, &gate).await;
+    let mut lane = lane(&site, &gate, purpose::UP).await;
+    until(|| gate.hub.lanes() == (1, 0)).await;
+
+    let mut exchange = gate.open("/", BodyLength::Exact(1_000_000), b"", false).unwrap();
+    exchange.expect_to_send(Some(1_000_000));
+    let mut rest = BytesMut::from(&pattern(1_000_000)[..]);
+    let receiver = tokio::spawn(async move {
+        let carry = lane.expect(kind::CARRY).await;
+        (carry, lane.bytes(1_000_000).await)
+    });
+    let sender = tokio::spawn(async move {
+        while !rest.is_empty() {
+            push(&mut exchange, &mut rest).await;
+            tokio::task::yield_now().await;
+        }
+        std::future::poll_fn(|cx| exchange.poll_finish(cx, &mut Some(Vec::new()))).await.unwrap();
+        exchange
+    });
+
+    let request = wire.expect(kind::REQUEST).await;
+    assert_eq!(wire.expect(kind::MOVED).await.exchange, request.exchange);
+    let (carry, body) = soon(receiver).await.unwrap();
+    assert_eq!((carry.exchange, carry.payload), (request.exchange, 1_000_000_u64.to_be_bytes().to_vec()));
+    assert!(body == pattern(1_000_000));
+    drop(soon(sender).await.unwrap());
+    // The lane is free again, for the next body.
+    assert_eq!(gate.hub.lanes(), (1, 0));
+}
+
+#[tokio::test]
+async fn a_body_of_unknown_length_moves_when_its_window_is_used_up() {
+    let site = Site::new();
+    let gate = Gate::start(&site).await;
+    let mut wire = session(&site, &gate).await;
+    let mut exchange = gate.open("/", BodyLength::Unknown, b"", false).unwrap();
+    let mut rest = BytesMut::from(&pattern(300_000)[..]);
+    push(&mut exchange, &mut rest).await;
+    assert!(rest.len() > 300_000 - 128 * 1024, "a window was sent, and not more");
+
+    let mut lane = lane(&site, &gate, purpose::UP).await;
+    until(|| gate.hub.lanes() == (1, 0)).await;
+    let left = rest.len();
+    push(&mut exchange, &mut rest).await;
+
+    let mut over_session = 0;
+    loop {
+        let frame = wire.receive().await.unwrap();
+        match frame.kind {
+            kind::DATA => over_session += frame.payload.len(),
+            kind::MOVED => break,
+            _ => {}
+        }
+    }
+    assert_eq!(over_session, 300_000 - left);
+    assert_eq!(lane.expect(kind::CARRY).await.payload, u64::MAX.to_be_bytes());
+    assert!(lane.expect(kind::DATA).await.payload == pattern(300_000)[over_session..][..65_536]);
+}
+
+#[tokio::test]
+async fn an_answer_may_move_in_the_middle() {
+    let site = Site::new();
+    let gate = Gate::start(&site).await;
+    let mut wire = session(&site, &gate).await;
+    let mut lane = lane(&site, &gate, purpose::DOWN).await;
+    let mut exchange = gate.open("/", BodyLength::None, b"", true).unwrap();
+    let number = wire.expect(kind::REQUEST).await.exchange;
+
+    wire.send(kind::RESPONSE, number, &response(200, &[])).await.unwrap();
+    wire.send(kind::DATA, number, b"over the session, ").await.unwrap();
+    wire.send(kind::MOVED, number, b"").await.unwrap();
+    lane.send(kind::CARRY, number, &u64::MAX.to_be_bytes()).await.unwrap();
+    lane.send(kind::DATA, 0, b"").await.unwrap();
+    lane.send(kind::DATA, 0, b"over the lane").await.unwrap();
+    lane.send(kind::DATA | kind::END, 0, b"").await.unwrap();
+
+    let mut parts = vec![];
+    loop {
+        match soon(exchange.event()).await {
+            Event::Response(_) => {}
+            Event::Data(bytes) => parts.push(bytes),
+            other => break assert!(matches!(other, Event::End)),
+        }
+    }
+    // An empty frame is no part of a body: passed on as a chunk it would end it.
+    assert_eq!(parts, ["over the session, ", "over the lane"]);
+}
+
+#[tokio::test]
+async fn a_lane_that_breaks_off_breaks_the_answer_off() {
+    let site = Site::new();
+    let gate = Gate::start(&site).await;
+    let mut wire = session(&site, &gate).await;
+    let mut lane = lane(&site, &gate, purpose::DOWN).await;
+    let mut exchange = gate.open("/", BodyLength::None, b"", true).unwrap();
+    let number = wire.expect(kind::REQUEST).await.exchange;
+
+    wire.send(kind::RESPONSE, number, &response(200, &[])).await.unwrap();
+    wire.send(kind::MOVED, number, b"").await.unwrap();
+    lane.send(kind::CARRY, number, &100_u64.to_be_bytes()).await.unwrap();
+    lane.send_bytes(b"not a hundred").await.unwrap();
+    drop(lane);
+
+    assert!(matches!(soon(exchange.event()).await, Event::Response(_)));
+    assert!(matches!(soon(exchange.event()).await, Event::Data(_)));
+    assert!(matches!(soon(exchange.event()).await, Event::Reset));
+}
+
+#[tokio::test]
+async fn lanes_are_dialled_again_as_they_are_used() {
+    let site = Site::new();
+    let gate = RawGate::start(&site, "gateway-1").await;
+    let _point = Point::with(&site, "point-1", gate.address, 1, 2);
+    let (first, _session) = soon(gate.greet()).await;
+    assert_eq!(first, purpose::SESSION);
+    let mut lanes = vec![];
+    for _ in 0..4 {
+        lanes.push(soon(gate.greet()).await);
+    }
+    assert_eq!(lanes.iter().filter(|lane| lane.0 == purpose::UP).count(), 2);
+
+    // One is closed; one begins to carry: both are replaced.
+    let place = lanes.iter().position(|lane| lane.0 == purpose::UP).unwrap();
+    drop(lanes.swap_remove(place));
+    assert_eq!(soon(gate.greet()).await.0, purpose::UP);
+    let mut busy = lanes.into_iter().find(|lane| lane.0 == purpose::UP).unwrap().1;
+    busy.send(kind::CARRY, 1, &100_u64.to_be_bytes()).await.unwrap();
+    assert_eq!(soon(gate.greet()).await.0, purpose::UP);
+}
+
+#[tokio::test]
+async fn a_gateway_takes_so_many_lanes_and_not_more() {
+    let site = Site::new();
+    let gate = Gate::start(&site).await;
+    let _wire = session(&site, &gate).await;
+    let tls = site.point("point-1");
+    let mut kept = vec![];
+    for _ in 0..160 {
+        kept.push(Wire::dial(gate.address, tls.clone()).await.hello(purpose::UP, 1).await);
+    }
+    until(|| gate.hub.lanes() == (160, 0)).await;
+
+    let mut further = Wire::dial(gate.address, tls).await.hello(purpose::DOWN, 1).await;
+
+    soon(further.closed()).await;
+    assert_eq!(gate.hub.lanes(), (160, 0));
+}

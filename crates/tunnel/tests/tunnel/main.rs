@@ -1,0 +1,11 @@
+//! Both ends of the tunnel over real sockets and real TLS, with each other and with peers that lie.
+
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+mod exchanges;
+mod lanes;
+mod lying_gateway;
+mod lying_point;
+mod opening;
+mod recovery;
+mod support;
