@@ -5,6 +5,13 @@
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod chaos;
+mod forwarding;
 mod hostile;
+mod http2;
+mod inside;
+mod operation;
+mod third_parties;
+mod tls;
+mod refusals;
 mod support;
 mod zones;

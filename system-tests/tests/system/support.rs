@@ -1,25 +1,55 @@
-//! What the tests share: the program under test, and systems made of it.
+//! What the tests share: the program under test, systems made of it, and a client that judges them byte by byte.
+//!
+//! Tests are plain functions that block; what the laboratory does in the background (origin, relay, child processes) belongs to one
+//! runtime that lives as long as the test binary.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::OnceLock;
+mod binary;
+mod log;
+mod proxy;
+mod setup;
+mod site;
+mod tls_server;
+mod websocket;
+mod wire;
 
-/// The program under test, built once by the same cargo and in the same profile as this test.
-pub(crate) fn binary() -> &'static Path {
-    static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(build)
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Runtime;
+
+pub(crate) use binary::binary;
+pub(crate) use log::{field, lines};
+pub(crate) use proxy::ConnectProxy;
+pub(crate) use setup::Setup;
+pub(crate) use site::{Site, line_of, metric_of, reload};
+pub(crate) use tls_server::TlsServer;
+pub(crate) use websocket::{Frame, UPGRADE, WebSocket};
+pub(crate) use wire::{Caller, Reply, Wire};
+
+/// How long a fact may take to become true: much longer than it ever should, because test machines are busy.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Runs a future of the laboratory on the runtime that all tests share.
+pub(crate) fn wait<F: Future>(future: F) -> F::Output {
+    static RUNTIME: LazyLock<Runtime> =
+        LazyLock::new(|| tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap());
+    RUNTIME.block_on(future)
 }
 
-fn build() -> PathBuf {
-    // .../target/<profile>/deps/system-<hash>
-    let test = std::env::current_exe().unwrap();
-    let folder = test.ancestors().nth(2).unwrap();
-    let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["build", "--quiet", "--package", "cmg", "--bin", "cmg", "--target-dir"]).arg(folder.parent().unwrap());
-    if folder.ends_with("release") {
-        cargo.arg("--release");
+/// Asks until there is an answer.
+pub(crate) fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "waited in vain: {what}");
+        std::thread::sleep(Duration::from_millis(5));
     }
-    let built = cargo.current_dir(env!("CARGO_MANIFEST_DIR")).status().unwrap();
-    assert!(built.success(), "the program under test cannot be built");
-    folder.join("cmg")
+}
+
+/// The SHA-256 of some bytes as the origin writes it.
+pub(crate) fn sha256(bytes: &[u8]) -> String {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
+    digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }

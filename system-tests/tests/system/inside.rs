@@ -1,0 +1,6 @@
+//! What the connection point does on the other side: identity, names, servers, and the way out.
+
+mod identity;
+mod names;
+mod routes;
+mod servers;

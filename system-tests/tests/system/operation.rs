@@ -1,0 +1,8 @@
+//! What an administrator does with the programs, and what they tell.
+
+mod check;
+mod health;
+mod quickstart;
+mod reload;
+mod secrets;
+mod stopping;

@@ -1,0 +1,95 @@
+//! SIGHUP: a changed file is applied whole or not at all.
+
+use cmg_lab::config::edit;
+use toml::Value;
+
+use crate::support::{Site, field, line_of, reload, until};
+
+#[test]
+fn a_changed_file_is_applied() {
+    let site = Site::start(|setup| setup.endpoint("small", "body_limit = 10"));
+    assert_eq!(site.device().request("POST", "/small/upload", &[], &[b'x'; 11]).status, 413);
+    for config in [&site.lab().gateways[0].config, &site.lab().connection_points[0].config] {
+        edit(config, |file| {
+            let endpoints = file["endpoint"].as_array_mut().unwrap();
+            let small = endpoints.iter_mut().find(|endpoint| endpoint["id"].as_str() == Some("small")).unwrap();
+            small["body_limit"] = Value::Integer(20);
+        })
+        .unwrap();
+    }
+
+    site.reload();
+
+    assert_eq!(site.device().request("POST", "/small/upload", &[], &[b'x'; 11]).status, 200);
+    site.log_line("it says so", |line| line.to_string().contains("Configuration applied"));
+}
+
+#[test]
+fn a_wrong_file_changes_nothing_and_every_problem_is_named() {
+    let site = Site::start(|_| {});
+    for program in [site.gateway(), site.point()] {
+        edit(&program.plan.config, |file| {
+            file.insert("nonsense".to_owned(), Value::Integer(1));
+            file.insert("drain".to_owned(), Value::from("soon"));
+        })
+        .unwrap();
+
+        assert!(!reload(program), "{} keeps what it has", program.plan.name);
+
+        for key in ["nonsense", "drain"] {
+            line_of(program, key, |line| line.to_string().contains(key) && field(line, "level") == "ERROR");
+        }
+    }
+    assert_eq!(site.device().get(&(site.mutual() + "/echo")).status, 200);
+}
+
+#[test]
+fn a_wrong_file_can_be_put_right() {
+    let site = Site::start(|_| {});
+    let config = &site.gateway().plan.config;
+    let right = std::fs::read(config).unwrap();
+    std::fs::write(config, b"name = ").unwrap();
+    assert!(!reload(site.gateway()));
+
+    std::fs::write(config, right).unwrap();
+
+    assert!(reload(site.gateway()));
+}
+
+#[test]
+fn an_endpoint_comes_and_goes_with_its_port() {
+    let site = Site::start(|_| {});
+    let (lab, port) = (site.lab(), cmg_lab::ports::free_port().unwrap());
+    for program in [site.gateway(), site.point()] {
+        edit(&program.plan.config, |file| {
+            let endpoints = file["endpoint"].as_array_mut().unwrap();
+            let mut another = endpoints.iter().find(|endpoint| endpoint["id"].as_str() == Some("app-root")).unwrap().clone();
+            another["id"] = Value::from("another");
+            another["port"] = Value::Integer(port.into());
+            endpoints.push(another);
+        })
+        .unwrap();
+    }
+
+    site.reload();
+    until("the new port is served", || (site.device().port(port).get("/echo").status == 200).then_some(()));
+
+    for config in [&lab.gateways[0].config, &lab.connection_points[0].config] {
+        edit(config, |file| drop(file["endpoint"].as_array_mut().unwrap().pop())).unwrap();
+    }
+    site.reload();
+    until("the port is closed again", || std::net::TcpStream::connect(("127.0.0.1", port)).err());
+}
+
+#[test]
+fn a_request_in_flight_outlives_a_reload_of_all() {
+    let site = Site::start(|_| {});
+    let mut wire = site.device().open();
+    wire.send("GET", &(site.mutual() + "/held"), &[], b"");
+    until("it is there", || (site.origin.requests() == 1).then_some(()));
+
+    site.reload();
+
+    site.origin.release(1);
+    assert_eq!(wire.read().text(), "released\n");
+}

@@ -1,0 +1,107 @@
+//! SIGTERM: what is in flight is finished, then the program ends.
+
+use std::time::Duration;
+
+use cmg_lab::{Program, Signal};
+
+use crate::support::{PATIENCE, Site, Wire, until, wait};
+
+/// A request that is under way at the server.
+fn held(site: &Site) -> Wire {
+    let before = site.origin.requests();
+    let mut wire = site.device().open();
+    wire.send("GET", &(site.mutual() + "/held"), &[], b"");
+    until("it is there", || (site.origin.requests() > before).then_some(()));
+    wire
+}
+
+#[track_caller]
+fn ends_well(program: &mut Program) {
+    let status = wait(async { tokio::time::timeout(PATIENCE, program.wait()).await });
+    let status = status.expect("it ends").unwrap();
+    assert!(status.success(), "{}: {status}", program.plan.name);
+}
+
+#[test]
+fn a_gateway_finishes_what_is_in_flight() {
+    let mut site = Site::start(|_| {});
+    let mut wire = held(&site);
+    let mut idle = site.device().open();
+
+    wait(site.gateway().signal(Signal::Terminate)).unwrap();
+    assert!(idle.is_closed_properly(), "idle connections are closed");
+    assert!(site.device().try_open().is_err(), "and no new ones accepted");
+    assert_eq!(wait(site.gateway().ask("/readyz")).unwrap().status, 503, "it says that it is going away");
+
+    site.origin.release(1);
+    let reply = wire.read();
+    assert_eq!((reply.status, reply.field("Connection")), (200, Some("close")));
+    ends_well(&mut site.system.gateways[0]);
+}
+
+#[test]
+fn a_connection_point_finishes_what_is_in_flight() {
+    let mut site = Site::of(1, 2, |_| {});
+    let wires: Vec<Wire> = (0..4).map(|_| held(&site)).collect();
+
+    wait(site.point().signal(Signal::Terminate)).unwrap();
+    site.point_log_line("it drains", |line| line.to_string().contains("Draining"));
+
+    // The other one takes what comes now.
+    for _ in 0..4 {
+        assert_eq!(site.device().request("POST", &(site.mutual() + "/upload"), &[], b"x").status, 200);
+    }
+    site.origin.release(4);
+    for mut wire in wires {
+        assert_eq!(wire.read().status, 200);
+    }
+    ends_well(&mut site.system.connection_points[0]);
+}
+
+#[test]
+fn a_download_in_flight_is_finished_whole() {
+    let mut site = Site::start(|_| {});
+    let mut wire = site.device().open();
+    wire.send("GET", &(site.mutual() + "/bytes/20000000"), &[], b"");
+    let head = wire.read_head().unwrap();
+    assert_eq!(head.field("Content-Length"), Some("20000000"));
+
+    wait(site.gateway().signal(Signal::Terminate)).unwrap();
+    wait(site.point().signal(Signal::Terminate)).unwrap();
+
+    assert_eq!(wire.read_bytes(20_000_000).unwrap(), cmg_lab::origin::pattern(0, 20_000_000));
+    ends_well(&mut site.system.gateways[0]);
+    ends_well(&mut site.system.connection_points[0]);
+}
+
+#[test]
+fn a_drain_has_an_end() {
+    let mut site = Site::start(|setup| setup.gateway("drain = \"200ms\""));
+    let mut wire = held(&site);
+
+    wait(site.gateway().signal(Signal::Terminate)).unwrap();
+
+    ends_well(&mut site.system.gateways[0]);
+    assert!(wire.try_read().is_err() || wire.is_closed(), "the request was given up");
+}
+
+#[test]
+fn an_idle_program_ends_at_once() {
+    let mut site = Site::start(|_| {});
+
+    let failures = wait(site.system.stop());
+
+    assert_eq!(failures, []);
+}
+
+#[test]
+fn a_second_signal_ends_a_drain() {
+    let mut site = Site::start(|setup| setup.gateway("drain = \"1h\""));
+    let _wire = held(&site);
+    wait(site.gateway().signal(Signal::Terminate)).unwrap();
+    site.log_line("it drains", |line| line.to_string().contains("Draining"));
+
+    let stopped = wait(site.system.gateways[0].stop(Duration::from_secs(20)));
+
+    assert_eq!(stopped, Ok(()));
+}
