@@ -1,0 +1,250 @@
+//! One stream: from its head to a permit at the connection's desk, then in a task of its own to the end of its answer.
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use cmg_core::endpoint::Endpoint;
+use cmg_core::refusal::Refusal;
+use cmg_http1::Fault;
+use cmg_process::shutdown::InFlight;
+use cmg_transport::TlsStream;
+use cmg_tunnel::Exchange;
+use h2::server::SendResponse;
+use h2::{Reason, RecvStream};
+use http::Request;
+use http::request::Parts;
+use pki_types::CertificateDer;
+use tokio::sync::{mpsc, oneshot};
+
+use super::relay::Relay;
+use super::{answer, head};
+use crate::admission::{Door, Visitor, admit, find};
+use crate::clients::Admission;
+use crate::connection::{After, Received};
+use crate::credential::Known;
+use crate::events::RequestFinished;
+use crate::relay::{Done, Failed};
+use crate::request::{self, Account, FirstBody, TRIES, may_repeat};
+use crate::state::{Gateway, State};
+
+/// What the connection knows about its client; every stream is admitted here.
+pub(super) struct Desk {
+    pub(super) address: SocketAddr,
+    port: u16,
+    server_name: Option<String>,
+    chain: Option<Vec<CertificateDer<'static>>>,
+    known: Known,
+    gateway: Arc<Gateway>,
+}
+
+/// A request, and the state it is decided by to its end.
+struct Asked {
+    received: Received,
+    state: Arc<State>,
+    account: Account,
+    /// The part of the body that goes with the head: none of it. Whole where there is no body.
+    first: FirstBody,
+    /// Sessions that have failed this request.
+    avoid: Vec<u64>,
+}
+
+/// A request that was let through.
+struct Admitted {
+    exchange: Exchange,
+    endpoint: Endpoint,
+    _admission: Admission,
+}
+
+/// A stream asks the desk once more.
+pub(super) struct Again {
+    asked: Asked,
+    reply: oneshot::Sender<(Asked, Result<Admitted, Refusal>)>,
+}
+
+/// A stream whose request was let through.
+pub(super) struct Stream {
+    asked: Asked,
+    admitted: Admitted,
+    client: Client,
+    address: SocketAddr,
+    again: mpsc::UnboundedSender<Again>,
+    gateway: Arc<Gateway>,
+    in_flight: InFlight,
+}
+
+/// The client's end of a stream.
+pub(super) struct Client {
+    pub(super) body: RecvStream,
+    pub(super) respond: SendResponse<Bytes>,
+    pub(super) is_head: bool,
+}
+
+/// How a stream ended. The request counts as under way until this is dropped.
+pub(super) struct Ended {
+    /// The client broke it off, or the protocol.
+    pub(super) is_broken_off: bool,
+    _in_flight: InFlight,
+}
+
+impl Desk {
+    pub(super) fn new(tls: &TlsStream, address: SocketAddr, port: u16, server_name: Option<String>, gateway: Arc<Gateway>) -> Self {
+        let chain = tls.peer_certificates().map(<[_]>::to_vec);
+        Self { address, port, server_name, chain, known: Known::default(), gateway }
+    }
+
+    /// Decides about a request and opens its exchange.
+    fn admit(&mut self, asked: &mut Asked) -> Result<Admitted, Refusal> {
+        let Asked { received, state, account, first, avoid } = asked;
+        let door = Door { port: self.port, server_name: self.server_name.as_deref() };
+        let found = find(&received.head, &received.bytes, door, state)?;
+        let endpoint = found.endpoint;
+        account.endpoint = endpoint.id.as_str().to_owned();
+        if !endpoint.h2 {
+            // Reached over a connection that was made for another name, or before a reload: the client comes again with HTTP/1.1.
+            return Err(Refusal::Misdirected);
+        }
+        let chain = self.chain.as_deref();
+        let visitor = Visitor { chain, known: &mut self.known, address: self.address.ip() };
+        let admitted = admit(found, received, visitor, state, &self.gateway.clients).inspect_err(|refusal| {
+            account.detail = request::missing_issuer(*refusal, chain, state, endpoint);
+        })?;
+        account.by = admitted.by;
+        account.who = Arc::clone(&admitted.who);
+        let admission = self.gateway.clients.admit(&admitted.client, state.limits.rate, state.limits.concurrent_requests)?;
+        let exchange = request::open(&self.gateway, admitted, received, first, self.address, account.id, avoid)?;
+        Ok(Admitted { exchange, endpoint: endpoint.clone(), _admission: admission })
+    }
+
+    /// Admits a request for another try.
+    pub(super) fn serve_again(&mut self, again: Again) {
+        let Again { mut asked, reply } = again;
+        let admitted = self.admit(&mut asked);
+        let _ = reply.send((asked, admitted));
+    }
+
+    /// Answers a head that is no request.
+    fn refuse_head(&self, parts: &Parts, (refusal, fault): (Refusal, Option<Fault>), respond: &mut SendResponse<Bytes>, is_head: bool) {
+        let id = request::request_id();
+        refuse(respond, refusal, &[], id, is_head);
+        self.gateway.events.request_finished(&RequestFinished {
+            id,
+            client: self.address,
+            method: head::method(parts),
+            target: head::target(parts),
+            endpoint: "",
+            by: "none",
+            who: "",
+            status: refusal.row().status,
+            refusal: Some(refusal),
+            detail: fault.map(Fault::reason),
+            received: 0,
+            sent: 0,
+            took: Duration::ZERO,
+            cut: false,
+        });
+    }
+}
+
+impl Stream {
+    /// Decides about a stream that has come in. What is refused is answered here, and is over.
+    pub(super) fn begin(
+        desk: &mut Desk,
+        request: Request<RecvStream>,
+        mut respond: SendResponse<Bytes>,
+        again: &mpsc::UnboundedSender<Again>,
+    ) -> Option<Self> {
+        let in_flight = desk.gateway.drain.guard();
+        let state = desk.gateway.state();
+        let (parts, body) = request.into_parts();
+        let is_head = parts.method == http::Method::HEAD;
+        let whole = body.is_end_stream();
+        let received = match head::receive(&parts, whole, &state.limits.head) {
+            Ok(received) => received,
+            Err(refused) => {
+                desk.refuse_head(&parts, refused, &mut respond, is_head);
+                return None;
+            }
+        };
+        let first = FirstBody { bytes: Bytes::new(), whole };
+        let mut asked = Asked { received, state, account: Account::open(), first, avoid: Vec::new() };
+        let mut client = Client { body, respond, is_head };
+        match desk.admit(&mut asked) {
+            Ok(admitted) => {
+                let (address, gateway) = (desk.address, Arc::clone(&desk.gateway));
+                Some(Self { asked, admitted, client, address, again: again.clone(), gateway, in_flight })
+            }
+            Err(refusal) => {
+                let done = fail(&mut client, &asked, refusal.into());
+                asked.account.close(&desk.gateway, desk.address, &asked.received, &done);
+                None
+            }
+        }
+    }
+
+    /// Carries the request to the end of its answer.
+    pub(super) async fn run(self) -> Ended {
+        let Self { mut asked, mut admitted, mut client, address, again, gateway, in_flight } = self;
+        let done = loop {
+            let Admitted { exchange, endpoint, _admission } = admitted;
+            let session = exchange.session();
+            let relay = Relay::new(&mut client, exchange, &endpoint, asked.received.head.framing, asked.account.id);
+            let failed = match relay.run().await {
+                Ok(done) => break done,
+                Err(failed) => failed,
+            };
+            drop(_admission);
+            let Received { head, bytes, .. } = &asked.received;
+            if asked.avoid.len() + 1 >= TRIES || !may_repeat(&failed, head, bytes, &asked.first) {
+                break fail(&mut client, &asked, failed);
+            }
+            asked.avoid.push(session);
+            gateway.events.replayed(asked.account.id);
+            match ask_again(asked, &again).await {
+                Ok((back, Ok(next))) => (asked, admitted) = (back, next),
+                Ok((back, Err(refusal))) => {
+                    asked = back;
+                    break fail(&mut client, &asked, refusal.into());
+                }
+                // The connection is gone, and the request went with it: nobody is left to tell.
+                Err(_) => return Ended { is_broken_off: true, _in_flight: in_flight },
+            }
+        };
+        asked.account.close(&gateway, address, &asked.received, &done);
+        let is_broken_off = done.after == After::Cut && done.refusal.is_none();
+        Ended { is_broken_off, _in_flight: in_flight }
+    }
+}
+
+/// Brings a request back to the desk.
+async fn ask_again(
+    asked: Asked,
+    again: &mpsc::UnboundedSender<Again>,
+) -> Result<(Asked, Result<Admitted, Refusal>), oneshot::error::RecvError> {
+    let (reply, answer) = oneshot::channel();
+    let _ = again.send(Again { asked, reply });
+    answer.await
+}
+
+/// Answers a request that is not served.
+fn fail(client: &mut Client, asked: &Asked, failed: Failed) -> Done {
+    let allow = asked.state.snapshot.endpoints.by_id(&asked.account.endpoint).map(|endpoint| endpoint.methods.as_slice());
+    let refusal = failed.refusal;
+    let told = refuse(&mut client.respond, refusal, allow.unwrap_or_default(), asked.account.id, client.is_head);
+    let after = if told { After::Again } else { After::Cut };
+    Done { after, status: refusal.row().status, refusal: Some(refusal), received: failed.received, sent: 0 }
+}
+
+/// Says no; false: nobody is there.
+fn refuse(respond: &mut SendResponse<Bytes>, refusal: Refusal, allow: &[String], id: cmg_core::ids::RequestId, is_head: bool) -> bool {
+    let Some((head, body)) = answer::refused(refusal, allow, id) else {
+        respond.send_reset(Reason::INTERNAL_ERROR);
+        return false;
+    };
+    match respond.send_response(head, is_head) {
+        Ok(_) if is_head => true,
+        // A few bytes, for which the client need not make room.
+        Ok(mut stream) => stream.send_data(Bytes::from(body), true).is_ok(),
+        Err(_) => false,
+    }
+}
