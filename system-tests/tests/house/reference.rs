@@ -1,0 +1,68 @@
+//! `docs/reference.md` leaves nothing out: every configuration key, every refusal, every metric is in it.
+
+use super::tree;
+
+/// Where the keys of the two configuration files are declared.
+const SHAPES: [&str; 6] = ["connection_point", "endpoint", "gateway", "limits", "log", "trust"];
+
+/// Metrics: what their names begin with, and where they are registered.
+const METRICS: [(&str, &str); 2] = [("cmg_gateway", "crates/gateway/src"), ("cmg_connection_point", "crates/connection-point/src")];
+
+#[test]
+fn every_key_is_in_the_reference() {
+    let reference = tree::text("docs/reference.md");
+    let mut keys = 0;
+
+    for shape in SHAPES {
+        for key in fields(&tree::text(&format!("crates/api/src/{shape}.rs"))) {
+            assert!(reference.contains(&format!("| `{key}` |")), "{key} of {shape}.rs has no row");
+            keys += 1;
+        }
+    }
+    assert!(keys > 60, "only {keys} keys were found");
+}
+
+#[test]
+fn every_refusal_is_in_the_reference_as_it_is_answered() {
+    let reference = tree::text("docs/reference.md");
+    let table = tree::text("crates/core/src/refusal.rs");
+    let rows: Vec<_> = tree::between(&table, "=> (", "),").into_iter().filter_map(refusal).collect();
+
+    for (status, phrase, label) in &rows {
+        let row = format!("| `{label}` | {status} | `{phrase}` |");
+        assert!(reference.contains(&row), "there is no row {row}");
+    }
+    assert!(rows.len() > 50, "only {} refusals were found", rows.len());
+}
+
+#[test]
+fn every_metric_is_in_the_reference() {
+    let reference = tree::text("docs/reference.md");
+
+    for (prefix, folder) in METRICS {
+        let names: Vec<_> = tree::rust_files(folder).iter().flat_map(|text| metrics(text)).collect();
+        for name in &names {
+            assert!(reference.contains(&format!("| `{prefix}_{name}")), "{prefix}_{name} has no row");
+        }
+        assert!(names.len() > 5, "only {} metrics were found in {folder}", names.len());
+    }
+}
+
+/// Public fields, by their names in the file.
+fn fields(source: &str) -> Vec<&str> {
+    let names = source.lines().filter_map(|line| line.trim().strip_prefix("pub ")?.split_once(": "));
+    names.map(|(name, _)| name).filter(|name| name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')).collect()
+}
+
+/// Status, phrase and label of `400, "Phrase", "label"`.
+fn refusal(cells: &str) -> Option<(&str, &str, &str)> {
+    let mut cells = cells.split(", ").map(|cell| cell.trim_matches('"'));
+    let (status, phrase, label) = (cells.next()?, cells.next()?, cells.next()?);
+    status.bytes().all(|byte| byte.is_ascii_digit()).then_some((status, phrase, label))
+}
+
+fn metrics(source: &str) -> Vec<String> {
+    let kinds = ["counter", "counters", "counter_of", "gauge", "gauge_of", "histogram"];
+    let names = kinds.iter().flat_map(|kind| tree::between(source, &format!("metrics.{kind}(\""), "\""));
+    names.map(str::to_owned).collect()
+}
