@@ -39,7 +39,8 @@ impl Upstream<'_> {
         for (name, field) in &delivery.identity_headers {
             identity::push_identity(name, field, self.asker, out);
         }
-        if let Some(claim) = self.claim {
+        // At an open endpoint nobody verified what the gateway claims.
+        if let (Some(claim), Asker::Certificate(_) | Asker::Token(_)) = (self.claim, self.asker) {
             push_credential(claim, self.endpoint, self.service, has_authorization, out);
         }
         identity::push_forwarded(delivery.forwarded, head.client, head.authority, out);
