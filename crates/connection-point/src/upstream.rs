@@ -29,12 +29,13 @@ impl Upstream<'_> {
         out.push(b' ');
         server.url.push_target(head.target.get(self.prefix_len..).unwrap_or_default(), out);
         out.extend_from_slice(b" HTTP/1.1\r\n");
+        let external = self.endpoint.external(head.authority);
         let host = match &delivery.host_header {
-            HostHeader::Internal => server.authority.as_bytes(),
-            HostHeader::External => head.authority,
-            HostHeader::Given(name) => name.as_bytes(),
+            HostHeader::Internal => &server.authority,
+            HostHeader::External => external,
+            HostHeader::Given(name) => name,
         };
-        push_field(b"Host", host, out);
+        push_field(b"Host", host.as_bytes(), out);
         let has_authorization = push_client_fields(self.request, self.service, head.upgrade, out);
         for (name, field) in &delivery.identity_headers {
             identity::push_identity(name, field, self.asker, out);
@@ -43,7 +44,7 @@ impl Upstream<'_> {
         if let (Some(claim), Asker::Certificate(_) | Asker::Token(_)) = (self.claim, self.asker) {
             push_credential(claim, self.endpoint, self.service, has_authorization, out);
         }
-        identity::push_forwarded(delivery.forwarded, head.client, head.authority, out);
+        identity::push_forwarded(delivery.forwarded, head.client, external.as_bytes(), out);
         if let Some(name) = &delivery.request_id_header {
             push_field(name.as_bytes(), &head.id.to_hex(), out);
         }
