@@ -232,7 +232,7 @@ impl<'a> Relay<'a> {
         self.up.received += sent as u64;
         if self.up.ready == 0 {
             self.client.used(std::mem::take(&mut self.up.framing));
-            self.up.ending |= self.up.decoder.is_finished();
+            self.up.ending |= self.up.decoder.is_finished() && self.down.framing != Some(Framing::Upgraded);
         }
         Ok(sent)
     }

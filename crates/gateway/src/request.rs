@@ -7,6 +7,7 @@ use bytes::{Bytes, BytesMut};
 use cmg_core::endpoint::Endpoint;
 use cmg_core::ids::RequestId;
 use cmg_core::refusal::Refusal;
+use cmg_core::target::Target;
 use cmg_http1::{Fault, Framing, Known, RequestHead, Version, is_hop_by_hop};
 use cmg_tunnel::gateway::{Hub, Opening};
 use cmg_tunnel::{BodyLength, Exchange, Fields, RequestHead as TunnelHead};
@@ -141,7 +142,7 @@ pub(crate) fn open(
         credential: 0,
         endpoint: admitted.permit.endpoint().id.as_str(),
         method: head.method.of(bytes),
-        target: head.target.of(bytes),
+        target: origin_form(head.target.of(bytes)),
         authority: host_field(head, bytes).as_bytes(),
         client,
         upgrade: head.upgrade,
@@ -152,6 +153,14 @@ pub(crate) fn open(
     let opening = Opening { head: tunnel_head, credentials: admitted.credentials, body: &body.bytes, whole: body.whole, avoid };
     let fields = |fields: &mut Fields<'_>| push_fields(fields, head, bytes, admitted.token_field);
     gateway.hub.open(&admitted.permit, opening, fields, dice::draw())
+}
+
+/// A target without its host name: the tunnel carries the one that was checked, and no absolute form.
+fn origin_form(target: &[u8]) -> &[u8] {
+    match target {
+        [b'/', ..] => target,
+        _ => Target::parse(target).map_or(target, |target| target.path_and_query),
+    }
 }
 
 fn body_length(framing: Framing) -> BodyLength {
