@@ -125,8 +125,15 @@ impl Label for Reason {
 
 impl Label for ConnectionReason {
     const NAME: &'static str = "reason";
-    const ALL: &'static [Self] =
-        &[Self::TooMany, Self::TooManyFromAddress, Self::HandshakeTimeout, Self::HandshakeFailed, Self::ProxyHeader, Self::TunnelRefused];
+    const ALL: &'static [Self] = &[
+        Self::TooMany,
+        Self::TooManyFromAddress,
+        Self::HandshakeTimeout,
+        Self::HandshakeFailed,
+        Self::ProxyHeader,
+        Self::TunnelRefused,
+        Self::TooManyResets,
+    ];
 
     fn index(self) -> usize {
         self as usize
