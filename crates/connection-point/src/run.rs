@@ -105,7 +105,9 @@ fn connectors(
     let connector = |route: &cmg_tunnel::connector::Route| {
         Connector::new(route.clone(), settings.clone(), incoming.clone(), served.clone(), dice::draw)
     };
-    Ok(config.routes.iter().map(connector).collect())
+    let connectors: Vec<_> = config.routes.iter().map(connector).collect();
+    Connector::introduce(&connectors);
+    Ok(connectors)
 }
 
 fn register_tunnels(metrics: &mut Metrics, connectors: &[Arc<Connector>]) {

@@ -5,7 +5,7 @@
 //! which connections are made, so recovery is the same code as start.
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -77,6 +77,8 @@ pub struct Connector {
     incoming: mpsc::UnboundedSender<Incoming>,
     serves: watch::Receiver<Vec<String>>,
     instances: Mutex<BTreeMap<String, Vec<Arc<Link>>>>,
+    /// Those that keep tunnels to other addresses of the same service.
+    others: OnceLock<Vec<Weak<Connector>>>,
     ring: Arc<Notify>,
     draining: AtomicBool,
     next_session: AtomicU64,
@@ -122,11 +124,22 @@ impl Connector {
             incoming,
             serves,
             instances: Mutex::default(),
+            others: OnceLock::new(),
             ring: Arc::default(),
             draining: AtomicBool::new(false),
             next_session: AtomicU64::new(draw() | 1),
             draw,
         })
+    }
+
+    /// Makes connectors to the addresses of one service known to each other: an instance that one of them has reached is not
+    /// looked for by the others, whose addresses may not lead to it.
+    pub fn introduce(connectors: &[Arc<Self>]) {
+        for (place, connector) in connectors.iter().enumerate() {
+            let others = connectors.iter().enumerate().filter(|(other, _)| *other != place);
+            // Set once; a second introduction changes nothing.
+            let _ = connector.others.set(others.map(|(_, other)| Arc::downgrade(other)).collect());
+        }
     }
 
     /// Keeps the tunnels until dropped.
@@ -176,8 +189,18 @@ impl Connector {
         if self.draining.load(Ordering::Relaxed) {
             return false;
         }
-        let instances = self.instances();
-        instances.is_empty() || instances.values().any(|links| !matches!(self.need(links), Use::Nothing))
+        let (unreached, wanting) = {
+            let instances = self.instances();
+            let wanting = instances.values().any(|links| !links.is_empty() && !matches!(self.need(links), Use::Nothing));
+            (unreached(&instances), wanting || instances.is_empty())
+        };
+        wanting || unreached.iter().any(|name| !self.is_reached_elsewhere(name))
+    }
+
+    /// Whether another connector has a session with the instance. Not to be asked while the own instances are locked.
+    fn is_reached_elsewhere(&self, name: &str) -> bool {
+        let others = self.others.get().into_iter().flatten().filter_map(Weak::upgrade);
+        others.into_iter().any(|other| other.instances().get(name).is_some_and(|links| !links.is_empty()))
     }
 
     /// What an instance with these sessions needs next: sessions first, then lanes.
@@ -292,11 +315,14 @@ impl Connector {
 
     /// Instances without a session, by name; the address itself where none was reached at all.
     pub fn lacking(&self) -> Vec<String> {
-        let instances = self.instances();
-        if instances.is_empty() {
-            return vec![format!("{}:{}", self.route.host, self.route.port)];
-        }
-        instances.iter().filter(|(_, links)| links.is_empty()).map(|(name, _)| name.clone()).collect()
+        let unreached = {
+            let instances = self.instances();
+            if instances.is_empty() {
+                return vec![format!("{}:{}", self.route.host, self.route.port)];
+            }
+            unreached(&instances)
+        };
+        unreached.into_iter().filter(|name| !self.is_reached_elsewhere(name)).collect()
     }
 
     /// How many sessions stand, by instance.
@@ -323,6 +349,11 @@ impl Connector {
             let _ = link.command(Command::Stop);
         }
     }
+}
+
+/// Instances that are known by name only.
+fn unreached(instances: &BTreeMap<String, Vec<Arc<Link>>>) -> Vec<String> {
+    instances.iter().filter(|(_, links)| links.is_empty()).map(|(name, _)| name.clone()).collect()
 }
 
 /// An error with everything that caused it, in one line.
