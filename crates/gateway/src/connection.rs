@@ -17,10 +17,10 @@ use crate::request;
 use crate::state::Gateway;
 
 /// How long a connection that is being closed is read from, so that the client sees the answer and not a reset.
-const LINGER: Duration = Duration::from_secs(2);
+pub(crate) const LINGER: Duration = Duration::from_secs(2);
 
 /// Bytes read while lingering.
-const LINGER_BYTES: usize = 1024 * 1024;
+pub(crate) const LINGER_BYTES: usize = 1024 * 1024;
 
 /// One client connection.
 pub(crate) struct Client {

@@ -10,7 +10,7 @@ use cmg_core::refusal::Refusal;
 use cmg_core::target::Target;
 use cmg_http1::{Fault, Framing, Known, RequestHead, Version, is_hop_by_hop};
 use cmg_tunnel::gateway::{Hub, Opening};
-use cmg_tunnel::{BodyLength, Exchange, Fields, RequestHead as TunnelHead};
+use cmg_tunnel::{BodyLength, Exchange, Fields, RequestHead as TunnelHead, Way};
 use pki_types::CertificateDer;
 
 use crate::admission::{Admitted, Visitor, admit, find, host_field};
@@ -103,10 +103,10 @@ async fn carry(
         let _admission = gateway.clients.admit(&admitted.client, state.limits.rate, state.limits.concurrent_requests)?;
         let body = body.get_or_insert_with(|| FirstBody::take(head.framing, &mut client.input));
         let exchange = open(gateway, admitted, received, body, client.address, setting.id, &avoid)?;
-        let session = exchange.session();
+        let way = exchange.way();
         match Relay::new(client, exchange, endpoint, head, setting, body).run().await {
             Err(failed) if avoid.len() + 1 < TRIES && may_repeat(&failed, head, bytes, body) => {
-                avoid.push(session);
+                avoid.push(way);
                 gateway.events.replayed(setting.id);
             }
             outcome => return outcome,
@@ -134,7 +134,7 @@ pub(crate) fn open(
     body: &FirstBody,
     client: SocketAddr,
     id: RequestId,
-    avoid: &[u64],
+    avoid: &[Way],
 ) -> Result<Exchange, Refusal> {
     let Received { head, bytes, .. } = received;
     let tunnel_head = TunnelHead {

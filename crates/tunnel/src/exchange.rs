@@ -60,6 +60,13 @@ pub fn trailer_fields(payload: &[u8]) -> Option<impl Iterator<Item = (&[u8], &[u
     head::decode_fields(payload).ok()
 }
 
+/// The session and the connection point that a try went through.
+#[derive(Clone, Debug)]
+pub struct Way {
+    pub(crate) session: u64,
+    pub(crate) peer: Arc<str>,
+}
+
 /// Nothing more can be sent: the tunnel or the peer is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gone;
@@ -125,9 +132,9 @@ impl Exchange {
         }
     }
 
-    /// Names the session, to tell a second try from the first.
-    pub fn session(&self) -> u64 {
-        self.link.id
+    /// Which way it went, so that a second try can go another.
+    pub fn way(&self) -> Way {
+        Way { session: self.link.id, peer: Arc::clone(&self.link.peer) }
     }
 
     /// Counts the first bytes of a body, which left with the head.

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use tracing::{info, warn};
 
 use crate::driver::{Driver, Ended, Side, read_frame};
-use crate::exchange::{Exchange, FRAME_COST};
+use crate::exchange::{Exchange, FRAME_COST, Way};
 use crate::frame::{self, Kind};
 use crate::greeting::{Greeting, Hello, Purpose, VERSION};
 use crate::head::{Fields, RequestHead};
@@ -66,8 +66,8 @@ pub struct Opening<'a> {
     pub body: &'a [u8],
     /// Whether `body` is all of it.
     pub whole: bool,
-    /// Sessions that have failed this request already.
-    pub avoid: &'a [u64],
+    /// Ways on which this request has failed already.
+    pub avoid: &'a [Way],
 }
 
 impl Hub {
@@ -109,7 +109,7 @@ impl Hub {
         if self.sessions_of(&connection_point) >= SESSIONS_LIMIT {
             return warn!(%connection_point, "Session refused: the connection point has enough of them");
         }
-        let (link, queues) = Link::new(id, Arc::default());
+        let (link, queues) = Link::new(id, connection_point.as_str().into(), Arc::default());
         let (serves, mut served) = mpsc::unbounded_channel();
         let session = Arc::new(Session { link: Arc::clone(&link), connection_point: connection_point.clone() });
         let entry = Entry::new(self, session);
@@ -240,15 +240,20 @@ impl Hub {
 
 const _: () = assert!(Hub::FIRST_BYTES + FRAME_COST as usize <= WINDOW as usize && Hub::FIRST_BYTES <= frame::DATA_LIMIT);
 
-fn choose<'s>(sessions: &'s [Arc<Session>], avoid: &[u64], draw: u64) -> Result<&'s Arc<Link>, Refusal> {
-    let candidate = |place: usize| {
+/// Picks a session. After a failed try another connection point comes first: one that has died takes all its sessions along, though
+/// not in one moment. Where there is no other, another session of the same one will do.
+fn choose<'s>(sessions: &'s [Arc<Session>], avoid: &[Way], draw: u64) -> Result<&'s Arc<Link>, Refusal> {
+    let candidate = |place: usize, may: fn(&Link, &Way) -> bool| {
         let link = &sessions[place].link;
-        let out = link.draining.load(Ordering::Relaxed) || avoid.contains(&link.id);
+        let out = link.draining.load(Ordering::Relaxed) || !avoid.iter().all(|way| may(link, way));
         Candidate { busy: link.busy.load(Ordering::Relaxed), capacity: if out { 0 } else { CAPACITY } }
     };
-    match selection::pick(sessions.len(), candidate, draw) {
+    let of_others = |place| candidate(place, |link, way| link.peer != way.peer);
+    let others = |place| candidate(place, |link, way| link.id != way.session);
+    let first = if avoid.is_empty() { None } else { selection::pick(sessions.len(), of_others, draw) };
+    match first.or_else(|| selection::pick(sessions.len(), others, draw)) {
         Some(place) => Ok(&sessions[place].link),
-        None if (0..sessions.len()).any(|place| candidate(place).capacity > 0) => Err(Refusal::Overloaded),
+        None if (0..sessions.len()).any(|place| others(place).capacity > 0) => Err(Refusal::Overloaded),
         None => Err(Refusal::NoConnectionPoint),
     }
 }

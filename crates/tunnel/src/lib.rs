@@ -18,7 +18,7 @@ mod queue;
 mod slot;
 
 pub use driver::Ended;
-pub use exchange::{Claim, Event, Exchange, Gone, Incoming, trailer_fields, trailers};
+pub use exchange::{Claim, Event, Exchange, Gone, Incoming, Way, trailer_fields, trailers};
 pub use head::{BodyLength, Fields, HeadError, RequestFrame, RequestHead, ResponseFrame, ResponseHead};
 pub use outbox::{ClaimedCredential, Credentials};
 

@@ -3,7 +3,7 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use cmg_core::rate::{Bucket, Rate};
@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep_until, timeout};
 
 use super::stream::{Again, Desk, Ended, Stream};
+use crate::connection::LINGER;
 use crate::events::ConnectionReason;
 use crate::state::Gateway;
 
@@ -41,9 +42,6 @@ const EARLY_RESETS: usize = 20;
 
 /// Streams that a client may break off after they were taken in: pages left in a hurry pass, a flood does not.
 const BROKEN_OFF: Rate = Rate { per_second: 5, burst: 200 };
-
-/// How long a connection that has said goodbye is waited for.
-const LINGER: Duration = Duration::from_secs(2);
 
 /// One connection.
 struct Connection {
@@ -120,10 +118,11 @@ impl Connection {
 
     /// Takes a stream in: one that is admitted runs in a task of its own, any other is answered at once.
     fn take(&mut self, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
-        if let Some(stream) = Stream::begin(&mut self.desk, request, respond, &self.again_at) {
-            self.streams.spawn(stream.run());
-        } else if self.streams.is_empty() {
-            self.idle_since = Instant::now();
+        match Stream::begin(&mut self.desk, request, respond, &self.again_at) {
+            Ok(stream) => drop(self.streams.spawn(stream.run())),
+            Err(rest) if !rest.is_over() => drop(self.streams.spawn(rest.pass())),
+            Err(_) if self.streams.is_empty() => self.idle_since = Instant::now(),
+            Err(_) => {}
         }
     }
 

@@ -9,19 +9,20 @@ use cmg_core::refusal::Refusal;
 use cmg_http1::Fault;
 use cmg_process::shutdown::InFlight;
 use cmg_transport::TlsStream;
-use cmg_tunnel::Exchange;
+use cmg_tunnel::{Exchange, Way};
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream};
 use http::Request;
 use http::request::Parts;
 use pki_types::CertificateDer;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
 
 use super::relay::Relay;
 use super::{answer, head};
 use crate::admission::{Door, Visitor, admit, find};
 use crate::clients::Admission;
-use crate::connection::{After, Received};
+use crate::connection::{After, LINGER, LINGER_BYTES, Received};
 use crate::credential::Known;
 use crate::events::RequestFinished;
 use crate::relay::{Done, Failed};
@@ -45,8 +46,8 @@ struct Asked {
     account: Account,
     /// The part of the body that goes with the head: none of it. Whole where there is no body.
     first: FirstBody,
-    /// Sessions that have failed this request.
-    avoid: Vec<u64>,
+    /// Ways on which this request has failed.
+    avoid: Vec<Way>,
 }
 
 /// A request that was let through.
@@ -78,6 +79,12 @@ pub(super) struct Client {
     pub(super) body: RecvStream,
     pub(super) respond: SendResponse<Bytes>,
     pub(super) is_head: bool,
+}
+
+/// What may still come of the body of a request that has its answer.
+pub(super) struct Rest {
+    body: RecvStream,
+    in_flight: InFlight,
 }
 
 /// How a stream ended. The request counts as under way until this is dropped.
@@ -147,13 +154,13 @@ impl Desk {
 }
 
 impl Stream {
-    /// Decides about a stream that has come in. What is refused is answered here, and is over.
+    /// Decides about a stream that has come in. What is refused is answered here.
     pub(super) fn begin(
         desk: &mut Desk,
         request: Request<RecvStream>,
         mut respond: SendResponse<Bytes>,
         again: &mpsc::UnboundedSender<Again>,
-    ) -> Option<Self> {
+    ) -> Result<Self, Rest> {
         let in_flight = desk.gateway.drain.guard();
         let state = desk.gateway.state();
         let (parts, body) = request.into_parts();
@@ -163,7 +170,7 @@ impl Stream {
             Ok(received) => received,
             Err(refused) => {
                 desk.refuse_head(&parts, refused, &mut respond, is_head);
-                return None;
+                return Err(Rest { body, in_flight });
             }
         };
         let first = FirstBody { bytes: Bytes::new(), whole };
@@ -172,12 +179,12 @@ impl Stream {
         match desk.admit(&mut asked) {
             Ok(admitted) => {
                 let (address, gateway) = (desk.address, Arc::clone(&desk.gateway));
-                Some(Self { asked, admitted, client, address, again: again.clone(), gateway, in_flight })
+                Ok(Self { asked, admitted, client, address, again: again.clone(), gateway, in_flight })
             }
             Err(refusal) => {
                 let done = fail(&mut client, &asked, refusal.into());
                 asked.account.close(&desk.gateway, desk.address, &asked.received, &done);
-                None
+                Err(Rest { body: client.body, in_flight })
             }
         }
     }
@@ -187,7 +194,7 @@ impl Stream {
         let Self { mut asked, mut admitted, mut client, address, again, gateway, in_flight } = self;
         let done = loop {
             let Admitted { exchange, endpoint, _admission } = admitted;
-            let session = exchange.session();
+            let way = exchange.way();
             let relay = Relay::new(&mut client, exchange, &endpoint, asked.received.head.framing, asked.account.id);
             let failed = match relay.run().await {
                 Ok(done) => break done,
@@ -198,7 +205,7 @@ impl Stream {
             if asked.avoid.len() + 1 >= TRIES || !may_repeat(&failed, head, bytes, &asked.first) {
                 break fail(&mut client, &asked, failed);
             }
-            asked.avoid.push(session);
+            asked.avoid.push(way);
             gateway.events.replayed(asked.account.id);
             match ask_again(asked, &again).await {
                 Ok((back, Ok(next))) => (asked, admitted) = (back, next),
@@ -211,8 +218,34 @@ impl Stream {
             }
         };
         asked.account.close(&gateway, address, &asked.received, &done);
-        let is_broken_off = done.after == After::Cut && done.refusal.is_none();
-        Ended { is_broken_off, _in_flight: in_flight }
+        if done.after != After::Cut {
+            return Rest { body: client.body, in_flight }.pass().await;
+        }
+        Ended { is_broken_off: done.refusal.is_none(), _in_flight: in_flight }
+    }
+}
+
+impl Rest {
+    /// Whether anything can still come.
+    pub(super) fn is_over(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    /// Lets it come and pass for a while: clients there are that lose the answer when their upload is stopped behind it. What is left
+    /// then is reset.
+    pub(super) async fn pass(mut self) -> Ended {
+        let pass = async {
+            let mut left = LINGER_BYTES;
+            while let Some(Ok(bytes)) = self.body.data().await {
+                let _ = self.body.flow_control().release_capacity(bytes.len());
+                left = left.saturating_sub(bytes.len());
+                if left == 0 {
+                    return;
+                }
+            }
+        };
+        let _ = timeout(LINGER, pass).await;
+        Ended { is_broken_off: false, _in_flight: self.in_flight }
     }
 }
 
