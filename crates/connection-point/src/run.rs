@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use cmg_core::problem::Problem;
-use cmg_credentials::tls::{role_of, tunnel_client};
+use cmg_credentials::tls::{describe_untrusted, role_of, tunnel_client};
 use cmg_process::health::{Exposure, Health};
 use cmg_process::log::AccessLog;
 use cmg_process::metrics::Metrics;
@@ -101,7 +101,14 @@ fn connectors(
     served: &watch::Receiver<Vec<String>>,
 ) -> Result<Vec<Arc<Connector>>, RunError> {
     let tls = tunnel_client(config.role.clone(), &config.infrastructure).map_err(RunError::Config)?;
-    let settings = Settings { me: config.me.clone(), tls, role_of, sessions: config.sessions, lanes: config.lanes };
+    let settings = Settings {
+        me: config.me.clone(),
+        tls,
+        role_of,
+        intercepted_by: describe_untrusted,
+        sessions: config.sessions,
+        lanes: config.lanes,
+    };
     let connector = |route: &cmg_tunnel::connector::Route| {
         Connector::new(route.clone(), settings.clone(), incoming.clone(), served.clone(), dice::draw)
     };

@@ -1,7 +1,7 @@
 //! What one client may use at a time, whichever connections it comes on.
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use cmg_core::rate::{Bucket, Rate};
@@ -23,16 +23,16 @@ pub(crate) enum ClientKey {
     Address([u8; 16]),
 }
 
-/// One client's use.
+/// One client's use. It outlives the client's connections, or a new connection would be a new allowance.
 pub(crate) struct ClientUse {
     busy: AtomicU32,
-    bucket: Mutex<Option<Bucket>>,
+    bucket: Mutex<Option<(Bucket, Rate)>>,
 }
 
 /// Everybody's use.
 pub(crate) struct Clients {
     started: Instant,
-    shards: [Mutex<HashMap<ClientKey, Weak<ClientUse>>>; SHARDS],
+    shards: [Mutex<HashMap<ClientKey, Arc<ClientUse>>>; SHARDS],
 }
 
 /// One request of a client, counted until this is dropped.
@@ -47,23 +47,26 @@ impl Clients {
     pub(crate) fn of(&self, key: ClientKey) -> Arc<ClientUse> {
         let (ClientKey::Proven([first, ..]) | ClientKey::Address([.., first])) = key;
         let mut shard = self.shards[usize::from(first) % SHARDS].lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(found) = shard.get(&key).and_then(Weak::upgrade) {
-            return found;
+        if let Some(found) = shard.get(&key) {
+            return Arc::clone(found);
         }
         if shard.len() >= SWEEP_AT && shard.len().is_power_of_two() {
-            shard.retain(|_, kept| kept.strong_count() > 0);
+            let now = self.now();
+            shard.retain(|_, kept| Arc::strong_count(kept) > 1 || !kept.is_over(now));
         }
         let fresh = Arc::new(ClientUse { busy: AtomicU32::new(0), bucket: Mutex::new(None) });
-        shard.insert(key, Arc::downgrade(&fresh));
+        shard.insert(key, Arc::clone(&fresh));
         fresh
     }
 
     /// Counts one request, or refuses it.
     pub(crate) fn admit(&self, client: &Arc<ClientUse>, rate: Rate, most_busy: u32) -> Result<Admission, Refusal> {
         if rate.per_second > 0 {
-            let now = Tick(u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX));
+            let now = self.now();
             let mut bucket = client.bucket.lock().unwrap_or_else(PoisonError::into_inner);
-            if !bucket.get_or_insert_with(|| Bucket::full(rate, now)).take(rate, now) {
+            let (bucket, at) = bucket.get_or_insert_with(|| (Bucket::full(rate, now), rate));
+            *at = rate;
+            if !bucket.take(rate, now) {
                 return Err(Refusal::TooManyRequests);
             }
         }
@@ -72,6 +75,18 @@ impl Clients {
             return Err(Refusal::TooManyConcurrent);
         }
         Ok(admission)
+    }
+
+    fn now(&self) -> Tick {
+        Tick(u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX))
+    }
+}
+
+impl ClientUse {
+    /// Whether nothing would change if it were forgotten.
+    fn is_over(&self, now: Tick) -> bool {
+        let mut bucket = self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
+        bucket.as_mut().is_none_or(|(bucket, rate)| bucket.is_full(*rate, now))
     }
 }
 
@@ -113,6 +128,33 @@ mod tests {
         drop(held);
 
         assert_eq!(client.busy.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn a_new_connection_is_no_new_allowance() {
+        let clients = Clients::new();
+        let rate = Rate { per_second: 1, burst: 1 };
+        let ask = || clients.admit(&clients.of(ClientKey::Proven([3; 32])), rate, 0).map(drop);
+
+        assert_eq!((ask(), ask()), (Ok(()), Err(Refusal::TooManyRequests)));
+    }
+
+    #[test]
+    fn clients_that_are_over_are_forgotten() {
+        let clients = Clients::new();
+        let key = |number: u32| {
+            let mut key = [0; 32];
+            key[1..5].copy_from_slice(&number.to_be_bytes());
+            ClientKey::Proven(key)
+        };
+        let there = clients.of(key(0));
+        let waits = clients.admit(&clients.of(key(1)), Rate { per_second: 1, burst: 9 }, 0);
+        (2..=SWEEP_AT as u32).for_each(|number| drop(clients.of(key(number))));
+
+        let kept = clients.shards[0].lock().unwrap_or_else(PoisonError::into_inner).len();
+
+        assert!(waits.is_ok() && there.busy.load(Ordering::Relaxed) == 0);
+        assert_eq!(kept, 3, "the one that is there, the one with a bucket that is not full, and the newest");
     }
 
     #[test]

@@ -140,15 +140,8 @@ impl Label for ConnectionReason {
     }
 
     fn value(self) -> &'static str {
-        [
-            "too_many",
-            "too_many_from_address",
-            "handshake_timeout",
-            "handshake_failed",
-            "proxy_header",
-            "tunnel_refused",
-            "too_many_resets",
-        ][self as usize]
+        ["too_many", "too_many_from_address", "handshake_timeout", "handshake_failed", "proxy_header", "tunnel_refused", "too_many_resets"]
+            [self as usize]
     }
 }
 

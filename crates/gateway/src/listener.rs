@@ -37,7 +37,11 @@ struct Addresses(Mutex<HashMap<IpAddr, u32>>);
 
 impl Places {
     pub(crate) fn new(handshakes: usize, connections: usize) -> Self {
-        Self { handshakes: Arc::new(Semaphore::new(handshakes)), clients: Arc::new(Semaphore::new(connections)), addresses: Addresses::default() }
+        Self {
+            handshakes: Arc::new(Semaphore::new(handshakes)),
+            clients: Arc::new(Semaphore::new(connections)),
+            addresses: Addresses::default(),
+        }
     }
 }
 

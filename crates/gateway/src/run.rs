@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use cmg_core::problem::Problem;
-use cmg_process::log::AccessLog;
 use cmg_process::health::{Exposure, Health};
 use cmg_process::log;
+use cmg_process::log::AccessLog;
 use cmg_process::metrics::Metrics;
 use cmg_process::shutdown::{Drain, Signal, Signals};
 use cmg_tunnel::gateway::Hub;
@@ -82,7 +82,8 @@ fn build(config: Config) -> Result<(Arc<Gateway>, Arc<Metrics>), RunError> {
     for finding in &state.snapshot.findings {
         warn!(key = finding.key, "Finding: {}", finding.what);
     }
-    let gateway = Arc::new(Gateway { state: ArcSwap::from_pointee(state), hub, clients: Clients::new(), events, drain: Drain::default(), proxies });
+    let gateway =
+        Arc::new(Gateway { state: ArcSwap::from_pointee(state), hub, clients: Clients::new(), events, drain: Drain::default(), proxies });
     register_hub(&mut metrics, &gateway);
     Ok((gateway, Arc::new(metrics)))
 }
@@ -109,7 +110,13 @@ fn reload(file: &Path, gateway: &Gateway, listeners: &mut Listeners, level: &log
         Ok((state, log)) => {
             level.set(log.level);
             let state = Arc::new(state);
-            listeners.follow(&state).map(|()| state).map_err(|error| vec![Problem::new("endpoint.port", format!("{error}: {:?}", std::error::Error::source(&error)), "free the port, or name another")])
+            listeners.follow(&state).map(|()| state).map_err(|error| {
+                vec![Problem::new(
+                    "endpoint.port",
+                    format!("{error}: {:?}", std::error::Error::source(&error)),
+                    "free the port, or name another",
+                )]
+            })
         }
         Err(problems) => Err(problems),
     };

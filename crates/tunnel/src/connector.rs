@@ -64,6 +64,8 @@ pub struct Settings {
     pub tls: Arc<ClientConfig>,
     /// Reads the role out of a verified chain.
     pub role_of: fn(&[CertificateDer<'_>]) -> Option<Role>,
+    /// Who has issued the gateway's certificate, where that is a reason for the failure: something on the way ends TLS.
+    pub intercepted_by: fn(&rustls::Error) -> Option<String>,
     /// Sessions with each instance.
     pub sessions: usize,
     /// Idle lanes each way on each session.
@@ -98,6 +100,8 @@ enum ConnectError {
     Dial(#[from] DialError),
     #[error("TLS with the gateway failed")]
     Tls(#[source] std::io::Error),
+    #[error("TLS is being intercepted on the way to the gateway, by \"{issuer}\": exempt the gateway's name from inspection")]
+    Intercepted { issuer: String },
     #[error("the gateway's greeting did not come")]
     Greeting(#[source] std::io::Error),
     #[error("the gateway's certificate names no gateway, or another one than its greeting")]
@@ -253,7 +257,7 @@ impl Connector {
         let tcp = dial(&self.route.host, self.route.port, self.route.proxy.as_ref(), DIAL_TIME).await?;
         set_tunnel_options(&tcp).map_err(ConnectError::Tls)?;
         let name = ServerName::try_from(self.route.host.clone()).map_err(|error| ConnectError::Tls(std::io::Error::other(error)))?;
-        let tls = TlsStream::connect(tcp, name, Arc::clone(&self.settings.tls)).await.map_err(ConnectError::Tls)?;
+        let tls = TlsStream::connect(tcp, name, Arc::clone(&self.settings.tls)).await.map_err(|error| self.tls_error(error))?;
         let role = tls.peer_certificates().and_then(|chain| (self.settings.role_of)(chain));
         let mut stream = ByteStream::Tls(Box::new(tls));
         let mut received = BytesMut::new();
@@ -268,6 +272,14 @@ impl Connector {
             return Err(ConnectError::Version { oldest: greeting.oldest, newest: greeting.newest });
         }
         Ok((stream, received, greeting))
+    }
+
+    fn tls_error(&self, error: std::io::Error) -> ConnectError {
+        let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+        match tls.and_then(self.settings.intercepted_by) {
+            Some(issuer) => ConnectError::Intercepted { issuer },
+            None => ConnectError::Tls(error),
+        }
     }
 
     fn start_session(self: &Arc<Self>, stream: ByteStream, received: BytesMut, instance: String, id: u64) {

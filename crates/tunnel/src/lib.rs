@@ -9,6 +9,8 @@ pub mod connector;
 mod driver;
 mod exchange;
 mod frame;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod gateway;
 mod greeting;
 mod head;

@@ -6,8 +6,7 @@ use cmg_tunnel::{BodyLength, Event};
 use crate::support::{Answer, End, Gate, Point, Site, pattern, receive, soon, talk, until};
 
 /// Around the bytes that go with a head, the longest frame, and the window.
-const SIZES: [usize; 14] =
-    [0, 1, 16_383, 16_384, 16_385, 65_535, 65_536, 65_537, 131_007, 131_008, 131_072, 131_073, 300_000, 3_000_000];
+const SIZES: [usize; 14] = [0, 1, 16_383, 16_384, 16_385, 65_535, 65_536, 65_537, 131_007, 131_008, 131_072, 131_073, 300_000, 3_000_000];
 
 fn whole(body: Vec<u8>) -> Answer {
     Answer { status: 200, body, end: End::Whole }
@@ -48,7 +47,8 @@ async fn without_a_lane_the_window_carries_bodies_of_every_size() {
 #[tokio::test]
 async fn many_exchanges_run_at_once() {
     let (gate, _point) = pair(2).await;
-    let exchanges: Vec<_> = (0..500_usize).map(|n| (n, gate.open("/echo", BodyLength::Exact(n as u64), &pattern(n), true).unwrap())).collect();
+    let exchanges: Vec<_> =
+        (0..500_usize).map(|n| (n, gate.open("/echo", BodyLength::Exact(n as u64), &pattern(n), true).unwrap())).collect();
 
     for (n, exchange) in exchanges {
         assert_eq!(soon(talk(exchange, b"")).await, whole(pattern(n)));

@@ -30,7 +30,14 @@ impl Point {
     pub(crate) fn with(site: &Site, name: &str, gate: SocketAddr, sessions: usize, lanes: usize) -> Self {
         let (incoming, requests) = mpsc::unbounded_channel();
         let (serves, served) = watch::channel(vec!["files".to_owned()]);
-        let settings = Settings { me: ConnectionPointId::new(name), tls: site.point(name), role_of, sessions, lanes };
+        let settings = Settings {
+            me: ConnectionPointId::new(name),
+            tls: site.point(name),
+            role_of,
+            intercepted_by: cmg_credentials::tls::describe_untrusted,
+            sessions,
+            lanes,
+        };
         let route = Route { host: gate.ip().to_string(), port: gate.port(), proxy: None };
         let connector = Connector::new(route, settings, incoming, served, || 7);
         let tasks = [tokio::spawn(Arc::clone(&connector).run()), tokio::spawn(answer_all(requests))];
