@@ -3,35 +3,42 @@
 //! webpki builds the path and checks signatures, purposes, constraints and validity. What it leaves open is done on every path
 //! that it proposes: validity of the root, the block list, and revocation of each certificate below the root. Only configured
 //! roots are anchors, only the leaf is an identity; other certificates that a client sends can only help to build its path.
+//!
+//! Most clients of a site share an issuer, so the path above a leaf that passed is remembered (`issuers`): below a remembered
+//! issuer a leaf costs one signature. Whatever does not pass there goes the whole way, which alone says why something is refused.
 mod anchors;
+mod issuers;
+mod judging;
+mod purpose;
 mod reason;
 mod sent;
 
 use std::cell::Cell;
+use std::sync::Arc;
+use std::time::Duration;
 
 use cmg_core::identity::CertificateFacts;
 use cmg_core::problem::Problem;
 use cmg_core::refusal::Refusal;
-use cmg_core::revocation::{Lenience, ListAnswer, RevocationPolicy, judge};
+use cmg_core::revocation::RevocationPolicy;
 use cmg_core::time::WallTime;
 use cmg_core::trust::Trust;
 use pki_types::{CertificateDer, TrustAnchor, UnixTime};
-use webpki::{EndEntityCert, Error, ExtendedKeyUsageValidator, KeyPurposeId, KeyPurposeIdIter, VerifiedPath};
+use webpki::{EndEntityCert, Error, VerifiedPath};
 use x509_parser::certificate::X509Certificate;
 
 use crate::blocks::Blocks;
 use crate::facts;
-use crate::lists::{self, List, Signer, Subject};
+use crate::lists::List;
 use crate::validity::{Span, Verified};
 use anchors::Anchor;
+use issuers::Issuers;
+use purpose::ClientPurpose;
 
 /// Most certificates that a client may send. Real chains have two to four.
 const LONGEST_CHAIN: usize = 10;
 /// Most bytes that they may have together.
 const LARGEST_CHAIN: usize = 64 << 10;
-
-const CLIENT_AUTH: KeyPurposeId<'static> = KeyPurposeId::new(&[0x2b, 6, 1, 5, 5, 7, 3, 2]);
-const ANY_PURPOSE: KeyPurposeId<'static> = KeyPurposeId::new(&[0x55, 0x1d, 0x25, 0]);
 
 /// One trust policy, ready to verify chains.
 pub struct ClientTrust {
@@ -39,39 +46,48 @@ pub struct ClientTrust {
     /// What `anchors` leave out, in the same order.
     roots: Vec<Anchor>,
     intermediates: Vec<CertificateDer<'static>>,
-    lists: Vec<List>,
+    lists: Vec<Arc<List>>,
     policy: RevocationPolicy,
+    blocks: Arc<Blocks>,
+    issuers: Issuers,
+}
+
+/// What both parsers see in the certificate that is to be an identity.
+struct Leaf<'a> {
+    certificate: EndEntityCert<'a>,
+    parsed: X509Certificate<'a>,
+    facts: CertificateFacts,
 }
 
 impl ClientTrust {
     /// Prepares `trust`, or tells everything that is wrong with it.
     pub fn new(trust: &Trust) -> Result<Self, Vec<Problem>> {
-        anchors::load(trust)
+        Self::with_blocks(trust, Arc::default())
+    }
+
+    /// The same, refusing paths with a blocked certificate.
+    pub(crate) fn with_blocks(trust: &Trust, blocks: Arc<Blocks>) -> Result<Self, Vec<Problem>> {
+        anchors::load(trust, blocks)
     }
 
     /// Verifies `chain`, the leaf first, at `now`.
     pub fn verify(&self, chain: &[CertificateDer<'_>], now: WallTime) -> Result<Verified<CertificateFacts>, Refusal> {
-        self.verify_unless(&Blocks::default(), chain, now)
+        let leaf = Leaf::read(first_of(chain)?)?;
+        let span = match self.below_known_issuer(&leaf, &chain[1..], now) {
+            Some(span) => span,
+            None => self.find_path(&leaf, chain, now)?,
+        };
+        Ok(Verified::new(leaf.facts, span))
     }
 
-    /// The same, refusing paths with a blocked certificate.
-    pub(crate) fn verify_unless(
-        &self,
-        blocks: &Blocks,
-        chain: &[CertificateDer<'_>],
-        now: WallTime,
-    ) -> Result<Verified<CertificateFacts>, Refusal> {
-        let leaf = first_of(chain)?;
-        let parsed = facts::parse(leaf)?;
-        let facts = facts::facts_of(&parsed, leaf)?;
-        let end_entity = EndEntityCert::try_from(leaf).map_err(|error| reason::of(&error))?;
+    /// The whole way: builds paths to the roots until one passes.
+    fn find_path(&self, leaf: &Leaf<'_>, chain: &[CertificateDer<'_>], now: WallTime) -> Result<Span, Refusal> {
         let intermediates = self.intermediates_with(&chain[1..]);
-
-        let span = Cell::new(None);
+        let judged = Cell::new(None);
         let refused = Cell::new(None);
-        let judge_path = |path: &VerifiedPath<'_>| match self.judge_path(path, blocks, now) {
+        let judge_path = |path: &VerifiedPath<'_>| match self.judge_path(leaf, path, now) {
             Ok(good) => {
-                span.set(Some(good));
+                judged.set(Some(good));
                 Ok(())
             }
             Err(refusal) => {
@@ -79,19 +95,15 @@ impl ClientTrust {
                 Err(Error::CertRevoked)
             }
         };
-        let path = end_entity.verify_for_usage(
-            webpki::ALL_VERIFICATION_ALGS,
-            &self.anchors,
-            &intermediates,
-            UnixTime::since_unix_epoch(std::time::Duration::from_secs(now.0)),
-            ClientPurpose,
-            None,
-            Some(&judge_path),
-        );
-        match (path, span.get(), refused.get()) {
-            (Ok(_), Some(span), _) => {
-                demand_client_purpose(&parsed)?;
-                Ok(Verified::new(facts, span))
+        let algorithms = webpki::ALL_VERIFICATION_ALGS;
+        let certificate = &leaf.certificate;
+        let path =
+            certificate.verify_for_usage(algorithms, &self.anchors, &intermediates, unix(now), ClientPurpose, None, Some(&judge_path));
+        match (path, judged.get(), refused.get()) {
+            (Ok(path), Some(judged), _) => {
+                purpose::demand_client(&leaf.parsed)?;
+                self.remember_issuer(&path, judged.above);
+                Ok(judged.above.and(judged.leaf))
             }
             (_, _, Some(refusal)) => Err(refusal),
             (Err(error), _, None) => Err(self.reason(chain, &error)),
@@ -103,43 +115,14 @@ impl ClientTrust {
     fn intermediates_with<'a>(&'a self, sent: &'a [CertificateDer<'_>]) -> Vec<CertificateDer<'a>> {
         self.intermediates.iter().chain(self.vouched(sent)).map(|der| CertificateDer::from(der.as_ref())).collect()
     }
+}
 
-    /// Judges a path whose signatures, purposes and constraints are good.
-    fn judge_path(&self, path: &VerifiedPath<'_>, blocks: &Blocks, now: WallTime) -> Result<Span, Refusal> {
-        let root = self.root_of(path.anchor());
-        let mut span = root.span;
-        within(span, now)?;
-
-        let mut below = vec![path.end_entity().der()];
-        below.extend(path.intermediate_certificates().map(webpki::Cert::der));
-        let parsed = below.iter().map(|der| facts::parse(der)).collect::<Result<Vec<_>, _>>()?;
-
-        let certificates = std::iter::once(&**path.end_entity()).chain(path.intermediate_certificates());
-        for (depth, certificate) in certificates.enumerate() {
-            span = span.and(facts::span_of(&parsed[depth]));
-            if blocks.name_certificates() && blocks.block_certificate(&facts::facts_of(&parsed[depth], &below[depth])?) {
-                return Err(Refusal::CertificateBlocked);
-            }
-            let signer = match (path.intermediate_certificates().nth(depth), parsed.get(depth + 1)) {
-                (Some(issuer), Some(parsed)) => Signer { key: issuer.subject_public_key_info(), signs_lists: anchors::signs_lists(parsed) },
-                _ => Signer { key: webpki::spki_for_anchor(path.anchor()), signs_lists: root.signs_lists },
-            };
-            let subject = Subject { certificate, parsed: &parsed[depth], is_authority: depth > 0 };
-            span = self.judge_revocation(span, &subject, &signer, now)?;
-        }
-        Ok(span)
-    }
-
-    fn judge_revocation(&self, span: Span, subject: &Subject<'_>, signer: &Signer<'_>, now: WallTime) -> Result<Span, Refusal> {
-        if !self.policy.check {
-            return Ok(span);
-        }
-        let answer = lists::answer(&self.lists, subject, signer);
-        judge(self.policy, answer, now)?;
-        match (answer, self.policy.stale) {
-            (ListAnswer::NotRevoked { next_update: Some(due) }, Lenience::Deny) => Ok(span.at_most(due)),
-            _ => Ok(span),
-        }
+impl<'a> Leaf<'a> {
+    fn read(der: &'a CertificateDer<'a>) -> Result<Self, Refusal> {
+        let parsed = facts::parse(der)?;
+        let facts = facts::facts_of(&parsed, der)?;
+        let certificate = EndEntityCert::try_from(der).map_err(|error| reason::of(&error))?;
+        Ok(Self { certificate, parsed, facts })
     }
 }
 
@@ -152,34 +135,6 @@ fn first_of<'a, 'b>(chain: &'a [CertificateDer<'b>]) -> Result<&'a CertificateDe
     Ok(leaf)
 }
 
-fn within(span: Span, now: WallTime) -> Result<(), Refusal> {
-    if now < span.from {
-        return Err(Refusal::CertificateNotYetValid);
-    }
-    if now > span.until { Err(Refusal::CertificateExpired) } else { Ok(()) }
-}
-
-/// A leaf must say that it is for client authentication; silence or "any purpose" is not enough.
-fn demand_client_purpose(leaf: &X509Certificate<'_>) -> Result<(), Refusal> {
-    match leaf.extended_key_usage() {
-        Ok(Some(usage)) if usage.value.client_auth => Ok(()),
-        _ => Err(Refusal::CertificatePurpose),
-    }
-}
-
-/// What each certificate of a path may say: authorities often say nothing, or "any purpose".
-struct ClientPurpose;
-
-impl ExtendedKeyUsageValidator for ClientPurpose {
-    fn validate(&self, purposes: KeyPurposeIdIter<'_, '_>) -> Result<(), Error> {
-        let mut silent = true;
-        for purpose in purposes {
-            let purpose = purpose?;
-            silent = false;
-            if purpose == CLIENT_AUTH || purpose == ANY_PURPOSE {
-                return Ok(());
-            }
-        }
-        if silent { Ok(()) } else { Err(Error::EmptyEkuExtension) }
-    }
+fn unix(now: WallTime) -> UnixTime {
+    UnixTime::since_unix_epoch(Duration::from_secs(now.0))
 }

@@ -2,7 +2,7 @@
 //!
 //! Reads only; nothing here checks a signature. A certificate that says more than the bounds below is refused, never cut short:
 //! two cut names could become the same name.
-use std::fmt::Write;
+use std::borrow::Cow;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use aws_lc_rs::digest;
@@ -74,7 +74,7 @@ pub(crate) fn name(name: &X509Name<'_>) -> Result<String, Refusal> {
             }
             text.push_str(&attribute_name(attribute.attr_type()));
             text.push('=');
-            text.push_str(&text::name_value(&attribute_value(attribute.attr_value())));
+            text::push_name_value(&mut text, &attribute_value(attribute.attr_value()));
             bounded(text.len(), NAME_LIMIT)?;
         }
     }
@@ -92,15 +92,11 @@ fn common_name(subject: &X509Name<'_>) -> Result<Option<String>, Refusal> {
 
 /// Serial number in upper-case hex without leading zeros.
 pub(crate) fn serial(bytes: &[u8]) -> String {
+    let digit = |half: u8| char::from(text::UPPER_HEX[usize::from(half)]);
+    let digits = bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 0xf)]);
     let mut text = String::with_capacity(bytes.len() * 2);
-    for byte in bytes {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02X}");
-    }
-    match text.trim_start_matches('0') {
-        "" => "0".to_owned(),
-        digits => digits.to_owned(),
-    }
+    text.extend(digits.skip_while(|digit| *digit == '0'));
+    if text.is_empty() { "0".to_owned() } else { text }
 }
 
 fn alternative_names(certificate: &X509Certificate<'_>) -> Result<Vec<String>, Refusal> {
@@ -115,9 +111,9 @@ fn alternative_names(certificate: &X509Certificate<'_>) -> Result<Vec<String>, R
 
 fn alternative_name(name: &GeneralName<'_>) -> Option<String> {
     match name {
-        GeneralName::DNSName(dns) => Some(format!("DNS:{}", text::printable(dns.as_bytes()))),
-        GeneralName::URI(uri) => Some(format!("URI:{}", text::printable(uri.as_bytes()))),
-        GeneralName::RFC822Name(mail) => Some(format!("email:{}", text::printable(mail.as_bytes()))),
+        GeneralName::DNSName(dns) => Some(labelled("DNS:", dns)),
+        GeneralName::URI(uri) => Some(labelled("URI:", uri)),
+        GeneralName::RFC822Name(mail) => Some(labelled("email:", mail)),
         GeneralName::IPAddress(address) => ip_address(address),
         GeneralName::OtherName(..)
         | GeneralName::X400Address(_)
@@ -128,6 +124,13 @@ fn alternative_name(name: &GeneralName<'_>) -> Option<String> {
     }
 }
 
+fn labelled(label: &str, value: &str) -> String {
+    let mut text = String::with_capacity(label.len() + value.len());
+    text.push_str(label);
+    text::push_printable(&mut text, value.as_bytes());
+    text
+}
+
 fn ip_address(bytes: &[u8]) -> Option<String> {
     if let Ok(v4) = <[u8; 4]>::try_from(bytes) {
         return Some(format!("IP:{}", Ipv4Addr::from(v4)));
@@ -136,7 +139,7 @@ fn ip_address(bytes: &[u8]) -> Option<String> {
     Some(format!("IP:{}", Ipv6Addr::from(v6)))
 }
 
-fn attribute_name(kind: &Oid<'_>) -> String {
+fn attribute_name(kind: &Oid<'_>) -> Cow<'static, str> {
     let short = match kind.as_bytes() {
         [0x55, 4, 3] => "CN",
         [0x55, 4, 4] => "SN",
@@ -152,18 +155,19 @@ fn attribute_name(kind: &Oid<'_>) -> String {
         [0x09, 0x92, 0x26, 0x89, 0x93, 0xf2, 0x2c, 0x64, 1, 1] => "UID",
         [0x09, 0x92, 0x26, 0x89, 0x93, 0xf2, 0x2c, 0x64, 1, 25] => "DC",
         [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 1] => "emailAddress",
-        _ => return kind.to_id_string(),
+        _ => return Cow::Owned(kind.to_id_string()),
     };
-    short.to_owned()
+    Cow::Borrowed(short)
 }
 
 /// The value as UTF-8 where its type says how it is coded, else as it stands.
-fn attribute_value(value: &Any<'_>) -> Vec<u8> {
+fn attribute_value<'a>(value: &Any<'a>) -> Cow<'a, [u8]> {
     if value.tag() != Tag::BmpString {
-        return value.data.to_vec();
+        return Cow::Borrowed(value.data);
     }
     let units = value.data.chunks(2).map(|pair| u16::from_be_bytes([pair[0], pair.get(1).copied().unwrap_or(0)]));
-    char::decode_utf16(units).map(|unit| unit.unwrap_or(char::REPLACEMENT_CHARACTER)).collect::<String>().into_bytes()
+    let text: String = char::decode_utf16(units).map(|unit| unit.unwrap_or(char::REPLACEMENT_CHARACTER)).collect();
+    Cow::Owned(text.into_bytes())
 }
 
 fn bounded(length: usize, limit: usize) -> Result<(), Refusal> {

@@ -7,7 +7,7 @@
 //! certificate, that issuer may sign lists, and the list's scope takes the certificate in: every distribution point of the
 //! certificate is compared with every name of the list's, because looking at the first ones only lets revoked certificates pass
 //! (RUSTSEC-2026-0049). Where several lists count, one that revokes is enough.
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use cmg_core::revocation::ListAnswer;
 use cmg_core::time::WallTime;
@@ -35,17 +35,19 @@ pub(crate) struct Subject<'a> {
     pub(crate) is_authority: bool,
 }
 
-/// Who issued a certificate.
+/// Who issued a certificate, and perhaps lists.
 pub(crate) struct Signer<'a> {
+    /// As coded inside its sequence.
+    pub(crate) name: &'a [u8],
     pub(crate) key: SubjectPublicKeyInfoDer<'a>,
     /// Whether its key usage allows signing lists.
     pub(crate) signs_lists: bool,
 }
 
-/// What all `lists` together say about `subject`, which `signer` issued.
-pub(crate) fn answer(lists: &[List], subject: &Subject<'_>, signer: &Signer<'_>) -> ListAnswer {
+/// What all `lists` of its issuer together say about `subject`.
+pub(crate) fn answer(lists: &[Arc<List>], subject: &Subject<'_>) -> ListAnswer {
     let mut newest = None;
-    for list in lists.iter().filter(|list| list.covers(subject, signer)) {
+    for list in lists.iter().filter(|list| list.scope.takes_in(subject)) {
         if list.revokes(subject.certificate.serial()) {
             return ListAnswer::Revoked;
         }
@@ -108,8 +110,9 @@ impl List {
         good
     }
 
-    fn covers(&self, subject: &Subject<'_>, signer: &Signer<'_>) -> bool {
-        self.issuer == subject.certificate.issuer() && signer.signs_lists && self.scope.takes_in(subject) && self.is_signed_by(&signer.key)
+    /// Whether `signer` signed the list, and may.
+    pub(crate) fn is_of(&self, signer: &Signer<'_>) -> bool {
+        self.issuer == signer.name && signer.signs_lists && self.is_signed_by(&signer.key)
     }
 
     fn revokes(&self, serial: &[u8]) -> bool {

@@ -1,41 +1,50 @@
 //! Text of strangers, made safe for headers and logs.
 //!
 //! Printable ASCII stays as it is. Everything else becomes `\xx`, one for each byte, so that no two texts become the same text.
-use std::fmt::Write;
+
+/// Digits of serial numbers.
+pub(crate) const UPPER_HEX: &[u8; 16] = b"0123456789ABCDEF";
+const LOWER_HEX: &[u8; 16] = b"0123456789abcdef";
 
 /// Escapes what is not printable ASCII, and the backslash itself.
 pub(crate) fn printable(bytes: &[u8]) -> String {
-    escaped(bytes, |_| false)
+    let mut text = String::with_capacity(bytes.len());
+    push_printable(&mut text, bytes);
+    text
+}
+
+/// The same, at the end of `text`.
+pub(crate) fn push_printable(text: &mut String, bytes: &[u8]) {
+    push_escaped(text, bytes, |_| false);
 }
 
 /// The same for a value inside a distinguished name: the special characters of RFC 4514 are escaped too, so that a value cannot
 /// pretend to be several.
-pub(crate) fn name_value(bytes: &[u8]) -> String {
+pub(crate) fn push_name_value(text: &mut String, bytes: &[u8]) {
     let last = bytes.len().saturating_sub(1);
     let mut place = 0;
-    escaped(bytes, |byte| {
+    push_escaped(text, bytes, |byte| {
         let outer_blank = byte == b' ' && (place == 0 || place == last);
         let leading_hash = byte == b'#' && place == 0;
         place += 1;
         outer_blank || leading_hash || b",+\"<>;=".contains(&byte)
-    })
+    });
 }
 
-fn escaped(bytes: &[u8], mut is_special: impl FnMut(u8) -> bool) -> String {
-    let mut text = String::with_capacity(bytes.len());
+fn push_escaped(text: &mut String, bytes: &[u8], mut is_special: impl FnMut(u8) -> bool) {
+    text.reserve(bytes.len());
     for &byte in bytes {
         let special = is_special(byte);
         if special && byte != b' ' {
             text.push('\\');
             text.push(char::from(byte));
         } else if special || byte == b'\\' || !(0x20..0x7f).contains(&byte) {
-            // Writing to a String cannot fail.
-            let _ = write!(text, "\\{byte:02x}");
+            let digit = |half: u8| char::from(LOWER_HEX[usize::from(half)]);
+            text.extend(['\\', digit(byte >> 4), digit(byte & 0xf)]);
         } else {
             text.push(char::from(byte));
         }
     }
-    text
 }
 
 #[cfg(test)]
@@ -50,6 +59,12 @@ mod tests {
     #[test]
     fn control_and_non_ascii_bytes_become_hex() {
         assert_eq!(printable("a\r\nX: 1\0\u{fc}\\".as_bytes()), "a\\0d\\0aX: 1\\00\\c3\\bc\\5c");
+    }
+
+    fn name_value(bytes: &[u8]) -> String {
+        let mut text = String::new();
+        push_name_value(&mut text, bytes);
+        text
     }
 
     #[test]

@@ -39,6 +39,11 @@ pub(crate) struct Span {
 }
 
 impl Span {
+    /// Whether `now` is in it.
+    pub(crate) fn holds(self, now: WallTime) -> bool {
+        self.from <= now && now <= self.until
+    }
+
     /// The part that both have.
     pub(crate) fn and(self, other: Self) -> Self {
         Self { from: self.from.max(other.from), until: self.until.min(other.until) }

@@ -3,6 +3,7 @@
 //! A credential is verified once and remembered until the generation ends; after that a request costs one digest, one look-up and
 //! two comparisons. Only successes are remembered. What has run out is verified again, so that the reason is the true one.
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use aws_lc_rs::digest::{self, SHA256};
 use cmg_core::identity::{CertificateFacts, TokenFacts};
@@ -23,7 +24,7 @@ use crate::validity::Verified;
 pub struct Verifier {
     trusts: BTreeMap<TrustName, ClientTrust>,
     tokens: TokenVerifier,
-    blocks: Blocks,
+    blocks: Arc<Blocks>,
     known_certificates: Memo<CertificateFacts>,
     known_tokens: Memo<TokenFacts>,
 }
@@ -31,10 +32,11 @@ pub struct Verifier {
 impl Verifier {
     /// Prepares everything, or tells everything that is wrong.
     pub fn new(trusts: &[Trust], blocks: &[Block], keys: &[TokenKey]) -> Result<Self, Vec<Problem>> {
+        let blocks = Arc::new(Blocks::new(blocks));
         let mut ready = BTreeMap::new();
         let mut problems = Vec::new();
         for trust in trusts {
-            match ClientTrust::new(trust) {
+            match ClientTrust::with_blocks(trust, Arc::clone(&blocks)) {
                 Ok(client_trust) => _ = ready.insert(trust.name.clone(), client_trust),
                 Err(more) => problems.extend(more),
             }
@@ -42,7 +44,7 @@ impl Verifier {
         let tokens = TokenVerifier::new(keys).map_err(|more| problems.extend(more));
         match tokens {
             Ok(tokens) if problems.is_empty() => {
-                Ok(Self { trusts: ready, tokens, blocks: Blocks::new(blocks), known_certificates: Memo::new(), known_tokens: Memo::new() })
+                Ok(Self { trusts: ready, tokens, blocks, known_certificates: Memo::new(), known_tokens: Memo::new() })
             }
             _ => Err(problems),
         }
@@ -56,7 +58,7 @@ impl Verifier {
         now: WallTime,
     ) -> Result<Verified<CertificateFacts>, Refusal> {
         let policy = self.trusts.get(trust).ok_or(Refusal::CertificateForeign)?;
-        remembered(&self.known_certificates, chain_digest(trust, chain), now, || policy.verify_unless(&self.blocks, chain, now))
+        remembered(&self.known_certificates, chain_digest(trust, chain), now, || policy.verify(chain, now))
     }
 
     /// Verifies a bearer `token` at `now`. Audience and kind are for the endpoint to judge.

@@ -1,4 +1,6 @@
 //! Turning a configured trust policy into anchors, intermediates and lists, with every problem named.
+use std::sync::Arc;
+
 use cmg_core::problem::Problem;
 use cmg_core::trust::Trust;
 use pki_types::{CertificateDer, TrustAnchor};
@@ -6,6 +8,8 @@ use webpki::EndEntityCert;
 use x509_parser::certificate::X509Certificate;
 
 use super::ClientTrust;
+use super::issuers::Issuers;
+use crate::blocks::Blocks;
 use crate::facts;
 use crate::lists::List;
 use crate::validity::Span;
@@ -25,7 +29,7 @@ pub(super) fn signs_lists(authority: &X509Certificate<'_>) -> bool {
     }
 }
 
-pub(super) fn load(trust: &Trust) -> Result<ClientTrust, Vec<Problem>> {
+pub(super) fn load(trust: &Trust, blocks: Arc<Blocks>) -> Result<ClientTrust, Vec<Problem>> {
     let mut loading = Loading { name: trust.name.as_str(), problems: Vec::new() };
     let (anchors, roots) = loading.anchors(&trust.authorities);
     let intermediates = loading.intermediates(&trust.intermediates);
@@ -36,8 +40,8 @@ pub(super) fn load(trust: &Trust) -> Result<ClientTrust, Vec<Problem>> {
     if !loading.problems.is_empty() {
         return Err(loading.problems);
     }
-    let lists = lists.into_iter().map(|(_, list)| list).collect();
-    Ok(ClientTrust { anchors, roots, intermediates, lists, policy: trust.revocation })
+    let lists = lists.into_iter().map(|(_, list)| Arc::new(list)).collect();
+    Ok(ClientTrust { anchors, roots, intermediates, lists, policy: trust.revocation, blocks, issuers: Issuers::default() })
 }
 
 impl ClientTrust {

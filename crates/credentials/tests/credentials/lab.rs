@@ -59,6 +59,16 @@ impl Authority {
         })
     }
 
+    /// A client certificate that the authority issued to its own name and key.
+    pub(crate) fn client_of_itself(&self) -> CertificateDer<'static> {
+        let mut params = self.params.clone();
+        params.is_ca = IsCa::NoCa;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        params.serial_number = Some(SerialNumber::from(SERIAL));
+        params.signed_by(&self.key, &self.issuer()).unwrap().der().clone()
+    }
+
     pub(crate) fn role(&self, uri: &str) -> Issued {
         self.leaf("role", |params| {
             params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth];

@@ -3,6 +3,7 @@
 
 mod certificates;
 mod files;
+mod issuers;
 mod lab;
 mod revocation;
 mod tls;
