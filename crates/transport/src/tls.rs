@@ -43,6 +43,9 @@ pub struct TlsStream {
     early: Vec<u8>,
     peer_closed: bool,
     handshaking: bool,
+    /// The peer has sent what is no TLS, or what was not accepted. rustls then remembers places in bytes that are gone, and must not be
+    /// asked again.
+    failed: bool,
 }
 
 /// What a ClientHello asks for, with the bytes it came in.
@@ -121,13 +124,12 @@ impl TlsStream {
     }
 
     fn new(tcp: TcpStream, side: Side) -> Self {
-        Self { tcp, side, partial: Vec::new(), unsent: Vec::new(), sent: 0, early: Vec::new(), peer_closed: false, handshaking: true }
+        Self { tcp, side, partial: Vec::new(), unsent: Vec::new(), sent: 0, early: Vec::new(), peer_closed: false, handshaking: true, failed: false }
     }
 
     async fn handshake(&mut self) -> io::Result<()> {
         let result = std::future::poll_fn(|cx| self.poll_handshake(cx)).await;
         if result.is_err() {
-            let _ = self.drive(&mut [], &mut Vec::new());
             let _ = self.tcp.try_write(&self.unsent[self.sent..]);
         }
         result
@@ -169,11 +171,16 @@ impl TlsStream {
 
     /// Advances the connection over the records in `bytes`: plaintext goes to `out`, answers to `unsent`. Gives the bytes used up.
     fn drive(&mut self, bytes: &mut [u8], out: &mut impl Plaintext) -> Result<usize, rustls::Error> {
+        if self.failed {
+            return Err(rustls::Error::General("TLS has failed before".to_owned()));
+        }
         let mut progress = Progress { unsent: &mut self.unsent, peer_closed: &mut self.peer_closed, handshaking: &mut self.handshaking };
-        match &mut self.side {
+        let driven = match &mut self.side {
             Side::Server(tls) => drive(bytes, out, &mut progress, tls, |tls, bytes| tls.process_tls_records(bytes)),
             Side::Client(tls) => drive(bytes, out, &mut progress, tls, |tls, bytes| tls.process_tls_records(bytes)),
-        }
+        };
+        self.failed = driven.is_err();
+        driven
     }
 
     /// Reads once from the socket and appends the plaintext to `out`. `Ok(0)` is the end: the peer closed in an orderly way.
@@ -255,6 +262,9 @@ impl TlsStream {
 
     /// Writes one thing as records into `out`; gives their length.
     fn seal(&mut self, what: Outgoing<'_>, out: &mut [u8]) -> io::Result<usize> {
+        if self.failed {
+            return Err(ErrorKind::BrokenPipe.into());
+        }
         let mut partial = std::mem::take(&mut self.partial);
         let mut progress = Progress { unsent: &mut self.unsent, peer_closed: &mut self.peer_closed, handshaking: &mut self.handshaking };
         let sealed = match &mut self.side {
@@ -357,7 +367,14 @@ fn drive<Data>(
     loop {
         let UnbufferedStatus { discard, state } = process(tls, &mut bytes[used..]);
         used += discard;
-        match state? {
+        let state = match state {
+            Ok(state) => state,
+            Err(error) => {
+                encode_alert(&mut bytes[used..], progress, tls, process);
+                return Err(error);
+            }
+        };
+        match state {
             ConnectionState::ReadTraffic(mut traffic) => {
                 while let Some(record) = traffic.next_record() {
                     let record = record?;
@@ -379,6 +396,18 @@ fn drive<Data>(
             ConnectionState::BlockedHandshake => return Ok(used),
             other => return Err(rustls::Error::General(format!("unexpected TLS state {other:?}"))),
         }
+    }
+}
+
+/// Takes what tells the peer why it is left. `bytes`: those that the error was found in, since rustls remembers places in them.
+fn encode_alert<Data>(
+    bytes: &mut [u8],
+    progress: &mut Progress<'_>,
+    tls: &mut UnbufferedConnectionCommon<Data>,
+    process: impl for<'c, 'i> Fn(&'c mut UnbufferedConnectionCommon<Data>, &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Data>,
+) {
+    if let UnbufferedStatus { state: Ok(ConnectionState::EncodeTlsData(mut data)), .. } = process(tls, bytes) {
+        let _ = encode(&mut data, progress.unsent);
     }
 }
 
