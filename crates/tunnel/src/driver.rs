@@ -241,8 +241,8 @@ impl Driver {
         if self.slots.contains_key(&frame.exchange) {
             return Err(Ended::Misbehaved("an exchange that is under way begins again"));
         }
-        if self.slots.len() >= EXCHANGES_LIMIT || self.link.draining.load(Ordering::Relaxed) {
-            let refusal = if self.slots.len() >= EXCHANGES_LIMIT { Refusal::ConnectorOverloaded } else { Refusal::ConnectorDraining };
+        if self.slots.len() >= EXCHANGES_LIMIT {
+            let refusal = Refusal::ConnectorOverloaded;
             self.unwritten.append(|out| frame::push(out, Kind::Refuse, true, frame.exchange, &refusal.code().to_be_bytes()));
             return Ok(());
         }
