@@ -29,9 +29,9 @@ pub fn free_port() -> Result<u16, LabError> {
     Err(LabError::NoPort { first: FIRST, last: LAST })
 }
 
-/// The wanted port if nobody listens on it, else any free one.
+/// The wanted port if nobody listens on it, else any free one. Port 0 is no port.
 pub fn port_or_free(wanted: u16) -> Result<u16, LabError> {
-    if is_free(wanted) { Ok(wanted) } else { free_port() }
+    if wanted != 0 && is_free(wanted) { Ok(wanted) } else { free_port() }
 }
 
 fn is_free(port: u16) -> bool {
