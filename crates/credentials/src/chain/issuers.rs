@@ -7,6 +7,9 @@
 //! - A sender who does not send what is not configured has no path: the certificates needed are compared, byte by byte.
 //! - Names that somebody *above* the issuer constrains are not checked below its anchor: such an issuer is never remembered.
 //! - A path must not return to a certificate that it has passed: a leaf with an authority's name goes the whole way.
+//!
+//! So a leaf passes here only where one of its paths is good. One difference is left: whoever sends so many certificates that path
+//! building gives up is refused until its issuer is remembered.
 use std::sync::{Arc, PoisonError, RwLock};
 
 use cmg_core::time::WallTime;
