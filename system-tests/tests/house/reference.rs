@@ -48,6 +48,21 @@ fn every_metric_is_in_the_reference() {
     }
 }
 
+#[test]
+fn every_label_of_a_metric_is_in_the_reference() {
+    let reference = tree::text("docs/reference.md");
+
+    for (_, folder) in METRICS {
+        let events = tree::text(&format!("{folder}/events.rs"));
+        let lists = events.lines().filter(|line| line.trim_end().ends_with("][self as usize]"));
+        let labels: Vec<_> = lists.flat_map(|line| tree::between(line, "\"", "\"").into_iter().step_by(2)).collect();
+        for label in &labels {
+            assert!(reference.contains(&format!("`{label}`")), "{label} is not in the reference");
+        }
+        assert!(labels.len() > 5, "only {} labels were found in {folder}", labels.len());
+    }
+}
+
 /// Public fields, by their names in the file.
 fn fields(source: &str) -> Vec<&str> {
     let names = source.lines().filter_map(|line| line.trim().strip_prefix("pub ")?.split_once(": "));
