@@ -11,7 +11,7 @@ use cmg_lab::origin::{Progress, pattern};
 use http::{HeaderMap, Request};
 
 use crate::support::{Site, field, sha256, until, wait};
-use peer::{Peer, read};
+use peer::{Peer, patiently, read};
 
 const MODERN: &str = "modern.lab";
 
@@ -31,7 +31,7 @@ fn site(gateways_and_points: (usize, usize)) -> Site {
         setup.both(
             "[trust.partners]\nauthorities = [\"clients-root.pem\"]\nintermediates = [\"clients-issuing.pem\"]\ncheck_revocation = false",
         );
-        let modern = "host = \"modern.lab\"\nh2 = true\n";
+        let modern = "host = \"modern.lab\"\nh2 = true\nidle = \"1h\"\n";
         setup.endpoint("modern", modern);
         setup.endpoint("small", &format!("{modern}body_limit = 1000\nmethods = [\"POST\", \"GET\"]"));
         setup.endpoint("other", "host = \"other.lab\"\nh2 = true\ntrust = \"partners\"");
@@ -255,7 +255,7 @@ fn a_client_that_resets_its_stream_cancels_the_request_inside() {
 
     drop((held, stream));
 
-    wait(site.origin.wait_until(|seen| seen[0].progress == Progress::Broken));
+    patiently(site.origin.wait_until(|seen| seen[0].progress == Progress::Broken));
     assert_eq!(peer.ask(get("/modern/echo")).status, 200);
 }
 
@@ -267,7 +267,7 @@ fn a_drain_loses_no_stream() {
     wait(site.origin.wait_until(|seen| seen.len() == 1));
 
     wait(site.gateway().signal(Signal::Terminate)).unwrap();
-    until("the gateway drains", || wait(site.gateway().ask("/readyz")).ok().filter(|probe| probe.body.contains("draining")));
+    until("the gateway says goodbye", || peer.open(get("/modern/echo"), true).err());
     site.origin.release(1);
 
     assert_eq!(read(held).unwrap().status, 200);
