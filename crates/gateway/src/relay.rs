@@ -215,6 +215,7 @@ impl<'a> Relay<'a> {
                 continue;
             }
             if !self.decode()? {
+                let _ = self.exchange.poll_flush(cx);
                 ready!(self.poll_fill(cx))?;
             }
         }

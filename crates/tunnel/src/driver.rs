@@ -24,6 +24,7 @@ use crate::claims::Claims;
 use crate::exchange::{Event, Exchange, Incoming, Signal};
 use crate::frame::{self, Frame, Kind};
 use crate::head::{RequestFrame, ResponseFrame};
+use crate::lane::Lane;
 use crate::outbox::{Command, Link, Queues};
 use crate::queue::WriteQueue;
 use crate::slot::{self, Slot};
@@ -34,6 +35,10 @@ const ENOUGH: usize = 64 * 1024;
 /// Unwritten bytes at which a session is given up. Two thirds of it are small bodies and heads for every exchange that a session
 /// may have; what is longer waits in its own queue, under its own window.
 const UNREAD_LIMIT: usize = 256 * 1024 * 1024;
+
+/// How long a lane is kept whose request has not come. A session that is silent for as long is dead; the request of a lane that
+/// comes after the end of its exchange never comes.
+const EARLY: Duration = Duration::from_secs(10);
 
 /// Received bytes worked through before others get their turn.
 const BUDGET: usize = 256 * 1024;
@@ -66,6 +71,13 @@ pub(crate) enum Side {
     ConnectionPoint { incoming: mpsc::UnboundedSender<Incoming>, claims: Claims },
 }
 
+/// A lane that has overtaken the head of its request: it is another connection, and a lane with nothing before it is often quicker.
+struct Early {
+    since: Instant,
+    exchange: u32,
+    lane: Box<Lane>,
+}
+
 /// One session's connection and what goes on over it.
 pub(crate) struct Driver {
     stream: ByteStream,
@@ -73,6 +85,7 @@ pub(crate) struct Driver {
     queues: Queues,
     side: Side,
     slots: HashMap<u32, Slot>,
+    early: Vec<Early>,
     received: BytesMut,
     unwritten: WriteQueue,
     heartbeat: Heartbeat,
@@ -92,6 +105,7 @@ impl Driver {
             queues,
             side,
             slots: HashMap::new(),
+            early: Vec::new(),
             received,
             unwritten: WriteQueue::default(),
             heartbeat: Heartbeat::new(Tick(0)),
@@ -148,6 +162,7 @@ impl Driver {
                 }
                 Beat::WaitUntil(until) => until,
             };
+            self.early.retain(|early| early.since.elapsed() < EARLY);
             self.timer.as_mut().reset(tokio::time::Instant::now() + until.since(now).max(Duration::from_millis(1)));
         }
         Ok(())
@@ -254,7 +269,11 @@ impl Driver {
         let (signals, events) = slot::signals();
         let mut exchange = Exchange::new(frame.exchange, Arc::clone(&self.link), events, frame.ends, false);
         exchange.answers = true;
-        self.slots.insert(frame.exchange, Slot::new(signals, frame.ends));
+        let mut slot = Slot::new(signals, frame.ends);
+        if let Some(place) = self.early.iter().position(|early| early.exchange == frame.exchange) {
+            slot.tell(Signal::Lane(self.early.swap_remove(place).lane))?;
+        }
+        self.slots.insert(frame.exchange, slot);
         let _ = incoming.send(Incoming { exchange, request, credential });
         Ok(())
     }
@@ -291,12 +310,20 @@ impl Driver {
                         self.unwritten.append(|out| frame::push(out, Kind::Reset, true, exchange, &[]));
                     }
                 }
-                Command::Arrived { exchange, lane } => {
-                    // An exchange whose queue is full gets no lane; the peer that filled it is dealt with where it sends.
-                    let _ = self.slots.get_mut(&exchange).map(|slot| slot.tell(Signal::Lane(lane)));
-                }
+                Command::Arrived { exchange, lane } => self.arrived(exchange, lane),
                 Command::Stop => self.stopping = true,
             }
+        }
+    }
+
+    /// A lane has come in. The lanes of a session are few, so those that wait for their requests are few too.
+    fn arrived(&mut self, exchange: u32, lane: Box<Lane>) {
+        match (self.slots.get_mut(&exchange), &self.side) {
+            // An exchange whose queue is full gets no lane; the peer that filled it is dealt with where it sends.
+            (Some(slot), _) => drop(slot.tell(Signal::Lane(lane))),
+            (None, Side::ConnectionPoint { .. }) => self.early.push(Early { since: Instant::now(), exchange, lane }),
+            // Here exchanges begin, so this one is over.
+            (None, Side::Gateway { .. }) => {}
         }
     }
 
