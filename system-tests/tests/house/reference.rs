@@ -25,14 +25,20 @@ fn every_key_is_in_the_reference() {
 #[test]
 fn every_refusal_is_in_the_reference_as_it_is_answered() {
     let reference = tree::text("docs/reference.md");
-    let table = tree::text("crates/core/src/refusal.rs");
-    let rows: Vec<_> = tree::between(&table, "=> (", "),").into_iter().filter_map(refusal).collect();
 
-    for (status, phrase, label) in &rows {
+    for (status, phrase, label) in refusals(&tree::text("crates/core/src/refusal.rs")) {
         let row = format!("| `{label}` | {status} | `{phrase}` |");
         assert!(reference.contains(&row), "there is no row {row}");
     }
-    assert!(rows.len() > 50, "only {} refusals were found", rows.len());
+}
+
+#[test]
+fn every_refusal_has_advice_in_the_guide() {
+    let guide = tree::text("docs/administrator.md");
+
+    for (_, _, label) in refusals(&tree::text("crates/core/src/refusal.rs")) {
+        assert!(guide.contains(&format!("`{label}`")), "the guide does not say what to do about {label}");
+    }
 }
 
 #[test]
@@ -67,6 +73,13 @@ fn every_label_of_a_metric_is_in_the_reference() {
 fn fields(source: &str) -> Vec<&str> {
     let names = source.lines().filter_map(|line| line.trim().strip_prefix("pub ")?.split_once(": "));
     names.map(|(name, _)| name).filter(|name| name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')).collect()
+}
+
+/// Status, phrase and label of every refusal.
+fn refusals(table: &str) -> Vec<(&str, &str, &str)> {
+    let rows: Vec<_> = tree::between(table, "=> (", "),").into_iter().filter_map(refusal).collect();
+    assert!(rows.len() > 50, "only {} refusals were found", rows.len());
+    rows
 }
 
 /// Status, phrase and label of `400, "Phrase", "label"`.
