@@ -32,6 +32,12 @@ pub fn set_tunnel_options(tcp: &TcpStream) -> io::Result<()> {
     socket.set_tcp_user_timeout(Some(TUNNEL_USER_TIMEOUT))
 }
 
+/// What a tunnel connection that carries one body has otherwise: the kernel counts the time in which a slow reader takes nothing as
+/// unacknowledged, and a reader may pause for as long as its endpoint allows. The heartbeat of the lane's session notices a dead peer.
+pub fn set_lane_options(tcp: &TcpStream) -> io::Result<()> {
+    SockRef::from(tcp).set_tcp_user_timeout(None)
+}
+
 /// Options of a connection to a published server.
 pub fn set_server_options(tcp: &TcpStream) -> io::Result<()> {
     let socket = SockRef::from(tcp);

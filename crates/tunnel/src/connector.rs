@@ -226,7 +226,7 @@ impl Connector {
 
     /// Makes one connection and puts it to use; false: its instance needed none.
     async fn connect(self: &Arc<Self>) -> Result<bool, ConnectError> {
-        let (mut stream, mut received, greeting) = timeout(DIAL_TIME, self.greeted()).await.unwrap_or(Err(ConnectError::Timeout))?;
+        let (mut stream, received, greeting) = timeout(DIAL_TIME, self.greeted()).await.unwrap_or(Err(ConnectError::Timeout))?;
         let usage = {
             let mut instances = self.instances();
             for name in &greeting.instances {
@@ -245,9 +245,9 @@ impl Connector {
         frame::push(&mut frames, Kind::Hello, false, 0, &Hello { version: VERSION, purpose, session }.encode());
         stream.write_all(&frames).await.map_err(ConnectError::Greeting)?;
         match usage {
-            Use::Session => self.start_session(stream, std::mem::take(&mut received), greeting.instance, session),
+            Use::Session => self.start_session(stream, received, greeting.instance, session),
             Use::Lane(link, Purpose::Down) => link.keep_lane(Lane::outward(stream, &link)),
-            Use::Lane(link, _) => Lane::wait_inward(stream, &link),
+            Use::Lane(link, _) => Lane::wait_inward(stream, received, &link),
             Use::Nothing => {}
         }
         Ok(true)

@@ -86,7 +86,7 @@ impl Hub {
         };
         match hello.purpose {
             Purpose::Session => self.serve_session(stream, received, connection_point, hello.session).await,
-            Purpose::Up | Purpose::Down => self.take_lane(stream, &connection_point, hello),
+            Purpose::Up | Purpose::Down => self.take_lane(stream, received, &connection_point, hello),
         }
     }
 
@@ -136,7 +136,7 @@ impl Hub {
     }
 
     /// Gives a lane to the session it was dialled for, which must be one of the same connection point.
-    fn take_lane(&self, stream: ByteStream, connection_point: &ConnectionPointId, hello: Hello) {
+    fn take_lane(&self, stream: ByteStream, received: BytesMut, connection_point: &ConnectionPointId, hello: Hello) {
         let link = self
             .sessions()
             .iter()
@@ -149,7 +149,8 @@ impl Hub {
         }
         match hello.purpose {
             Purpose::Up => link.keep_lane(Lane::outward(stream, &link)),
-            _ => Lane::wait_inward(stream, &link),
+            // What it carries may have come together with its hello.
+            _ => Lane::wait_inward(stream, received, &link),
         }
     }
 

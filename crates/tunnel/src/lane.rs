@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use cmg_transport::ByteStream;
+use cmg_transport::{ByteStream, set_lane_options};
 
 use crate::frame::{self, Kind};
 use crate::outbox::{Command, Link};
@@ -71,12 +71,15 @@ impl Lane {
         Self::new(stream, Counted::new(link, |link| &link.lanes_out))
     }
 
-    /// A lane that the peer sends on; it waits for a body at once.
-    pub(crate) fn wait_inward(stream: ByteStream, link: &Arc<Link>) {
-        wait(Self::new(stream, Counted::new(link, |link| &link.lanes_in)), link);
+    /// A lane that the peer sends on, and what it has sent already; it waits for a body at once.
+    pub(crate) fn wait_inward(stream: ByteStream, received: BytesMut, link: &Arc<Link>) {
+        let lane = Self::new(stream, Counted::new(link, |link| &link.lanes_in));
+        wait(Self { received, ..lane }, link);
     }
 
     fn new(stream: ByteStream, counted: Counted) -> Self {
+        // Without it the lane would work as well, but for readers that pause.
+        let _ = set_lane_options(stream.tcp());
         Self { stream, made: Instant::now(), received: BytesMut::new(), rest: Rest::Framed, head: Vec::new(), _counted: counted }
     }
 

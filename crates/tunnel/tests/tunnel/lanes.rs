@@ -139,8 +139,32 @@ async fn a_lane_that_breaks_off_breaks_the_answer_off() {
     drop(lane);
 
     assert!(matches!(soon(exchange.event()).await, Event::Response(_)));
-    assert!(matches!(soon(exchange.event()).await, Event::Data(_)));
-    assert!(matches!(soon(exchange.event()).await, Event::Reset));
+    let mut parts = Vec::new();
+    let end = loop {
+        match soon(exchange.event()).await {
+            Event::Data(bytes) => parts.extend_from_slice(&bytes),
+            other => break other,
+        }
+    };
+    assert!(matches!(end, Event::Reset), "{end:?}");
+    assert_eq!(parts, b"not a hundred");
+}
+
+/// Longer than TCP_USER_TIMEOUT of a tunnel connection, which the kernel's own clock measures.
+const PAUSE: std::time::Duration = std::time::Duration::from_secs(8);
+
+#[tokio::test]
+async fn a_reader_that_pauses_gets_the_rest_of_its_body() {
+    let site = Site::new();
+    let gate = Gate::start(&site).await;
+    let _point = Point::start(&site, gate.address);
+    gate.has(1).await;
+    let exchange = gate.open("/bytes/20000000", BodyLength::None, b"", true).unwrap();
+
+    tokio::time::sleep(PAUSE).await;
+
+    let answer = soon(crate::support::talk(exchange, b"")).await;
+    assert!(answer.body == pattern(20_000_000), "{} bytes, {:?}", answer.body.len(), answer.end);
 }
 
 #[tokio::test]
@@ -169,7 +193,9 @@ async fn lanes_are_dialled_again_as_they_are_used() {
 async fn a_gateway_takes_so_many_lanes_and_not_more() {
     let site = Site::new();
     let gate = Gate::start(&site).await;
-    let _wire = session(&site, &gate).await;
+    let mut wire = session(&site, &gate).await;
+    // Answers pings, as nothing is asked for.
+    let session = tokio::spawn(async move { wire.expect(kind::REQUEST).await });
     let tls = site.point("point-1");
     let mut kept = vec![];
     for _ in 0..160 {
@@ -181,4 +207,5 @@ async fn a_gateway_takes_so_many_lanes_and_not_more() {
 
     soon(further.closed()).await;
     assert_eq!(gate.hub.lanes(), (160, 0));
+    session.abort();
 }

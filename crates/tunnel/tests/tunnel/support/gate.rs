@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use cmg_core::endpoint::{Endpoint, Face, Mount};
@@ -74,7 +75,7 @@ impl Gate {
             body: length,
         };
         let opening = Opening { head, credentials, body, whole, avoid: &[] };
-        self.hub.open(&permit_anonymous(&endpoint).unwrap(), opening, |_| (), 0)
+        self.hub.open(&permit_anonymous(&endpoint).unwrap(), opening, |_| (), draw())
     }
 
     /// An exchange with a body whose length is known, to its end.
@@ -96,6 +97,12 @@ impl Drop for Gate {
     fn drop(&mut self) {
         self.task.abort();
     }
+}
+
+/// Other numbers each time, and the same in every run.
+fn draw() -> u64 {
+    static DRAWN: AtomicU64 = AtomicU64::new(1);
+    DRAWN.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 /// The published endpoint of these tests.

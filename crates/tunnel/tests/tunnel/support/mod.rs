@@ -32,9 +32,3 @@ pub(crate) async fn until(mut fact: impl FnMut() -> bool) {
     })
     .await;
 }
-
-/// Resident memory of this process in bytes.
-pub(crate) fn resident() -> usize {
-    let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
-    pages.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
-}

@@ -77,7 +77,8 @@ async fn answer(incoming: Incoming) {
             if what == "upgrade" {
                 exchange.stay();
             }
-            while let Event::Data(bytes) = exchange.event().await {
+            while !exchange.is_received() {
+                let Event::Data(bytes) = exchange.event().await else { break };
                 if send(&mut exchange, &bytes).await.is_err() {
                     return;
                 }
