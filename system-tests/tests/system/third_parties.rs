@@ -130,8 +130,7 @@ fn apt_updates_and_downloads_from_nginx_with_a_client_certificate() {
     let port = free_port().unwrap();
     let _nginx = nginx(dir.path(), port);
     let site = Site::start(|setup| setup.delivered("debian", &format!("servers = [\"http://127.0.0.1:{port}\"]")));
-    let url = format!("https://localhost:{}/debian", site.lab().gateways[0].port);
-    let source = format!("deb [trusted=yes] {url}/ ./\n");
+    let source = format!("deb [trusted=yes] {} debian/\n", url(&site, ""));
 
     run(apt(dir.path(), &site, &source).arg("update"));
     // Again, which asks whether anything has changed since.

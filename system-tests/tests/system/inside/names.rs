@@ -41,9 +41,10 @@ fn the_host_field_is_what_the_endpoint_says() {
     assert_eq!(host_at("/given/echo"), ["app.corp.example"]);
 }
 
-/// The answer to a redirect to `to`, percent-encoded as far as needed.
+/// The answer to a redirect to `to`.
 fn redirected(endpoint: &str, to: &str) -> Reply {
-    SITE.device().get(&format!("/{endpoint}/redirect?to={}", to.replace('&', "%26")))
+    let encoded: String = to.bytes().map(|byte| format!("%{byte:02x}")).collect();
+    SITE.device().get(&format!("/{endpoint}/redirect?to={encoded}"))
 }
 
 fn location(endpoint: &str, to: &str) -> String {
@@ -83,14 +84,16 @@ fn a_relative_redirect_and_one_to_the_outside_stay_as_they_are() {
 
 #[test]
 fn a_redirect_to_an_internal_name_that_is_not_published_is_refused() {
-    for to in ["http://secret.corp.example/x", "//10.0.0.5/", "https://127.0.0.1:1/x", "http:\\\\secret", "HTTP://secret/"] {
+    for to in ["http://secret.corp.example/x", "//10.0.0.5/", "https://127.0.0.1:1/x", "http:\\\\secret", "/\\secret", "http:secret", "HTTP://secret/"] {
         SITE.assert_refused(&redirected("plain", to), 502, "CMGConnector_Bad_Answer", "server_names_internal_host");
     }
 }
 
 #[test]
-fn redirects_are_left_alone_where_the_endpoint_says_so() {
-    assert_eq!(location("unmapped", "http://secret.corp.example/x"), "http://secret.corp.example/x");
+fn redirects_are_not_mapped_where_the_endpoint_says_so_but_internal_names_stay_inside() {
+    assert_eq!(location("unmapped", "/next"), "/next");
+    let reply = redirected("unmapped", "http://secret.corp.example/x");
+    SITE.assert_refused(&reply, 502, "CMGConnector_Bad_Answer", "server_names_internal_host");
 }
 
 #[test]

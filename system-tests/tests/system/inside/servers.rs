@@ -1,9 +1,9 @@
 //! Several servers, sick servers, and servers that speak TLS.
 
 use std::collections::BTreeSet;
-use std::net::TcpListener;
-use std::sync::Arc;
+use std::net::{Ipv4Addr, SocketAddr};
 
+use cmg_lab::ports::free_port;
 use cmg_lab::{Origin, Profile};
 
 use crate::support::{Site, TlsServer, until, wait};
@@ -14,6 +14,16 @@ fn origins(count: usize) -> Vec<Origin> {
 
 fn servers(origins: &[Origin]) -> String {
     format!("servers = {:?}", origins.iter().map(Origin::url).collect::<Vec<_>>())
+}
+
+/// An address at which nobody listens.
+fn nobody() -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, free_port().unwrap()).into()
+}
+
+/// An origin at an address that another one may be about to leave.
+fn start_at(address: SocketAddr) -> Origin {
+    until("the address is free", || wait(Origin::start(address)).ok())
 }
 
 #[test]
@@ -30,7 +40,7 @@ fn servers_take_turns() {
 #[test]
 fn a_server_that_is_down_is_passed_over() {
     let up = &origins(1)[0];
-    let down = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let down = nobody();
     let site = Site::start(|setup| setup.delivered("failover", &format!("servers = [\"http://{down}\", \"{}\"]", up.url())));
 
     for _ in 0..10 {
@@ -63,9 +73,8 @@ fn a_client_stays_with_one_server_where_the_endpoint_asks_for_it() {
 
 #[test]
 fn a_probe_takes_an_endpoint_away_and_gives_it_back() {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let start = || wait(Origin::start(port)).unwrap();
-    let origin = start();
+    let port = nobody();
+    let origin = start_at(port);
     let site = Site::start(|setup| {
         setup.delivered("probed", &format!("servers = [\"http://{port}\"]\nhealth = {{ path = \"/status/299/Fine\", interval = \"50ms\", expect = [299] }}"));
     });
@@ -77,14 +86,14 @@ fn a_probe_takes_an_endpoint_away_and_gives_it_back() {
     site.assert_refused(&reply, 503, "CMGService_No_Connection_Point", "no_connection_point");
     assert_eq!(site.device().get(&(site.mutual() + "/echo")).status, 200, "others are not concerned");
 
-    let _origin = start();
+    let _origin = start_at(port);
     until("the endpoint is back", || (site.device().get("/probed/echo").status == 200).then_some(()));
 }
 
 #[test]
 fn a_sick_server_is_left_out_while_another_is_well() {
     let well = &origins(1)[0];
-    let sick = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let sick = nobody();
     let site = Site::start(|setup| {
         let health = "health = { path = \"/\", interval = \"50ms\" }";
         setup.delivered("half", &format!("servers = [\"{}\", \"http://{sick}\"]\n{health}", well.url()));
@@ -120,13 +129,13 @@ fn an_https_server_is_believed_for_its_own_authority_and_shown_a_certificate() {
 
 #[test]
 fn a_server_that_restarts_costs_no_repeatable_request() {
-    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let origin = Arc::new(wait(Origin::start(address)).unwrap());
+    let address = nobody();
+    let origin = start_at(address);
     let site = Site::start(|setup| setup.delivered("restarted", &format!("servers = [\"http://{address}\"]")));
     assert_eq!(site.device().get("/restarted/echo").status, 200);
 
     drop(origin);
-    let _again = wait(Origin::start(address)).unwrap();
+    let _again = start_at(address);
 
     assert_eq!(site.device().get("/restarted/echo").status, 200, "the connection kept from before is replaced");
 }

@@ -42,20 +42,38 @@ fn every_problem_is_named_with_its_key_and_what_to_write() {
     let gateway = &lab.gateways[0].config;
     config::edit(gateway, |file| {
         file.insert("listen".to_owned(), Value::Array(vec![Value::from("everywhere")]));
-        file.insert("nonsense".to_owned(), Value::from(1));
-        file.insert("drain".to_owned(), Value::from("soon"));
         file["tunnel"]["authority"] = Value::from("missing.pem");
         file["endpoint"][0]["trust"] = Value::from("nobody");
         file["endpoint"][1]["port"] = Value::from(0);
     })
     .unwrap();
 
+    named(gateway, &["listen[0]", "tunnel.authority", "trust", "endpoint[1].port"]);
+}
+
+#[test]
+fn every_key_that_is_unknown_or_of_the_wrong_kind_is_named() {
+    let (_dir, lab) = lab();
+    let gateway = &lab.gateways[0].config;
+    config::edit(gateway, |file| {
+        file.insert("nonsense".to_owned(), Value::from(1));
+        file.insert("drain".to_owned(), Value::from("soon"));
+        file["endpoint"][0]["body_limit"] = Value::from("plenty");
+    })
+    .unwrap();
+
+    named(gateway, &["nonsense", "drain", "body_limit"]);
+}
+
+/// Asserts that a check names each of these keys, and what to write instead.
+#[track_caller]
+fn named(gateway: &Path, keys: &[&str]) {
     let output = check("gateway", gateway);
 
     assert_eq!(output.status.code(), Some(1));
     let told = text(&output.stderr);
-    for key in ["listen[0]", "nonsense", "drain", "tunnel.authority", "trust", "endpoint[1].port"] {
-        assert!(told.lines().any(|line| line.contains(key) && line.contains(';')), "{key} is named:\n{told}");
+    for key in keys {
+        assert!(told.lines().any(|line| line.contains(key) && line.contains("; ")), "{key} is named:\n{told}");
     }
 }
 

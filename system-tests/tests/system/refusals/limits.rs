@@ -9,13 +9,18 @@ use crate::support::{PATIENCE, Site, Wire, until};
 fn requests_in_a_second() {
     let site = Site::start(|setup| setup.gateway("[limits]\nrequests_per_second = 1\nburst = 3"));
     let target = site.mutual() + "/bytes/1";
-    let replies: Vec<_> = (0..10).map(|_| site.device().get(&target)).collect();
+    let mut wires: Vec<_> = (0..20).map(|_| site.device().open()).collect();
+    wires.iter_mut().for_each(|wire| wire.send("GET", &target, &[], b""));
+    let replies: Vec<_> = wires.iter_mut().map(Wire::read).collect();
+    drop(wires);
+    let again: Vec<_> = (0..20).map(|_| site.device().get(&target)).collect();
 
-    let refused = replies.iter().find(|reply| reply.status != 200).expect("ten requests are more than four");
+    let refused = replies.iter().find(|reply| reply.status != 200).expect("twenty requests at once are more than three");
+    assert!(again.iter().any(|reply| reply.status == 429), "a new connection is no new allowance");
 
     site.assert_refused(refused, 429, "CMGService_Too_Many_Requests", "too_many_requests");
     assert!(refused.field("Retry-After").is_some());
-    assert!(replies[..3].iter().all(|reply| reply.status == 200), "a burst passes");
+    assert!(replies.iter().filter(|reply| reply.status == 200).count() >= 3, "a burst passes");
     let other = site.with_token(&site.lab().token).get(&(site.server() + "/bytes/1"));
     assert_eq!(other.status, 200, "another client is not concerned");
 }
@@ -41,11 +46,11 @@ fn requests_at_a_time() {
 
 #[test]
 fn connections_of_one_address() {
-    let site = Site::start(|setup| setup.gateway("[limits]\nconnections_per_address = 3"));
-    // The connection point's tunnels come from the same address and do not count.
-    let held: Vec<_> = (0..3).map(|_| site.device().open()).collect();
+    let site = Site::start(|setup| setup.gateway("[limits]\nconnections_per_address = 10"));
+    // The connection point's tunnels come from the same address; they count until each is known to be one.
+    let held: Vec<_> = std::iter::from_fn(|| site.device().try_open().ok()).take(11).collect();
 
-    assert!(site.device().try_open().is_err());
+    assert!((5..=10).contains(&held.len()), "{} are let in", held.len());
     assert!(site.metric("cmg_gateway_connections_refused_total{reason=\"too_many_from_address\"}") >= 1.0);
 
     drop(held);
