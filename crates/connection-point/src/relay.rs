@@ -10,6 +10,7 @@ use cmg_core::endpoint::Endpoint;
 use cmg_core::refusal::Refusal;
 use cmg_core::server::BackMap;
 use cmg_http1::{Decoder, Framing, HeadLimits, Piece, RequestKind, ResponseHead, parse_response};
+use cmg_transport::make_room;
 use cmg_tunnel::{BodyLength, Event, Exchange, Gone, ResponseHead as TunnelHead, trailer_fields, trailers};
 use tokio::time::{Sleep, sleep_until};
 
@@ -457,7 +458,7 @@ impl<'a> Relay<'a> {
 
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Break>> {
         if let Some(rest) = self.down.length.map(|length| length.saturating_sub(self.down.sent)).filter(|rest| *rest >= LARGE_READ) {
-            self.server.input.reserve(usize::try_from(rest).unwrap_or(usize::MAX).min(TURN));
+            make_room(&mut self.server.input, usize::try_from(rest).unwrap_or(usize::MAX).min(TURN));
         }
         let read = ready!(self.server.stream.poll_fill(cx, &mut self.server.input));
         if matches!(read, Ok(1..)) {

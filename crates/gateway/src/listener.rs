@@ -54,7 +54,8 @@ pub(crate) async fn accept(listener: TcpListener, gateway: Arc<Gateway>, places:
             Ok((tcp, address)) => {
                 let (gateway, places) = (Arc::clone(&gateway), Arc::clone(&places));
                 tokio::spawn(async move {
-                    let greeted = greet(tcp, address, port, &gateway, &places).await;
+                    // Boxed: a task is as large as the largest of its stages, and most tasks are clients at rest.
+                    let greeted = Box::pin(greet(tcp, address, port, &gateway, &places)).await;
                     drop(place);
                     if let Some(greeted) = greeted {
                         serve(greeted, port, gateway, &places).await;
@@ -133,14 +134,14 @@ async fn serve(greeted: Greeted, port: u16, gateway: Arc<Gateway>, places: &Arc<
     let Greeted { tls, address, server_name, _from } = greeted;
     if tls.protocol() == Some(ALPN_TUNNEL) {
         drop(_from);
-        return serve_tunnel(tls, address, &gateway).await;
+        return Box::pin(serve_tunnel(tls, address, &gateway)).await;
     }
     let Ok(_place) = Arc::clone(&places.clients).try_acquire_owned() else {
         return gateway.events.connection_refused(ConnectionReason::TooMany, address, None);
     };
     let _counted = Counted::new(&gateway);
     if tls.protocol() == Some(ALPN_HTTP2) {
-        return crate::http2::serve(tls, address, port, server_name, gateway).await;
+        return Box::pin(crate::http2::serve(tls, address, port, server_name, gateway)).await;
     }
     let stream = ByteStream::Tls(Box::new(tls));
     let client = Box::new(Client { stream, input: BytesMut::new(), address, port, server_name, known: Known::default() });

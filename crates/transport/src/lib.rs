@@ -12,5 +12,5 @@ mod stream;
 mod tls;
 
 pub use socket::{set_client_options, set_lane_options, set_server_options, set_tunnel_options};
-pub use stream::ByteStream;
+pub use stream::{ByteStream, make_room};
 pub use tls::{Hello, TlsStream, read_hello};

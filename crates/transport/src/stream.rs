@@ -4,7 +4,7 @@ use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
-use bytes::{BufMut, BytesMut};
+use bytes::{Buf, BufMut, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -95,7 +95,25 @@ impl ByteStream {
     }
 }
 
-/// Spare room from which on the caller is taken to expect much, and bytes are read to where they stay.
+/// How far from a page's start received bytes are put.
+const SKEW: usize = 1_536;
+
+const PAGE: usize = 4_096;
+
+/// Makes room for `bytes` more in `out`, away from the start of a page.
+///
+/// TLS puts a five-byte header in front of each record, and allocators give large blocks at the start of a page. Bytes that lie at
+/// the start of a page too are then copied to an address that is a few bytes further within its page, which is several times slower
+/// where the C library copies with `rep movsb` (AMD Zen 3 and 4, glibc bug 30994): a third of the processor time of bulk transfers.
+pub fn make_room(out: &mut BytesMut, bytes: usize) {
+    out.reserve(bytes + SKEW);
+    if out.is_empty() && out.as_ptr() as usize % PAGE < SKEW / 2 {
+        out.resize(SKEW, 0);
+        out.advance(SKEW);
+    }
+}
+
+/// Spare room, made with [`make_room`], from which on the caller is taken to expect much: bytes are read to where they stay.
 const ROOMY: usize = 16 * 1024;
 
 fn poll_fill_plain(tcp: &mut TcpStream, cx: &mut Context<'_>, out: &mut BytesMut) -> Poll<io::Result<usize>> {

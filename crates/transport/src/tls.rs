@@ -18,6 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::scratch;
+use crate::stream::make_room;
 
 /// Plaintext encrypted in one call, at most.
 const WRITE_CHUNK: usize = scratch::CHUNK;
@@ -124,7 +125,17 @@ impl TlsStream {
     }
 
     fn new(tcp: TcpStream, side: Side) -> Self {
-        Self { tcp, side, partial: Vec::new(), unsent: Vec::new(), sent: 0, early: Vec::new(), peer_closed: false, handshaking: true, failed: false }
+        Self {
+            tcp,
+            side,
+            partial: Vec::new(),
+            unsent: Vec::new(),
+            sent: 0,
+            early: Vec::new(),
+            peer_closed: false,
+            handshaking: true,
+            failed: false,
+        }
     }
 
     async fn handshake(&mut self) -> io::Result<()> {
@@ -210,7 +221,7 @@ impl TlsStream {
             return Poll::Ready(Err(ErrorKind::UnexpectedEof.into()));
         }
         scratch[..kept].copy_from_slice(&self.partial);
-        out.reserve(kept + read);
+        make_room(out, kept + read);
         let used = self.drive(&mut scratch[..kept + read], out).map_err(invalid)?;
         self.partial.clear();
         self.partial.extend_from_slice(&scratch[used..kept + read]);
