@@ -248,6 +248,12 @@ pub struct BackMap<'a> {
 impl BackMap<'_> {
     /// The value to send for `Location` or `Content-Location`; none: as it is. An internal host that is not published is refused.
     pub fn location(&self, value: &str) -> Result<Option<String>, Refusal> {
+        // Browsers take a backslash for a slash, and http:host for http://host.
+        let names_a_host = value.split_once(':').is_some_and(|(scheme, rest)| is_scheme(scheme) && !rest.starts_with("//"));
+        let before_query = &value[..value.find(['?', '#']).unwrap_or(value.len())];
+        if before_query.contains('\\') || names_a_host {
+            return Err(Refusal::ServerNamesInternalHost);
+        }
         if let Some(rest) = value.strip_prefix("//") {
             return self.absolute(rest, &format!("https://{rest}"));
         }
@@ -399,6 +405,7 @@ mod tests {
             ("http://web1.corp.example:8080/site/login?x", Ok(Some("https://cmg.example:8443/app/login?x"))),
             ("/site/login", Ok(Some("/app/login"))),
             ("login", Ok(None)),
+            ("login?back=C:\\page", Ok(None)),
             ("https://cmg.example:8443/app/x", Ok(None)),
             ("https://cmg.example/elsewhere", Ok(None)),
             ("https://login.example/authorize", Ok(None)),
@@ -406,6 +413,8 @@ mod tests {
             ("http://web2.corp.example/site/x", Err(Refusal::ServerNamesInternalHost)),
             ("//web2.corp.example/x", Err(Refusal::ServerNamesInternalHost)),
             ("http://user@web1.corp.example:8080/site/", Err(Refusal::ServerNamesInternalHost)),
+            ("/\\web2.corp.example/x", Err(Refusal::ServerNamesInternalHost)),
+            ("http:web2.corp.example/x", Err(Refusal::ServerNamesInternalHost)),
         ] {
             assert_eq!(map.location(from).as_ref().map(|value| value.as_deref()), to.as_ref().map(|value| *value), "{from}");
         }
