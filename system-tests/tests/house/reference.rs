@@ -61,7 +61,7 @@ fn every_label_of_a_metric_is_in_the_reference() {
     for (_, folder) in METRICS {
         let events = tree::text(&format!("{folder}/events.rs"));
         let lists = events.lines().filter(|line| line.trim_end().ends_with("][self as usize]"));
-        let labels: Vec<_> = lists.flat_map(|line| tree::between(line, "\"", "\"").into_iter().step_by(2)).collect();
+        let labels: Vec<_> = lists.flat_map(|line| tree::quoted(line, '"')).collect();
         for label in &labels {
             assert!(reference.contains(&format!("`{label}`")), "{label} is not in the reference");
         }

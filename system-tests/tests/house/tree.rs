@@ -30,7 +30,12 @@ pub(crate) fn rust_files(below: &str) -> Vec<String> {
     texts
 }
 
-/// The texts in `text` that stand between `before` and `after`.
+/// The texts in `text` that stand in pairs of `mark`.
+pub(crate) fn quoted(text: &str, mark: char) -> Vec<&str> {
+    text.split(mark).skip(1).step_by(2).collect()
+}
+
+/// The texts in `text` that stand between `before` and `after`, which differ.
 pub(crate) fn between<'t>(text: &'t str, before: &str, after: &str) -> Vec<&'t str> {
     text.split(before).skip(1).filter_map(|rest| rest.split_once(after)).map(|(found, _)| found).collect()
 }
