@@ -60,8 +60,7 @@ fn every_label_of_a_metric_is_in_the_reference() {
 
     for (_, folder) in METRICS {
         let events = tree::text(&format!("{folder}/events.rs"));
-        let lists = events.lines().filter(|line| line.trim_end().ends_with("][self as usize]"));
-        let labels: Vec<_> = lists.flat_map(|line| tree::quoted(line, '"')).collect();
+        let labels = labels(&events);
         for label in &labels {
             assert!(reference.contains(&format!("`{label}`")), "{label} is not in the reference");
         }
@@ -73,6 +72,12 @@ fn every_label_of_a_metric_is_in_the_reference() {
 fn fields(source: &str) -> Vec<&str> {
     let names = source.lines().filter_map(|line| line.trim().strip_prefix("pub ")?.split_once(": "));
     names.map(|(name, _)| name).filter(|name| name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')).collect()
+}
+
+/// The values in lists that are indexed by their own enum.
+fn labels(source: &str) -> Vec<&str> {
+    let ends = source.match_indices("[self as usize]").map(|(end, _)| &source[..end]);
+    ends.filter_map(|before| before.rsplit_once('[')).flat_map(|(_, list)| tree::quoted(list, '"')).collect()
 }
 
 /// Status, phrase and label of every refusal.
