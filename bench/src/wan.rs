@@ -121,7 +121,11 @@ impl Wan {
         let beside = load::open(&small, RATE, pids).await?;
         let bulk = (downloads.received() - before) as f64 / started.elapsed().as_secs_f64() / f64::from(1 << 20);
         downloads.check()?;
-        Ok(format!("alone {}  beside {DOWNLOADS} downloads {}  bulk {bulk:.1} MiB/s", latency(&alone.latencies), latency(&beside.latencies)))
+        Ok(format!(
+            "alone {}  beside {DOWNLOADS} downloads {}  bulk {bulk:.1} MiB/s",
+            latency(&alone.latencies),
+            latency(&beside.latencies)
+        ))
     }
 }
 
@@ -205,7 +209,11 @@ impl Zones {
         let (process, input, output) = Process::start_talking(command.stdin(Stdio::piped()).stdout(Stdio::piped()))?;
         let mut line = String::new();
         BufReader::new(output).read_line(&mut line)?;
-        if line.trim() == "up" { Ok((process, input)) } else { Err("the link does not stand; it needs root, iproute2 and /dev/net/tun".into()) }
+        if line.trim() == "up" {
+            Ok((process, input))
+        } else {
+            Err("the link does not stand; it needs root, iproute2 and /dev/net/tun".into())
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 /// How long a client waits for anything.
-pub(super) const PATIENCE: Duration = Duration::from_secs(15);
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// The laboratory's device, as a TLS configuration.
 pub(super) fn device(folder: &Path) -> Arc<ClientConfig> {
@@ -90,7 +90,8 @@ impl Client {
         Ok((status, length.map_err(Error::other)?))
     }
 
-    fn read_body(&mut self, length: usize) -> Result<()> {
+    /// Reads to the end of a body of this length.
+    pub(super) fn read_body(&mut self, length: usize) -> Result<()> {
         while self.received.len() < length {
             self.fill()?;
         }

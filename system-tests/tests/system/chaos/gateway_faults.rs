@@ -2,7 +2,7 @@
 
 use cmg_lab::Signal;
 
-use super::load::Manners;
+use super::load::{CLIENTS, Manners};
 use super::site::Site;
 use super::verdict::{MOVED, NOTICED, Verdict};
 
@@ -26,7 +26,11 @@ async fn a_killed_gateway_costs_each_client_one_connection() {
     load.more(1000).await;
     let outcomes = load.end().await;
     site.stop().await;
-    Verdict::new(&site, outcomes).no_replayable_request_failed().nothing_else_was_repeated().nobody_waited_longer_than(MOVED);
+    Verdict::new(&site, outcomes)
+        .no_replayable_request_failed()
+        .nothing_else_was_repeated()
+        .unanswered_at_most(CLIENTS)
+        .nobody_waited_longer_than(MOVED);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,8 +1,8 @@
 //! About 2,000 requests a second of mixed methods, each with a number of its own, from clients that keep their connections.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use rustls::ClientConfig;
 use super::client::{Client, Ending, device};
 
 /// Clients, each on a connection of its own.
-const CLIENTS: usize = 80;
+pub(super) const CLIENTS: usize = 80;
 /// From one request of a client to the next, unless an answer takes longer: 80 clients make 2,000 a second.
 const PACE: Duration = Duration::from_millis(40);
 /// Every request is one of these in turn.
@@ -23,7 +23,6 @@ const HELD: u64 = 5;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Outcome {
     pub(super) id: u64,
-    pub(super) began: Instant,
     pub(super) took: Duration,
     pub(super) ending: Ending,
     /// Port of the gateway, or of what stands in front of it.
@@ -79,10 +78,12 @@ impl Load {
             answered: AtomicU64::new(0),
             over: AtomicBool::new(false),
         });
-        let clients = (0..CLIENTS).map(|number| std::thread::spawn({
-            let shared = Arc::clone(&shared);
-            move || shared.ask(number)
-        }));
+        let clients = (0..CLIENTS).map(|number| {
+            std::thread::spawn({
+                let shared = Arc::clone(&shared);
+                move || shared.ask(number)
+            })
+        });
         let clients = clients.collect();
         Self { shared, clients }
     }
@@ -116,7 +117,7 @@ impl Shared {
             let began = Instant::now();
             let id = self.next.fetch_add(1, Ordering::Relaxed);
             let ending = self.exchange(id, &mut kept, port);
-            outcomes.push(Outcome { id, began, took: began.elapsed(), ending, port });
+            outcomes.push(Outcome { id, took: began.elapsed(), ending, port });
             if matches!(ending, Ending::Answered(_)) {
                 self.answered.fetch_add(1, Ordering::Relaxed);
             }
