@@ -12,6 +12,7 @@ use cmg_lab::ports::free_port;
 use crate::support::{Site, until};
 
 /// Whether all of these programs can be started; says which cannot.
+#[expect(clippy::print_stdout, reason = "a skipped test says so")]
 fn have(programs: &[&str]) -> bool {
     programs.iter().all(|program| {
         let is_there = Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok();
@@ -67,6 +68,8 @@ fn nginx(dir: &Path, port: u16) -> Running {
     Running::start(Command::new("nginx").arg("-c").arg(&config).arg("-p").arg(dir).stderr(Stdio::null()), port)
 }
 
+const DEB: &str = "cmg-lab-test_1.0~rc1+really_all.deb";
+
 /// A repository with one package of a few hundred KiB that does not compress away.
 fn repository(dir: &Path) {
     let package = dir.join("package");
@@ -81,11 +84,11 @@ fn repository(dir: &Path) {
     });
     let content: Vec<u8> = bytes.take(400_000).collect();
     std::fs::write(package.join("usr/share/cmg-lab/noise"), content).unwrap();
-    let www = dir.join("www");
-    std::fs::create_dir_all(&www).unwrap();
-    run(Command::new("dpkg-deb").args(["--root-owner-group", "--build"]).arg(&package).arg(www.join("cmg-lab-test_1.0~rc1+really_all.deb")));
-    let packages = run(Command::new("dpkg-scanpackages").arg("--multiversion").arg(".").current_dir(&www)).stdout;
-    std::fs::write(www.join("Packages"), packages).unwrap();
+    let pool = dir.join("www/pool");
+    std::fs::create_dir_all(&pool).unwrap();
+    run(Command::new("dpkg-deb").args(["--root-owner-group", "--build"]).arg(&package).arg(pool.join(DEB)));
+    let packages = run(Command::new("dpkg-scanpackages").args(["--multiversion", "pool"]).current_dir(dir.join("www"))).stdout;
+    std::fs::write(pool.join("Packages"), packages).unwrap();
 }
 
 /// apt-get in a world of its own below `dir`.
@@ -130,16 +133,16 @@ fn apt_updates_and_downloads_from_nginx_with_a_client_certificate() {
     let port = free_port().unwrap();
     let _nginx = nginx(dir.path(), port);
     let site = Site::start(|setup| setup.delivered("debian", &format!("servers = [\"http://127.0.0.1:{port}\"]")));
-    let source = format!("deb [trusted=yes] {} debian/\n", url(&site, ""));
+    // Not "./", which apt would send as it is: dot segments are refused.
+    let source = format!("deb [trusted=yes] {} pool/\n", url(&site, "/debian"));
 
     run(apt(dir.path(), &site, &source).arg("update"));
     // Again, which asks whether anything has changed since.
     run(apt(dir.path(), &site, &source).arg("update"));
     run(apt(dir.path(), &site, &source).args(["download", "cmg-lab-test"]));
 
-    let name = "cmg-lab-test_1.0~rc1+really_all.deb";
     let downloaded = std::fs::read_dir(dir.path().join("download")).unwrap().next().unwrap().unwrap().path();
-    assert_eq!(std::fs::read(downloaded).unwrap(), std::fs::read(dir.path().join("www").join(name)).unwrap());
+    assert_eq!(std::fs::read(downloaded).unwrap(), std::fs::read(dir.path().join("www/pool").join(DEB)).unwrap());
     let log = std::fs::read_to_string(dir.path().join("access.log")).unwrap();
     assert!(log.contains("Debian APT-HTTP"), "apt's own words reach nginx: {log}");
 }
@@ -241,7 +244,8 @@ asyncio.run(main())
 
 #[test]
 fn a_python_websocket_application_talks_to_its_own_client() {
-    let has_library = Command::new(PYTHON).args(["-c", "import websockets"]).stderr(Stdio::null()).status().is_ok_and(|status| status.success());
+    let has_library =
+        Command::new(PYTHON).args(["-c", "import websockets"]).stderr(Stdio::null()).status().is_ok_and(|status| status.success());
     if !has_library {
         println!("skipped: {PYTHON} has no websockets");
         return;

@@ -122,7 +122,7 @@ fn every_answer_names_its_request_to_client_server_and_log() {
 
     let id = reply.field("X-Request-Id").unwrap().to_owned();
 
-    assert_eq!(reply.echoed("X-Request-Id"), [id.clone()]);
+    assert_eq!(reply.echoed("X-Request-Id"), std::slice::from_ref(&id));
     assert_eq!(SITE.logged(&reply)["status"], 200);
     SITE.point_log_line("the delivery", |line| line["id"] == id.as_str() && line["event"] == "delivered");
 }

@@ -93,7 +93,18 @@ fn the_certificate_itself_comes_as_rfc_9440_says() {
 
 #[test]
 fn what_a_client_says_about_itself_in_any_spelling_is_removed() {
-    let spoofed = ["X-Client-Verify", "x-client-verify", "X_Client_Verify", "X-CLIENT_DN", "x_client_dn", "Client-Cert", "client_cert", "Client-Cert-Chain", "X-Trace", "x_trace"];
+    let spoofed = [
+        "X-Client-Verify",
+        "x-client-verify",
+        "X_Client_Verify",
+        "X-CLIENT_DN",
+        "x_client_dn",
+        "Client-Cert",
+        "client_cert",
+        "Client-Cert-Chain",
+        "X-Trace",
+        "x_trace",
+    ];
     let fields: Vec<_> = spoofed.iter().map(|name| (*name, "spoofed")).collect();
 
     let reply = SITE.device().request("GET", "/told/echo", &fields, b"");
@@ -123,7 +134,8 @@ fn identity_headers_do_not_come_in_as_trailers() {
 
 #[test]
 fn names_that_servers_believe_are_removed_even_where_they_are_not_used() {
-    let fields = ["Forwarded", "X-Forwarded-For", "x_forwarded_for", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP", "Client-Cert"].map(|name| (name, "spoofed"));
+    let fields = ["Forwarded", "X-Forwarded-For", "x_forwarded_for", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP", "Client-Cert"]
+        .map(|name| (name, "spoofed"));
 
     let reply = SITE.device().request("GET", &(SITE.mutual() + "/echo"), &fields, b"");
 

@@ -84,7 +84,15 @@ fn a_relative_redirect_and_one_to_the_outside_stay_as_they_are() {
 
 #[test]
 fn a_redirect_to_an_internal_name_that_is_not_published_is_refused() {
-    for to in ["http://secret.corp.example/x", "//10.0.0.5/", "https://127.0.0.1:1/x", "http:\\\\secret", "/\\secret", "http:secret", "HTTP://secret/"] {
+    for to in [
+        "http://secret.corp.example/x",
+        "//10.0.0.5/",
+        "https://127.0.0.1:1/x",
+        "http:\\\\secret",
+        "/\\secret",
+        "http:secret",
+        "HTTP://secret/",
+    ] {
         SITE.assert_refused(&redirected("plain", to), 502, "CMGConnector_Bad_Answer", "server_names_internal_host");
     }
 }

@@ -76,7 +76,10 @@ fn a_probe_takes_an_endpoint_away_and_gives_it_back() {
     let port = nobody();
     let origin = start_at(port);
     let site = Site::start(|setup| {
-        setup.delivered("probed", &format!("servers = [\"http://{port}\"]\nhealth = {{ path = \"/status/299/Fine\", interval = \"50ms\", expect = [299] }}"));
+        setup.delivered(
+            "probed",
+            &format!("servers = [\"http://{port}\"]\nhealth = {{ path = \"/status/299/Fine\", interval = \"50ms\", expect = [299] }}"),
+        );
     });
     until("the endpoint is there", || (site.device().get("/probed/echo").status == 200).then_some(()));
     assert!(origin.seen().iter().any(|seen| seen.target == b"/status/299/Fine"), "it was probed");
@@ -117,7 +120,10 @@ fn an_https_server_is_believed_for_its_own_authority_and_shown_a_certificate() {
         let certificate = "server_certificate = \"to-server.pem\"\nserver_key = \"to-server.key\"";
         setup.delivered("https", &format!("{place}\nserver_authorities = [\"corp.pem\"]\n{certificate}"));
         setup.delivered("bare", &format!("{place}\nserver_authorities = [\"corp.pem\"]"));
-        setup.delivered("misnamed", &format!("servers = [\"https://127.0.0.1:{}\"]\nserver_authorities = [\"corp.pem\"]\n{certificate}", server.port));
+        setup.delivered(
+            "misnamed",
+            &format!("servers = [\"https://127.0.0.1:{}\"]\nserver_authorities = [\"corp.pem\"]\n{certificate}", server.port),
+        );
     });
 
     assert_eq!(site.device().get("/https/x?y").text(), "GET /base/x?y from the-connection-point\n");

@@ -19,7 +19,10 @@ static SITE: LazyLock<Site> = LazyLock::new(|| {
         setup.delivered("hasty", &format!("servers = [\"http://{}\"]", hasty()));
         setup.endpoint("short", "idle = \"300ms\"");
         setup.endpoint("total", "idle = \"1m\"\ntotal = \"300ms\"");
-        setup.delivered("untrusted", &format!("servers = [\"https://localhost:{}\"]\nserver_authorities = [\"infrastructure-ca.pem\"]", setup.lab.gateways[0].port));
+        setup.delivered(
+            "untrusted",
+            &format!("servers = [\"https://localhost:{}\"]\nserver_authorities = [\"infrastructure-ca.pem\"]", setup.lab.gateways[0].port),
+        );
         setup.delivered("stranger-inside", "");
         setup.inside("stranger-inside", "face = \"mutual\"");
     });
@@ -99,6 +102,37 @@ fn no_connection_point() {
 
     site.assert_refused(&reply, 503, "CMGService_No_Connection_Point", "no_connection_point");
     assert!(reply.field("Retry-After").unwrap().parse::<u32>().unwrap() > 0);
+}
+
+#[test]
+fn an_endpoint_that_no_connection_point_knows() {
+    let site = Site::start(|setup| {
+        setup.gateway(
+            r#"
+            [[endpoint]]
+            id = "half"
+            host = "localhost"
+            prefix = "/half"
+            face = "mutual"
+            trust = "devices"
+            "#,
+        );
+    });
+
+    site.assert_refused(&site.device().get("/half/"), 503, "CMGService_No_Connection_Point", "no_connection_point");
+}
+
+#[test]
+fn a_connection_point_that_is_lost_on_the_way() {
+    let site = Site::start(|_| {});
+    let mut wire = site.device().open();
+    wire.send("POST", &(site.mutual() + "/held"), &[], b"once");
+    until("it is there", || (site.origin.requests() == 1).then_some(()));
+
+    wait(site.point().signal(Signal::Kill)).unwrap();
+
+    site.assert_refused(&wire.read(), 502, "CMGService_Connection_Point_Lost", "connection_point_lost");
+    assert_eq!(site.origin.requests(), 1, "and it is not repeated");
 }
 
 #[test]

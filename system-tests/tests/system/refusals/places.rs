@@ -65,7 +65,21 @@ fn a_method_in_the_wrong_case() {
 
 #[test]
 fn a_target_that_may_mean_another_path() {
-    let escapes = ["/..", "/../x", "/.", "/a/../b", "/%2e%2e/x", "/.%2E/x", "/a%2fb", "/a%2Fb", "/a\\b", "/a%5cb", "/a%00b", "/%252e%252e/x", "/a%252fb"];
+    let escapes = [
+        "/..",
+        "/../x",
+        "/.",
+        "/a/../b",
+        "/%2e%2e/x",
+        "/.%2E/x",
+        "/a%2fb",
+        "/a%2Fb",
+        "/a\\b",
+        "/a%5cb",
+        "/a%00b",
+        "/%252e%252e/x",
+        "/a%252fb",
+    ];
     for escape in escapes {
         let reply = SITE.device().get(&format!("/get-only{escape}"));
 

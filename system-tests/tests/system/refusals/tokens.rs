@@ -70,7 +70,9 @@ fn every_flaw_is_refused_for_its_own_reason() {
             Flaw::NotYetValid => "token_not_yet_valid",
             Flaw::WrongIssuer => "token_issuer",
             Flaw::WrongAudience => "token_audience",
-            Flaw::NoExpiry | Flaw::NoIssuer | Flaw::NoAudience | Flaw::TwoExpiries | Flaw::TwoAudiences | Flaw::ExpiryAsText => "token_claim",
+            Flaw::NoExpiry | Flaw::NoIssuer | Flaw::NoAudience | Flaw::TwoExpiries | Flaw::TwoAudiences | Flaw::ExpiryAsText => {
+                "token_claim"
+            }
             Flaw::NotJson | Flaw::TwoParts | Flaw::Noise => "token_malformed",
         };
         flawed(flaw, label);

@@ -59,7 +59,9 @@ fn connect(client: TcpStream, log_in: Option<&str>, counts: &Counts) -> std::io:
     let given = lines.iter().find_map(|line| line.strip_prefix("Proxy-Authorization: "));
     if given != log_in {
         counts.refused.fetch_add(1, Ordering::Relaxed);
-        return (&client).write_all(b"HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic realm=\"x\"\r\nContent-Length: 0\r\n\r\n");
+        return (&client).write_all(
+            b"HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic realm=\"x\"\r\nContent-Length: 0\r\n\r\n",
+        );
     }
     let target = lines[0].split(' ').nth(1).ok_or(std::io::ErrorKind::InvalidData)?;
     let server = TcpStream::connect(target)?;
