@@ -6,6 +6,21 @@ use rustls::version::{TLS12, TLS13};
 use crate::support::{Caller, Site};
 
 #[test]
+fn sessions_resume_in_both_versions() {
+    let site = Site::start(|_| {});
+    for version in [&TLS12, &TLS13] {
+        let caller = site.device().version(site.lab(), Some(&site.lab().client), version);
+        for kind in [HandshakeKind::Full, HandshakeKind::Resumed] {
+            let mut wire = caller.open();
+            wire.send("GET", &(site.mutual() + "/bytes/1"), &[], b"");
+
+            assert_eq!(wire.read().status, 200);
+            assert_eq!(wire.stream.conn.handshake_kind(), Some(kind), "{version:?}");
+        }
+    }
+}
+
+#[test]
 fn a_resumed_session_resumes_after_a_reload_too() {
     let site = Site::start(|_| {});
     let caller = site.device();

@@ -43,21 +43,6 @@ fn old_versions_and_old_ciphers_are_refused() {
 }
 
 #[test]
-fn sessions_resume_in_both_versions() {
-    let site = Site::start(|_| {});
-    for version in [&TLS12, &TLS13] {
-        let caller = site.device().version(site.lab(), Some(&site.lab().client), version);
-        for kind in [HandshakeKind::Full, HandshakeKind::Resumed] {
-            let mut wire = caller.open();
-            wire.send("GET", &(site.mutual() + "/bytes/1"), &[], b"");
-
-            assert_eq!(wire.read().status, 200);
-            assert_eq!(wire.stream.conn.handshake_kind(), Some(kind), "{version:?}");
-        }
-    }
-}
-
-#[test]
 fn bytes_behind_a_refused_request_are_not_taken_for_another() {
     let site = Site::start(|_| {});
     let mut wire = site.device().open();
