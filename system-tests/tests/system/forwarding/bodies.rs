@@ -36,6 +36,18 @@ fn bodies_of_every_size_go_up_whole() {
 }
 
 #[test]
+fn uploads_that_are_bulk_from_their_first_byte_never_stall() {
+    // Their bodies travel on connections of their own, where they may overtake their heads.
+    let body = pattern(0, 150_000);
+    let mut wire = SITE.device().open();
+    for round in 0..100 {
+        wire.send("POST", &(SITE.mutual() + "/upload"), &[], &body);
+
+        assert_eq!(wire.read().report()["length"], 150_000, "{round}");
+    }
+}
+
+#[test]
 fn chunks_come_down_as_chunks() {
     for size in SIZES {
         let reply = SITE.device().get(&format!("{}/chunked/{size}", SITE.mutual()));

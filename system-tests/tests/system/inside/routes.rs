@@ -1,8 +1,10 @@
 //! The way from the connection point to the gateways: directly, through a proxy, behind one name.
 
-use cmg_lab::{Discovery, LabOptions};
+use cmg_lab::config::edit;
+use cmg_lab::{Authority, Discovery, Lab, LabOptions, Program};
+use toml::Value;
 
-use crate::support::{ConnectProxy, Site, metric_of, until};
+use crate::support::{ConnectProxy, Site, TlsServer, binary, line_of, metric_of, until, wait};
 
 #[test]
 fn tunnels_go_through_a_proxy_that_wants_a_log_in() {
@@ -41,6 +43,21 @@ fn every_instance_behind_one_name_is_found() {
         let reply = site.device().port(gateway.port).get(&(site.mutual() + "/echo"));
         assert_eq!(reply.status, 200, "{}", gateway.name);
     }
+}
+
+#[test]
+fn tls_that_is_intercepted_on_the_way_is_said_plainly() {
+    let inspection = Authority::root("Corp Inspection").unwrap();
+    let middlebox = TlsServer::start(&inspection.server(&["localhost"]).unwrap(), &inspection.certificate_pem());
+    let dir = tempfile::tempdir().unwrap();
+    let lab = Lab::new(dir.path(), LabOptions::default()).unwrap();
+    let point = &lab.connection_points[0];
+    edit(&point.config, |file| file["tunnel"]["gateways"] = Value::from(vec![format!("localhost:{}", middlebox.port)])).unwrap();
+
+    let program = wait(async { Program::start(binary(), point.plan(&lab)) }).unwrap();
+
+    let line = line_of(&program, "it says so", |line| line.to_string().contains("TLS is being intercepted")).to_string();
+    assert!(line.contains("Corp Inspection"), "{line}");
 }
 
 #[test]

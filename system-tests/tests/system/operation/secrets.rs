@@ -1,9 +1,18 @@
-//! No log says a token or a key, whatever happens.
+//! What logs do not say: no token or key, whatever happens, and no client address where that is wished.
 
 use cmg_lab::token::AUDIENCE;
 use cmg_lab::{Flaw, Signal};
 
 use crate::support::{Site, wait};
+
+#[test]
+fn client_addresses_are_left_out_of_the_log_where_that_is_wished() {
+    let site = Site::start(|setup| setup.gateway("[log]\nclient_address = false"));
+
+    let reply = site.device().get(&(site.mutual() + "/echo"));
+
+    assert!(!site.logged(&reply).to_string().contains("127.0.0.1"));
+}
 
 #[test]
 fn no_log_says_a_token_or_a_key() {
