@@ -129,10 +129,8 @@ impl Shared {
     /// Asks on the connection that was kept, or on a new one, which is kept if it can be.
     fn exchange(&self, id: u64, kept: &mut Option<Client>, port: u16) -> Ending {
         let was_kept = kept.is_some();
-        let mut client = match kept.take().map_or_else(|| Client::connect(&self.config, port), Ok) {
-            Ok(client) => client,
-            Err(_) => return Ending::NotConnected,
-        };
+        let connection = kept.take().map_or_else(|| Client::connect(&self.config, port), Ok);
+        let Ok(mut client) = connection else { return Ending::NotConnected };
         let ending = client.exchange(&self.request(id), method(id) == "HEAD");
         if matches!(ending, Ending::Broken(_)) && was_kept && self.manners == Manners::Patient && method(id) != "POST" {
             return self.exchange(id, kept, port);

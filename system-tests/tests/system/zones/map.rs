@@ -101,8 +101,10 @@ impl Map {
         for (zone, device) in [(cloud, "outside"), (internet, "outside"), (cloud, CABLE), (corp, CABLE)] {
             zone.ip(&format!("link set {device} up"));
         }
-        // Who is not a neighbour of corp tries by way of the cloud.
+        // Packets find their way between the internet and corp, so that only the firewall is what stops them.
         internet.ip(&format!("route add 198.51.100.0/24 via {CLOUD}"));
+        corp.ip(&format!("route add 203.0.113.0/24 via {CLOUD_FROM_CORP}"));
+        cloud.run(|| std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap());
     }
 
     fn wall(&self) {
