@@ -55,7 +55,9 @@ pub(crate) enum After {
 
 /// Why no request was read.
 enum NoRequest {
-    /// The client has gone, was idle for too long, or the gateway drains.
+    /// The client has gone: nobody hears a goodbye.
+    Gone,
+    /// The client was idle for too long, or the gateway drains.
     Over,
     /// The head is refused.
     Refused(Refusal, Option<Fault>),
@@ -67,6 +69,7 @@ pub(crate) async fn run(mut client: Box<Client>, gateway: Arc<Gateway>) {
     loop {
         let after = match read_request(&mut client, &gateway, &mut fields).await {
             Ok(received) => Box::pin(request::serve(&mut client, &gateway, received)).await,
+            Err(NoRequest::Gone) => After::Cut,
             Err(NoRequest::Over) => After::Close,
             Err(NoRequest::Refused(refusal, fault)) => request::refuse_head(&mut client, &gateway, refusal, fault).await,
         };
@@ -88,8 +91,10 @@ async fn read_request(client: &mut Client, gateway: &Gateway, fields: &mut Vec<F
             read = timeout(limits.keep_alive, client.stream.fill(&mut client.input)) => read,
             () = gateway.drain.draining() => return Err(NoRequest::Over),
         };
-        if !matches!(first, Ok(Ok(1..))) {
-            return Err(NoRequest::Over);
+        match first {
+            Ok(Ok(1..)) => {}
+            Ok(Ok(0) | Err(_)) => return Err(NoRequest::Gone),
+            Err(_) => return Err(NoRequest::Over),
         }
     }
     let at = Instant::now();
@@ -106,7 +111,7 @@ async fn read_request(client: &mut Client, gateway: &Gateway, fields: &mut Vec<F
 async fn read_rest(client: &mut Client, limits: &cmg_http1::HeadLimits, fields: &mut Vec<Field>) -> Result<Received, NoRequest> {
     loop {
         if !matches!(client.stream.fill(&mut client.input).await, Ok(1..)) {
-            return Err(NoRequest::Over);
+            return Err(NoRequest::Gone);
         }
         match parse(client, limits, fields) {
             Ok(Some(head)) => return Ok(take(client, head, Instant::now())),

@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use cmg_core::ids::Role;
 use cmg_credentials::tls::{ALPN_HTTP2, ALPN_TUNNEL, role_of};
-use cmg_transport::{ByteStream, Hello, TlsStream, proxy_protocol, read_hello, set_client_options, set_tunnel_options};
+use cmg_transport::{ByteStream, Hello, TlsStream, proxy_protocol, read_hello, set_tunnel_options};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
@@ -113,7 +113,9 @@ async fn handshake(mut tcp: TcpStream, mut address: SocketAddr, port: u16, gatew
     if is_tunnel && state.snapshot.endpoints.is_own_port(port) {
         return Err((ConnectionReason::TunnelRefused, io::Error::other("tunnels come in on the shared port only")));
     }
-    if is_tunnel { set_tunnel_options(&tcp) } else { set_client_options(&tcp) }.map_err(failed)?;
+    if is_tunnel {
+        set_tunnel_options(&tcp).map_err(failed)?;
+    }
     let allow_h2 = state.snapshot.endpoints.offers_h2(port, hello.server_name.as_deref());
     let offered = hello.protocols.iter().map(Vec::as_slice);
     let config = state.tls.config_for(port, offered, allow_h2).map_err(|error| failed(io::Error::other(error)))?;

@@ -2,7 +2,7 @@
 use std::io;
 use std::time::Duration;
 
-use socket2::{SockRef, TcpKeepalive};
+use socket2::{SockRef, Socket, TcpKeepalive};
 use tokio::net::TcpStream;
 
 /// Unsent bytes the kernel may hold. The rest waits in our own queues, where a small answer can overtake a large one. Measured on a
@@ -15,12 +15,11 @@ const TUNNEL_USER_TIMEOUT: Duration = Duration::from_secs(5);
 /// The same for clients, who may be on a train.
 const CLIENT_USER_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Options of a client's connection at the gateway.
-pub fn set_client_options(tcp: &TcpStream) -> io::Result<()> {
-    let socket = SockRef::from(tcp);
-    socket.set_tcp_nodelay(true)?;
-    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(Duration::from_secs(120)).with_interval(Duration::from_secs(30)))?;
-    socket.set_tcp_user_timeout(Some(CLIENT_USER_TIMEOUT))
+/// Options of clients' connections at the gateway, set once on the listening socket: accepted connections inherit them.
+pub(crate) fn set_client_options(listener: &Socket) -> io::Result<()> {
+    listener.set_tcp_nodelay(true)?;
+    listener.set_tcp_keepalive(&TcpKeepalive::new().with_time(Duration::from_secs(120)).with_interval(Duration::from_secs(30)))?;
+    listener.set_tcp_user_timeout(Some(CLIENT_USER_TIMEOUT))
 }
 
 /// Options of a tunnel connection, at both ends.

@@ -13,7 +13,7 @@ use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::server::{Acceptor, UnbufferedServerConnection};
 use rustls::unbuffered::{ConnectionState, EncodeError, UnbufferedConnectionCommon, UnbufferedStatus};
-use rustls::{ClientConfig, ServerConfig};
+use rustls::{ClientConfig, ProtocolVersion, ServerConfig};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -22,6 +22,9 @@ use crate::stream::make_room;
 
 /// Plaintext encrypted in one call, at most.
 const WRITE_CHUNK: usize = scratch::CHUNK;
+
+/// Ciphertext that waits for more to leave with: session tickets go with the first answer.
+const HELD: usize = 4 * 1024;
 
 /// A ClientHello longer than this is refused.
 const HELLO_LIMIT: usize = 16 * 1024;
@@ -155,7 +158,9 @@ impl TlsStream {
             let used = driven.map_err(invalid)?;
             bytes.drain(..used);
             self.partial = bytes;
-            ready!(self.poll_flush_socket(cx))?;
+            if self.handshaking || !self.may_hold_tickets() {
+                ready!(self.poll_flush_socket(cx))?;
+            }
             if !self.handshaking {
                 self.partial.shrink_to_fit();
                 return Poll::Ready(Ok(()));
@@ -164,6 +169,14 @@ impl TlsStream {
                 return Poll::Ready(Err(ErrorKind::UnexpectedEof.into()));
             }
             ready!(self.poll_read_partial(cx))?;
+        }
+    }
+
+    /// Whether the client can go on without what this end has left to send: in TLS 1.3 only tickets follow its last flight.
+    fn may_hold_tickets(&self) -> bool {
+        match &self.side {
+            Side::Server(tls) => tls.protocol_version() == Some(ProtocolVersion::TLSv1_3) && self.unsent.len() <= HELD,
+            Side::Client(_) => false,
         }
     }
 
@@ -240,10 +253,15 @@ impl TlsStream {
 
     /// The same for parts that lie in several places: they leave in one system call.
     pub fn poll_write_vectored(&mut self, cx: &mut Context<'_>, parts: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        ready!(self.poll_flush_socket(cx))?;
+        if self.unsent.len() - self.sent > HELD {
+            ready!(self.poll_flush_socket(cx))?;
+        }
         let mut taken = 0;
         scratch::with(|scratch| {
-            let mut length = 0;
+            let held = self.unsent.len() - self.sent;
+            scratch[..held].copy_from_slice(&self.unsent[self.sent..]);
+            (self.unsent, self.sent) = (Vec::new(), 0);
+            let mut length = held;
             for part in parts {
                 let now = part.len().min(WRITE_CHUNK - taken);
                 if now > 0 {
@@ -251,8 +269,14 @@ impl TlsStream {
                     taken += now;
                 }
             }
-            let written = if self.unsent.is_empty() { self.write_now(cx, &scratch[..length])? } else { 0 };
-            self.unsent.extend_from_slice(&scratch[written..length]);
+            if self.unsent.is_empty() {
+                let written = self.write_now(cx, &scratch[..length])?;
+                self.unsent.extend_from_slice(&scratch[written..length]);
+            } else {
+                // Sealing had to answer a key update first: that answer goes between.
+                self.unsent.splice(0..0, scratch[..held].iter().copied());
+                self.unsent.extend_from_slice(&scratch[held..length]);
+            }
             Ok::<(), io::Error>(())
         })?;
         Poll::Ready(Ok(taken))
