@@ -224,12 +224,12 @@ impl Wire {
 
     /// Whether the other side has said goodbye and sent nothing before.
     pub(crate) fn is_closed(&mut self) -> bool {
-        self.received.is_empty() && matches!(self.stream.read(&mut [0]), Ok(0) | Err(_))
+        self.received.is_empty() && matches!(self.receive(&mut [0]), Ok(0) | Err(_))
     }
 
     /// Whether the other side has said the TLS goodbye, and nothing before it.
     pub(crate) fn is_closed_properly(&mut self) -> bool {
-        self.received.is_empty() && matches!(self.stream.read(&mut [0]), Ok(0))
+        self.received.is_empty() && matches!(self.receive(&mut [0]), Ok(0))
     }
 
     /// Reads one chunk of a chunked answer; empty: the last one.
@@ -289,9 +289,23 @@ impl Wire {
         }
     }
 
+    /// Reads what has been decrypted. Not as the stream does, which first writes what is left of a request that nobody reads.
+    fn receive(&mut self, buffer: &mut [u8]) -> Result<usize> {
+        let StreamOwned { conn, sock } = &mut self.stream;
+        loop {
+            match conn.reader().read(buffer) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    conn.read_tls(sock)?;
+                    conn.process_new_packets().map_err(Error::other)?;
+                }
+                read => return read,
+            }
+        }
+    }
+
     fn fill(&mut self) -> Result<()> {
         let mut buffer = [0; 16 * 1024];
-        match self.stream.read(&mut buffer)? {
+        match self.receive(&mut buffer)? {
             0 => Err(ErrorKind::ConnectionAborted.into()),
             read => {
                 self.received.extend_from_slice(&buffer[..read]);
