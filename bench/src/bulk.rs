@@ -79,9 +79,10 @@ async fn download(target: Target, number: usize, rate: Option<f64>, total: Arc<s
             }
             mine += read;
             total.fetch_add(read, std::sync::atomic::Ordering::Relaxed);
-            if let Some(rate) = rate {
-                let due = started + Duration::from_secs_f64(mine as f64 / rate);
-                tokio::time::sleep_until(due.into()).await;
+            match rate {
+                Some(rate) => tokio::time::sleep_until((started + Duration::from_secs_f64(mine as f64 / rate)).into()).await,
+                // Or else this task would read a hundred times before the small requests' tasks have a turn.
+                None => tokio::task::yield_now().await,
             }
         }
     }

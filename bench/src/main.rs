@@ -53,9 +53,13 @@ enum Verb {
 
 fn main() -> Result<()> {
     let cli = Cli::parse();
-    if matches!(cli.command, Verb::Compare(_) | Verb::Soak(_) | Verb::Wan(_)) {
-        cpu::pin_this_process(cpu::GENERATOR)?;
-    }
+    let _priority = match cli.command {
+        Verb::Compare(_) | Verb::Soak(_) | Verb::Wan(_) => {
+            cpu::pin_this_process(cpu::GENERATOR)?;
+            Some(cpu::Priority::raise())
+        }
+        Verb::Origin { .. } | Verb::Hold(_) => None,
+    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         match cli.command {

@@ -97,6 +97,8 @@ async fn answer(tcp: &mut TcpStream, output: &mut Vec<u8>, wanted: u64, block: &
         let now = left.min(block.len() as u64);
         tcp.write_all(&block[..now as usize]).await?;
         left -= now;
+        // Small requests have their turn between two blocks.
+        tokio::task::yield_now().await;
     }
     Ok(())
 }

@@ -1,8 +1,9 @@
 //! The systems that are measured side by side, and what they have in common: an address, and parts that cost.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
@@ -129,6 +130,12 @@ impl Running {
         self.parts[0].process.id()
     }
 
+    /// Leaves its configuration and logs behind, and says where.
+    pub(crate) fn keep(&mut self) -> PathBuf {
+        self.dir.disable_cleanup(true);
+        self.dir.path().to_owned()
+    }
+
     /// Waits for the first answer.
     pub(crate) async fn await_answer(&mut self, lab: &Lab) -> Result<()> {
         let target = self.target(&lab.identities);
@@ -137,9 +144,10 @@ impl Running {
             let Err(error) = first_answer(&target).await else { return Ok(()) };
             let ended = self.parts.iter_mut().find_map(|part| Some((part.role, part.process.ended()?)));
             if ended.is_some() || Instant::now() > deadline {
-                let kept = self.dir.path().to_owned();
-                self.dir.disable_cleanup(true);
-                return Err(format!("{} does not serve: {error}; ended: {ended:?}; see {}", self.system.name(), kept.display()).into());
+                let kept = self.keep();
+                return Err(
+                    format!("{} does not serve: {error}; ended: {ended:?}; logs are in {}", self.system.name(), kept.display()).into()
+                );
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -151,9 +159,19 @@ async fn first_answer(target: &Target) -> Result<()> {
     tokio::time::timeout(Duration::from_secs(2), exchange).await?
 }
 
-/// A loopback address that nobody listens on at the moment.
+/// A loopback address that nobody listens on, handed out once. Its port is below those that the kernel gives to
+/// outgoing connections, one of which could take it before the server does.
 pub(crate) fn free_address() -> Result<SocketAddr> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
+    static NEXT: AtomicU16 = AtomicU16::new(12_000);
+    loop {
+        let port = NEXT.fetch_add(1, Ordering::Relaxed);
+        if port >= 32_000 {
+            return Err("no free port is left".into());
+        }
+        if let Ok(listener) = TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+            return Ok(listener.local_addr()?);
+        }
+    }
 }
 
 /// Proves that a system refuses whom it must: someone without a certificate, and a revoked one.
