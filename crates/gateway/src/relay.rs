@@ -175,6 +175,10 @@ impl<'a> Relay<'a> {
         let up_again = self.poll_up(cx)?.is_ready();
         let down_again = self.poll_down(cx)?.is_ready();
         if self.down.done {
+            // The answer may have come between the last bytes of the body and the look at its end; the connection is fit for more.
+            if !self.up.done {
+                let _ = self.poll_up(cx);
+            }
             return Poll::Ready(Ok(self.after()));
         }
         if self.deadlines.poll(cx, timer).is_ready() {
