@@ -1,0 +1,248 @@
+//! A connection point that lies, against a real gateway: what a client must not be made to believe.
+
+use super::claims::MUTUAL;
+use super::half::FalsePoint;
+use super::wire::{Wire as Tunnel, kind, response};
+use crate::support::{Caller, Reply, Wire, until, wait};
+
+/// The payload of RESPONSE with a body of that length; none: known at its end.
+fn with_body(status: u16, length: Option<u64>, fields: &[(&[u8], &[u8])]) -> Vec<u8> {
+    let mut head = response(status, fields);
+    head[2] = if length.is_some() { 24 } else { 8 };
+    head[3..11].copy_from_slice(&length.unwrap_or(0).to_be_bytes());
+    head
+}
+
+/// A request that has come to the liar, and the client that waits for its answer.
+struct Asked {
+    liar: FalsePoint,
+    client: Wire,
+    tunnel: Tunnel,
+    exchange: u32,
+}
+
+impl Asked {
+    fn new() -> Self {
+        let mut liar = FalsePoint::start(|_| ());
+        let mut tunnel = liar.session(1);
+        let mut client = Caller::new(&liar.setup.lab, Some(&liar.setup.lab.client)).open();
+        client.send("GET", &format!("{MUTUAL}/x"), &[], b"");
+        let exchange = wait(tunnel.expect(kind::REQUEST)).exchange;
+        Self { liar, client, tunnel, exchange }
+    }
+
+    fn says(&mut self, frames: &[(u8, &[u8])]) {
+        for (kind, payload) in frames {
+            // The gateway may have hung up already.
+            let _ = wait(self.tunnel.send(*kind, self.exchange, payload));
+        }
+    }
+
+    /// The client is told that there is no answer, and the gateway serves on.
+    #[track_caller]
+    fn is_no_answer(mut self) {
+        let reply = self.client.read();
+        assert!(matches!(reply.status, 502 | 503), "{reply:?}");
+        assert!(reply.reason.starts_with("CMGService_"), "{reply:?}");
+        self.serves_on();
+    }
+
+    /// The client sees the answer break off, and never a byte behind it; the gateway serves on.
+    #[track_caller]
+    fn is_cut(mut self) {
+        assert!(self.client.try_read().is_err());
+        // What came of the body may be there; nothing behind it can be read as another answer.
+        assert!(self.client.try_read().is_err());
+        self.serves_on();
+    }
+
+    /// Another session is used as if nothing had been.
+    fn serves_on(mut self) {
+        let mut tunnel = self.liar.session(2);
+        drop(self.tunnel);
+        let caller = Caller::new(&self.liar.setup.lab, Some(&self.liar.setup.lab.client));
+        let honest = async move {
+            loop {
+                let exchange = tunnel.expect(kind::REQUEST).await.exchange;
+                let _ = tunnel.send(kind::RESPONSE | kind::END, exchange, &response(204, &[])).await;
+            }
+        };
+        let honest = wait(async { tokio::spawn(honest) });
+        until("an answer through the other session", || (caller.get(&format!("{MUTUAL}/x")).status == 204).then_some(()));
+        honest.abort();
+    }
+}
+
+/// A request of a client of its own, answered over `tunnel`.
+fn ask(liar: &FalsePoint, tunnel: &mut Tunnel, answer: impl Fn(u32) -> Vec<(u8, Vec<u8>)>) -> Reply {
+    let mut client = Caller::new(&liar.setup.lab, Some(&liar.setup.lab.client)).open();
+    client.send("GET", &format!("{MUTUAL}/x"), &[], b"");
+    wait(async {
+        let exchange = tunnel.expect(kind::REQUEST).await.exchange;
+        for (kind, payload) in answer(exchange) {
+            tunnel.send(kind, exchange, &payload).await.unwrap();
+        }
+    });
+    client.read()
+}
+
+#[test]
+fn data_before_a_head() {
+    let mut asked = Asked::new();
+    asked.says(&[(kind::DATA, b"HTTP/1.1 200 OK\r\n\r\n")]);
+    asked.is_no_answer();
+}
+
+#[test]
+fn an_end_before_a_head() {
+    let mut asked = Asked::new();
+    asked.says(&[(kind::DATA | kind::END, b"")]);
+    asked.is_no_answer();
+}
+
+#[test]
+fn an_upgrade_that_nobody_asked_for() {
+    let mut asked = Asked::new();
+    let mut head = response(101, &[]);
+    head[2] = 1;
+    asked.says(&[(kind::RESPONSE, &head)]);
+    asked.is_no_answer();
+}
+
+#[test]
+fn an_interim_head_that_is_an_answer() {
+    let mut asked = Asked::new();
+    asked.says(&[(kind::INTERIM, &with_body(200, Some(5), &[]))]);
+    asked.is_no_answer();
+}
+
+#[test]
+fn an_answer_that_is_an_interim_head() {
+    let mut asked = Asked::new();
+    asked.says(&[(kind::RESPONSE | kind::END, &response(100, &[]))]);
+    asked.is_no_answer();
+}
+
+#[test]
+fn a_head_with_a_line_too_many() {
+    let mut asked = Asked::new();
+    asked.says(&[(kind::RESPONSE, &response(200, &[(b"X", b"a\r\nSet-Cookie: b")]))]);
+    asked.is_no_answer();
+}
+
+#[test]
+fn a_body_longer_than_the_client_was_told() {
+    let mut asked = Asked::new();
+    asked.says(&[(kind::RESPONSE, &with_body(200, Some(5), &[])), (kind::DATA, b"helloHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")]);
+    asked.is_cut();
+}
+
+#[test]
+fn a_body_shorter_than_the_client_was_told() {
+    let mut asked = Asked::new();
+    asked.says(&[(kind::RESPONSE, &with_body(200, Some(50), &[])), (kind::DATA | kind::END, b"hello")]);
+    asked.is_cut();
+}
+
+#[test]
+fn a_body_where_there_can_be_none() {
+    let mut asked = Asked::new();
+    asked.says(&[(kind::RESPONSE, &with_body(204, Some(5), &[])), (kind::DATA, b"hello")]);
+    // The 204 itself is whole as soon as its head is there; what follows it must not come.
+    let mut client = asked.client;
+    let _ = client.try_read();
+    assert!(client.is_closed());
+}
+
+#[test]
+fn a_second_answer() {
+    let mut asked = Asked::new();
+    asked.says(&[(kind::RESPONSE, &with_body(200, Some(5), &[])), (kind::RESPONSE, &with_body(200, Some(5), &[]))]);
+    asked.is_cut();
+}
+
+#[test]
+fn trailers_that_are_none() {
+    let mut asked = Asked::new();
+    asked.says(&[
+        (kind::RESPONSE, &with_body(200, None, &[])),
+        (kind::DATA, b"hello"),
+        (kind::TRAILERS | kind::END, b"\x01X\x00\x03a\r\n"),
+    ]);
+    asked.is_cut();
+}
+
+#[test]
+fn interim_heads_without_end() {
+    let mut asked = Asked::new();
+    for _ in 0..70 {
+        asked.says(&[(kind::INTERIM, &response(103, &[(b"Link", b"</x>")]))]);
+    }
+    let mut client = asked.client;
+    assert!(client.try_read().is_err());
+}
+
+#[test]
+fn fields_that_frame_a_body_or_steer_a_connection_reach_no_client() {
+    let mut liar = FalsePoint::start(|_| ());
+    let mut tunnel = liar.session(1);
+    let fields: &[(&[u8], &[u8])] = &[
+        (b"Content-Length", b"999"),
+        (b"Transfer-Encoding", b"chunked"),
+        (b"Connection", b"close"),
+        (b"Upgrade", b"h2c"),
+        (b"Keep-Alive", b"timeout=5"),
+        (b"X-Request-Id", b"forged"),
+        (b"X-Mine", b"passes"),
+    ];
+
+    let reply =
+        ask(&liar, &mut tunnel, |_| vec![(kind::RESPONSE, with_body(200, Some(5), fields)), (kind::DATA | kind::END, b"hello".to_vec())]);
+
+    assert_eq!(reply.body, b"hello");
+    let lengths: Vec<_> = reply.fields.iter().filter(|(name, _)| name.eq_ignore_ascii_case("content-length")).collect();
+    assert_eq!(lengths.len(), 1);
+    for name in ["Transfer-Encoding", "Connection", "Upgrade", "Keep-Alive"] {
+        assert_eq!(reply.field(name), None);
+    }
+    assert_ne!(reply.field("X-Request-Id"), Some("forged"));
+    assert_eq!(reply.field("X-Mine"), Some("passes"));
+}
+
+#[test]
+fn an_answer_that_never_comes_is_a_timeout() {
+    let mut liar = FalsePoint::start(|setup| {
+        setup.endpoint("impatient", "idle = \"1s\"");
+    });
+    let mut tunnel = liar.session(1);
+    wait(tunnel.send(kind::SERVES, 0, b"\x00\x02\x03app\x09impatient")).unwrap();
+    let caller = Caller::new(&liar.setup.lab, Some(&liar.setup.lab.client));
+    let mut client = until("the endpoint is served", || {
+        let mut client = caller.open();
+        client.send("GET", "/impatient/x", &[], b"");
+        let mut tunnel = std::pin::pin!(tunnel.expect(kind::REQUEST));
+        let came = wait(async { tokio::time::timeout(std::time::Duration::from_millis(500), &mut tunnel).await });
+        came.is_ok().then_some(client)
+    });
+
+    let reply = client.read();
+
+    assert_eq!((reply.status, reply.reason.as_str()), (504, "CMGService_Timeout"));
+}
+
+#[test]
+fn a_refusal_that_nobody_knows_is_a_bad_gateway() {
+    let mut asked = Asked::new();
+    asked.says(&[(kind::REFUSE | kind::END, &[255, 255])]);
+    asked.is_no_answer();
+}
+
+#[test]
+fn endpoints_that_are_not_published_are_not_served_because_a_connection_point_says_so() {
+    let mut liar = FalsePoint::start(|_| ());
+    let mut tunnel = liar.session(1);
+    wait(tunnel.send(kind::SERVES, 0, b"\x00\x02\x03app\x05other")).unwrap();
+    let caller = Caller::new(&liar.setup.lab, Some(&liar.setup.lab.client));
+
+    assert_eq!(caller.get("/other/x").status, 404);
+}
