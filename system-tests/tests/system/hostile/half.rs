@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 
 use super::wire::{Wire, kind, purpose};
-use crate::support::{PATIENCE, Setup, binary, wait};
+use crate::support::{PATIENCE, Setup, binary, until, wait};
 
 /// A laboratory for one gateway and one connection point, with the origin published as `app`.
 fn laboratory(bend: impl FnOnce(&Setup)) -> (Setup, TempDir) {
@@ -94,6 +94,8 @@ impl FalsePoint {
             gateway.wait_for("/livez", PATIENCE).await.unwrap();
             gateway
         });
+        let port = setup.lab.gateways[0].port;
+        until("the gateway listens", || std::net::TcpStream::connect(("127.0.0.1", port)).ok());
         Self { setup, gateway, tls, _dir: dir }
     }
 
