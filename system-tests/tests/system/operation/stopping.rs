@@ -49,7 +49,8 @@ fn a_connection_point_finishes_what_is_in_flight() {
 
     // The other one takes what comes now.
     for _ in 0..4 {
-        assert_eq!(site.device().request("POST", &(site.mutual() + "/upload"), &[], b"x").status, 200);
+        let reply = site.device().request("POST", &(site.mutual() + "/upload"), &[], b"x");
+        assert_eq!((reply.status, reply.reason.as_str()), (200, "OK"));
     }
     site.origin.release(4);
     for mut wire in wires {
