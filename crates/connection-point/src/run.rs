@@ -201,6 +201,9 @@ fn reload(file: &Path, point: &Point, upkeep: &mut Upkeep, level: &log::Level) {
     }
 }
 
+/// How long gateways are given to hear of a drain: what they have sent until then is carried out, since no other may do so.
+const HEARD: Duration = Duration::from_millis(500);
+
 /// Takes nothing new, finishes what is under way, ends.
 async fn drain(point: &Point, connectors: &[Arc<Connector>], longest: Duration, signals: &mut Signals) {
     info!(in_flight = point.drain.in_flight(), "Draining");
@@ -208,8 +211,12 @@ async fn drain(point: &Point, connectors: &[Arc<Connector>], longest: Duration, 
         connector.drain();
     }
     point.drain.begin();
+    let idle = async {
+        tokio::time::sleep(HEARD.min(longest)).await;
+        point.drain.wait_idle(longest.saturating_sub(HEARD)).await
+    };
     tokio::select! {
-        left = point.drain.wait_idle(longest) => if let Err(left) = left {
+        left = idle => if let Err(left) = left {
             warn!(left, "Requests were still under way at the end of the drain");
         },
         signal = signals.next() => warn!(?signal, "Drain cut short"),
