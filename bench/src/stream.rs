@@ -190,7 +190,7 @@ type Builder = rustls::ConfigBuilder<ClientConfig, rustls::client::WantsClientCe
 
 fn builder() -> Result<Builder> {
     let provider = CryptoProvider {
-        cipher_suites: vec![aws_lc_rs::cipher_suite::TLS13_AES_256_GCM_SHA384],
+        cipher_suites: vec![aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256],
         kx_groups: vec![aws_lc_rs::kx_group::X25519],
         ..aws_lc_rs::default_provider()
     };

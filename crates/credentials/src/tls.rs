@@ -31,20 +31,21 @@ pub const ALPN_HTTP1: &[u8] = b"http/1.1";
 pub const ALPN_HTTP2: &[u8] = b"h2";
 
 /// The cryptography that all configurations use: authenticated encryption and forward secrecy only, hybrid post-quantum key
-/// exchange first.
+/// exchange first. AES-128 stands before AES-256, as in Mozilla's recommendation: its key schedule uses SHA-256, for which processors
+/// have instructions, where SHA-384 takes a fifth of a resumed handshake. A peer that offers AES-256 alone gets it.
 pub fn provider() -> &'static Arc<CryptoProvider> {
     static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
     PROVIDER.get_or_init(|| {
         Arc::new(CryptoProvider {
             cipher_suites: vec![
-                suite::TLS13_AES_256_GCM_SHA384,
                 suite::TLS13_AES_128_GCM_SHA256,
+                suite::TLS13_AES_256_GCM_SHA384,
                 suite::TLS13_CHACHA20_POLY1305_SHA256,
-                suite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
                 suite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+                suite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
                 suite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
-                suite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
                 suite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+                suite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
                 suite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
             ],
             kx_groups: vec![kx_group::X25519MLKEM768, kx_group::X25519, kx_group::SECP256R1, kx_group::SECP384R1],

@@ -86,6 +86,7 @@ impl PublicTls {
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.ticketer = self.tickets.of_port(port)?;
         config.send_tls13_tickets = 1;
+        config.ignore_client_order = true;
         Ok(config)
     }
 }
