@@ -1,13 +1,12 @@
 //! Connections to servers, used again: no client costs a port of its own.
 use std::collections::HashMap;
-use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use cmg_core::refusal::Refusal;
 use cmg_transport::connect::dial;
-use cmg_transport::{ByteStream, TlsStream, set_server_options};
+use cmg_transport::{ByteStream, TlsStream, is_quiet, set_server_options};
 use pki_types::ServerName;
 use rustls::ClientConfig;
 use tokio::time::timeout;
@@ -63,7 +62,7 @@ impl Pool {
         let mut pool = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let idle = pool.get_mut(&key(server))?;
         while let Some(Idle { stream, since, .. }) = idle.pop() {
-            if since.elapsed() < LONGEST_IDLE && is_open(&stream) {
+            if since.elapsed() < LONGEST_IDLE && is_quiet(stream.tcp()) {
                 return Some(ServerConnection { stream, input: BytesMut::new(), reused: true });
             }
         }
@@ -84,7 +83,7 @@ impl Pool {
     pub(crate) fn sweep(&self) {
         let mut pool = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         for idle in pool.values_mut() {
-            idle.retain(|idle| idle.since.elapsed() < LONGEST_IDLE && is_open(&idle.stream));
+            idle.retain(|idle| idle.since.elapsed() < LONGEST_IDLE && is_quiet(idle.stream.tcp()));
         }
         pool.retain(|_, idle| !idle.is_empty());
     }
@@ -92,11 +91,6 @@ impl Pool {
 
 fn key(server: &Server) -> Key {
     Key { host: server.url.host.clone(), port: server.url.port, tls: server.tls.as_ref().map(|tls| Arc::as_ptr(tls) as usize) }
-}
-
-/// An idle server says nothing: bytes or an end mean that the connection is over.
-fn is_open(stream: &ByteStream) -> bool {
-    matches!(stream.tcp().try_read(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
 }
 
 /// Makes a new connection to the server within `within`.

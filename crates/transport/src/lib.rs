@@ -11,6 +11,6 @@ mod socket;
 mod stream;
 mod tls;
 
-pub use socket::{set_lane_options, set_server_options, set_tunnel_options};
+pub use socket::{is_quiet, set_lane_options, set_server_options, set_tunnel_options};
 pub use stream::{ByteStream, make_room};
 pub use tls::{Hello, TlsStream, read_hello};

@@ -1,5 +1,6 @@
 //! Socket options, with their reasons.
 use std::io;
+use std::mem::MaybeUninit;
 use std::time::Duration;
 
 use socket2::{SockRef, Socket, TcpKeepalive};
@@ -35,6 +36,12 @@ pub fn set_tunnel_options(tcp: &TcpStream) -> io::Result<()> {
 /// unacknowledged, and a reader may pause for as long as its endpoint allows. The heartbeat of the lane's session notices a dead peer.
 pub fn set_lane_options(tcp: &TcpStream) -> io::Result<()> {
     SockRef::from(tcp).set_tcp_user_timeout(None)
+}
+
+/// Whether the peer has neither closed the connection nor sent anything that is still unread. Asks the kernel: what the runtime knows of
+/// the socket may be a moment old.
+pub fn is_quiet(tcp: &TcpStream) -> bool {
+    matches!(SockRef::from(tcp).peek(&mut [MaybeUninit::uninit()]), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
 }
 
 /// Options of a connection to a published server.

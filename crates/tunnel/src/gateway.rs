@@ -13,7 +13,7 @@ use cmg_core::selection::{self, Candidate};
 use cmg_transport::ByteStream;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::driver::{Driver, Ended, Side, read_frame};
 use crate::exchange::{Exchange, FRAME_COST, Way};
@@ -81,6 +81,10 @@ impl Hub {
         let mut received = BytesMut::new();
         let hello = match timeout(OPENING, self.open_connection(&mut stream, &mut received)).await {
             Ok(Ok(hello)) => hello,
+            // Behind one name a connection point meets instances that it needs nothing of.
+            Ok(Err(error)) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+                return debug!(%connection_point, "Tunnel connection not needed");
+            }
             Ok(Err(error)) => return warn!(%connection_point, %error, "Tunnel connection refused"),
             Err(_) => return warn!(%connection_point, "Tunnel connection refused: no hello in time"),
         };

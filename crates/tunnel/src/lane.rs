@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use cmg_transport::{ByteStream, set_lane_options};
+use cmg_transport::{ByteStream, is_quiet, set_lane_options};
 
 use crate::frame::{self, Kind};
 use crate::outbox::{Command, Link};
@@ -90,8 +90,7 @@ impl Lane {
 
     /// Whether the peer has neither closed the connection nor sent anything, which only a receiver of lanes would do.
     pub(crate) fn is_usable(&self) -> bool {
-        let mut byte = [0];
-        matches!(self.stream.tcp().try_read(&mut byte), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+        is_quiet(self.stream.tcp())
     }
 
     /// Begins a body of this exchange. `length`: what remains of it, where known.
