@@ -50,3 +50,30 @@ pub fn set_server_options(tcp: &TcpStream) -> io::Result<()> {
     socket.set_tcp_nodelay(true)?;
     socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(15)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::TcpListener;
+
+    async fn pair() -> io::Result<(TcpStream, TcpStream)> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let one = TcpStream::connect(listener.local_addr()?).await?;
+        Ok((one, listener.accept().await?.0))
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_has_spoken_or_closed_is_not_quiet() -> io::Result<()> {
+        let (speaker, listener) = pair().await?;
+        assert!(is_quiet(&listener));
+        assert_eq!(speaker.try_write(b"x")?, 1);
+        listener.readable().await?;
+        assert!(!is_quiet(&listener));
+
+        let (closer, listener) = pair().await?;
+        drop(closer);
+        listener.readable().await?;
+        assert!(!is_quiet(&listener));
+        Ok(())
+    }
+}

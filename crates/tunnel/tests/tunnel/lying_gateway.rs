@@ -24,7 +24,7 @@ impl Liar {
     }
 
     /// The connection point has ended the session, and comes again as if nothing had been.
-    async fn is_left(mut self) {
+    async fn comes_again(mut self) {
         soon(self.wire.closed()).await;
         let (purpose, mut wire) = soon(self.gate.greet()).await;
         assert_eq!(purpose, purpose::SESSION);
@@ -54,7 +54,7 @@ async fn a_credential_that_was_not_told() {
 
     liar.says(kind::REQUEST | kind::END, 1, &request(9, &[])).await;
 
-    liar.is_left().await;
+    liar.comes_again().await;
 }
 
 #[tokio::test]
@@ -64,7 +64,7 @@ async fn a_credential_under_the_number_of_another() {
     liar.says(kind::CREDENTIAL, 1, b"\x02one").await;
     liar.says(kind::CREDENTIAL, 1, b"\x02another").await;
 
-    liar.is_left().await;
+    liar.comes_again().await;
 }
 
 #[tokio::test]
@@ -74,7 +74,7 @@ async fn credentials_that_are_none() {
 
         liar.says(kind::CREDENTIAL, 1, payload).await;
 
-        liar.is_left().await;
+        liar.comes_again().await;
     }
 }
 
@@ -85,7 +85,7 @@ async fn an_exchange_that_begins_twice() {
     liar.says(kind::REQUEST | kind::END, 1, &get("/hold")).await;
     liar.says(kind::REQUEST | kind::END, 1, &get("/hold")).await;
 
-    liar.is_left().await;
+    liar.comes_again().await;
 }
 
 #[tokio::test]
@@ -129,7 +129,7 @@ async fn heads_that_are_none() {
 
         liar.says(kind::REQUEST | kind::END, 1, &head).await;
 
-        liar.is_left().await;
+        liar.comes_again().await;
     }
 }
 
@@ -142,7 +142,7 @@ async fn data_beyond_its_grant() {
         liar.says(kind::DATA, 1, &pattern(60_000)).await;
     }
 
-    liar.is_left().await;
+    liar.comes_again().await;
 }
 
 #[tokio::test]
@@ -152,7 +152,7 @@ async fn frames_that_a_connection_point_does_not_take() {
 
         liar.says(kind, 1, b"\x00\xc8").await;
 
-        liar.is_left().await;
+        liar.comes_again().await;
     }
 }
 
@@ -181,5 +181,5 @@ async fn a_gateway_that_falls_silent_is_given_up() {
     let liar = Liar::new().await;
 
     // Nothing is said: not even pings are answered.
-    liar.is_left().await;
+    liar.comes_again().await;
 }

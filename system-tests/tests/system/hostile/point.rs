@@ -40,7 +40,7 @@ impl Asked {
 
     /// The client is told that there is no answer, and the gateway serves on.
     #[track_caller]
-    fn is_no_answer(mut self) {
+    fn gives_no_answer(mut self) {
         let reply = self.client.read();
         assert!(matches!(reply.status, 502 | 503), "{reply:?}");
         assert!(reply.reason.starts_with("CMGService_"), "{reply:?}");
@@ -49,7 +49,7 @@ impl Asked {
 
     /// The client sees the answer break off, and never a byte behind it; the gateway serves on.
     #[track_caller]
-    fn is_cut(mut self) {
+    fn breaks_off(mut self) {
         assert!(self.client.try_read().is_err());
         // What came of the body may be there; nothing behind it can be read as another answer.
         assert!(self.client.try_read().is_err());
@@ -90,14 +90,14 @@ fn ask(liar: &FalsePoint, tunnel: &mut Tunnel, answer: impl Fn(u32) -> Vec<(u8, 
 fn data_before_a_head() {
     let mut asked = Asked::new();
     asked.says(&[(kind::DATA, b"HTTP/1.1 200 OK\r\n\r\n")]);
-    asked.is_no_answer();
+    asked.gives_no_answer();
 }
 
 #[test]
 fn an_end_before_a_head() {
     let mut asked = Asked::new();
     asked.says(&[(kind::DATA | kind::END, b"")]);
-    asked.is_no_answer();
+    asked.gives_no_answer();
 }
 
 #[test]
@@ -106,42 +106,42 @@ fn an_upgrade_that_nobody_asked_for() {
     let mut head = response(101, &[]);
     head[2] = 1;
     asked.says(&[(kind::RESPONSE, &head)]);
-    asked.is_no_answer();
+    asked.gives_no_answer();
 }
 
 #[test]
 fn an_interim_head_that_is_an_answer() {
     let mut asked = Asked::new();
     asked.says(&[(kind::INTERIM, &with_body(200, Some(5), &[]))]);
-    asked.is_no_answer();
+    asked.gives_no_answer();
 }
 
 #[test]
 fn an_answer_that_is_an_interim_head() {
     let mut asked = Asked::new();
     asked.says(&[(kind::RESPONSE | kind::END, &response(100, &[]))]);
-    asked.is_no_answer();
+    asked.gives_no_answer();
 }
 
 #[test]
 fn a_head_with_a_line_too_many() {
     let mut asked = Asked::new();
     asked.says(&[(kind::RESPONSE, &response(200, &[(b"X", b"a\r\nSet-Cookie: b")]))]);
-    asked.is_no_answer();
+    asked.gives_no_answer();
 }
 
 #[test]
 fn a_body_longer_than_the_client_was_told() {
     let mut asked = Asked::new();
     asked.says(&[(kind::RESPONSE, &with_body(200, Some(5), &[])), (kind::DATA, b"helloHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")]);
-    asked.is_cut();
+    asked.breaks_off();
 }
 
 #[test]
 fn a_body_shorter_than_the_client_was_told() {
     let mut asked = Asked::new();
     asked.says(&[(kind::RESPONSE, &with_body(200, Some(50), &[])), (kind::DATA | kind::END, b"hello")]);
-    asked.is_cut();
+    asked.breaks_off();
 }
 
 #[test]
@@ -158,7 +158,7 @@ fn a_body_where_there_can_be_none() {
 fn a_second_answer() {
     let mut asked = Asked::new();
     asked.says(&[(kind::RESPONSE, &with_body(200, Some(5), &[])), (kind::RESPONSE, &with_body(200, Some(5), &[]))]);
-    asked.is_cut();
+    asked.breaks_off();
 }
 
 #[test]
@@ -169,7 +169,7 @@ fn trailers_that_are_none() {
         (kind::DATA, b"hello"),
         (kind::TRAILERS | kind::END, b"\x01X\x00\x03a\r\n"),
     ]);
-    asked.is_cut();
+    asked.breaks_off();
 }
 
 #[test]
@@ -234,7 +234,7 @@ fn an_answer_that_never_comes_is_a_timeout() {
 fn a_refusal_that_nobody_knows_is_a_bad_gateway() {
     let mut asked = Asked::new();
     asked.says(&[(kind::REFUSE | kind::END, &[255, 255])]);
-    asked.is_no_answer();
+    asked.gives_no_answer();
 }
 
 #[test]
