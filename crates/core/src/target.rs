@@ -76,10 +76,14 @@ fn check_path(path: &[u8]) -> Result<(), Refusal> {
     check_segment(&path[segment_start..])
 }
 
-/// Refuses encoded `/`, `\`, controls, and an encoded percent sign that would make one of them when decoded twice.
+/// Refuses encoded `/`, `\`, controls, and an encoded percent sign that would make one of them when decoded twice. `%u002e` is a dot
+/// to IIS, in no standard, and refused whatever it stands for.
 fn check_escape(after_percent: &[u8]) -> Result<(), Refusal> {
     let mut rest = after_percent;
     loop {
+        if is_unicode_escape(rest) {
+            return Err(Refusal::AmbiguousTarget);
+        }
         match decoded(rest) {
             Some(b'/' | b'\\' | 0..=0x1f | 0x7f) => return Err(Refusal::AmbiguousTarget),
             Some(b'%') => rest = &rest[2..],
@@ -129,6 +133,11 @@ fn next_decoded(segment: &[u8]) -> Option<(u8, &[u8])> {
     Some((b'%', rest))
 }
 
+/// Whether this makes `%` an escape of four digits, which only some servers know.
+fn is_unicode_escape(after_percent: &[u8]) -> bool {
+    matches!(after_percent, [b'u' | b'U', hex @ ..] if hex.len() >= 4 && hex[..4].iter().all(u8::is_ascii_hexdigit))
+}
+
 fn decoded(hex: &[u8]) -> Option<u8> {
     let [high, low, ..] = hex else { return None };
     Some(digit(*high)? << 4 | digit(*low)?)
@@ -164,6 +173,8 @@ mod tests {
             "/a%",
             "/x;v=1/y",
             "/a%25b",
+            "/%user",
+            "/a?%u002e",
         ] {
             let target = Target::parse(raw.as_bytes()).expect(raw);
 
@@ -190,6 +201,9 @@ mod tests {
             "/a/%2e%2e;/b",
             "/a%00b",
             "/a%0d%0ab",
+            "/a/%u002e%u002e/b",
+            "/a%U002Fb",
+            "/a%25u005cb",
             "/a#b",
             "/a?b#c",
             "/a\u{7f}",
