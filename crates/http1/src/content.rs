@@ -46,7 +46,8 @@ pub(crate) struct Content {
     close: bool,
     keep_alive: bool,
     upgrade_option: bool,
-    upgrade_field: bool,
+    websocket: bool,
+    other_protocol: bool,
 }
 
 impl Content {
@@ -55,7 +56,8 @@ impl Content {
             Known::ContentLength => self.note_length(value)?,
             Known::TransferEncoding => self.note_transfer_encoding(value)?,
             Known::Connection => members(value).for_each(|option| self.note_connection_option(option)),
-            Known::Upgrade => self.upgrade_field |= !value.is_empty(),
+            Known::Upgrade if eq_ignore_case(value, b"websocket") => self.websocket = true,
+            Known::Upgrade => self.other_protocol = true,
             _ => {}
         }
         Ok(())
@@ -79,9 +81,10 @@ impl Content {
         }
     }
 
-    /// Whether Upgrade is there and Connection names it.
+    /// Whether Upgrade is there, Connection names it, and it is to WebSocket alone. After a switch to `h2c`, requests to any path could
+    /// be made that nobody checks.
     pub(crate) fn upgrades(&self) -> bool {
-        self.upgrade_option && self.upgrade_field
+        self.upgrade_option && self.websocket && !self.other_protocol
     }
 
     fn note_length(&mut self, value: &[u8]) -> Result<(), Fault> {

@@ -29,7 +29,8 @@ pub struct RequestHead {
     pub keep_alive: bool,
     /// Whether the client waits for a 100 before it sends the body. False in version 1.0, which has no 100.
     pub expect_continue: bool,
-    /// Whether the client offers to switch protocols: Upgrade is there and Connection names it. Never in version 1.0.
+    /// Whether the client offers to switch to WebSocket: Upgrade says so and Connection names it. Never in version 1.0. An offer of another
+    /// protocol is none.
     pub upgrade: bool,
     /// Whether the client understands trailers (`TE: trailers`).
     pub te_trailers: bool,

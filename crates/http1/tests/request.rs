@@ -365,6 +365,10 @@ fn an_upgrade_takes_both_fields_and_version_1_1() {
         ("1.1", "Upgrade: websocket\r\n", false),
         ("1.1", "Connection: Upgrade\r\n", false),
         ("1.1", "Connection: Upgrade\r\nUpgrade:\r\n", false),
+        ("1.1", "Connection: Upgrade\r\nUpgrade: WebSocket\r\n", true),
+        ("1.1", "Connection: Upgrade\r\nUpgrade: h2c\r\n", false),
+        ("1.1", "Connection: Upgrade\r\nUpgrade: websocket, h2c\r\n", false),
+        ("1.1", "Connection: Upgrade\r\nUpgrade: websocket\r\nUpgrade: h2c\r\n", false),
         ("1.0", "Connection: Upgrade\r\nUpgrade: websocket\r\n", false),
     ] {
         let text = format!("GET / HTTP/{version}\r\nHost: a\r\n{lines}\r\n");

@@ -72,7 +72,7 @@ fn the_reason_phrase_has_no_control_characters() {
 #[test]
 fn a_status_has_three_digits_from_100_on() {
     for (text, status) in [("100", 100), ("101", 101), ("299", 299), ("999", 999)] {
-        let upgrade = "Connection: upgrade\r\nUpgrade: x\r\n";
+        let upgrade = "Connection: upgrade\r\nUpgrade: websocket\r\n";
         assert_eq!(head(format!("HTTP/1.1 {text} \r\n{upgrade}\r\n")).status, status);
     }
     refuses(
@@ -190,7 +190,8 @@ fn a_switch_of_protocols_says_to_what() {
     let head = head("HTTP/1.1 101 X\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
 
     assert_eq!((head.upgrade, head.framing), (true, Framing::None));
-    refuses(Fault::SwitchWithoutUpgrade, &["HTTP/1.1 101 X\r\n\r\n", "HTTP/1.1 101 X\r\nUpgrade: websocket\r\n\r\n"]);
+    let switches_to_another = "HTTP/1.1 101 X\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n";
+    refuses(Fault::SwitchWithoutUpgrade, &[switches_to_another, "HTTP/1.1 101 X\r\n\r\n", "HTTP/1.1 101 X\r\nUpgrade: websocket\r\n\r\n"]);
 }
 
 #[test]
