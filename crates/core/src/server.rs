@@ -187,13 +187,15 @@ fn split_authority(authority: &str) -> Option<(&str, Option<u16>)> {
     }
 }
 
-/// Names that servers believe, so that a client may not send them in any spelling: case, and underscore for hyphen.
+/// Names that servers believe, so that a client may not send them in any spelling: case, and any sign for the hyphen, since there are
+/// servers that make one variable of `X-Name`, `X_Name` and `X.Name`.
 #[derive(Clone, Debug, Default)]
 pub struct ReservedNames {
     names: Vec<String>,
 }
 
-const ALWAYS_RESERVED: [&str; 10] = [
+/// Who the client is, and what makes a server take another path or another way out than the one that was checked.
+const ALWAYS_RESERVED: [&str; 14] = [
     "client-cert",
     "client-cert-chain",
     "forwarded",
@@ -204,6 +206,10 @@ const ALWAYS_RESERVED: [&str; 10] = [
     "x-forwarded-client-cert",
     "x-real-ip",
     "cmg-authorization",
+    "x-arr-clientcert",
+    "x-original-url",
+    "x-rewrite-url",
+    "proxy",
 ];
 
 impl ReservedNames {
@@ -229,7 +235,7 @@ fn normal(name: &str) -> String {
 }
 
 fn normal_byte(byte: u8) -> u8 {
-    if byte == b'_' { b'-' } else { byte.to_ascii_lowercase() }
+    if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' }
 }
 
 /// Maps a URL in an answer from inside to outside.
@@ -389,10 +395,19 @@ mod tests {
     fn reserved_names_are_known_in_every_spelling() {
         let reserved = ReservedNames::of(&a_delivery("http://a"));
 
-        for name in ["X-Client-DN", "x_client_dn", "X-CLIENT_dn", "client-cert", "Client_Cert_Chain", "x-request-id", "X_Forwarded_For"] {
+        for name in [
+            "X-Client-DN",
+            "x_client_dn",
+            "X-CLIENT_dn",
+            "client-cert",
+            "Client_Cert_Chain",
+            "x-request-id",
+            "X_Forwarded_For",
+            "X.Client.DN",
+        ] {
             assert!(reserved.contain(name.as_bytes()), "{name}");
         }
-        assert!(!reserved.contain(b"X-Client-Name"));
+        assert!(!reserved.contain(b"X-Client-Name") && !reserved.contain(b"X-Client-D."));
     }
 
     #[test]
