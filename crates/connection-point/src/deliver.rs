@@ -13,7 +13,7 @@ use tracing::warn;
 use crate::answer::request_kind;
 use crate::claim::{Asker, verify};
 use crate::events::RequestDelivered;
-use crate::pool::{ServerConnection, connect};
+use crate::pool::{ServerConnection, connect, logs_in_its_connection};
 use crate::relay::{Done, Failed, Job, Relay};
 use crate::servers::{Server, Service};
 use crate::state::{Point, State};
@@ -118,7 +118,7 @@ async fn carry(
         let relay = Relay::new(exchange, &mut connection, job(request, allowed), out);
         match relay.run().await {
             Ok(done) => {
-                if done.reusable {
+                if done.reusable && !logs_in_its_connection(request.fields()) {
                     point.pool.keep(&server, connection);
                 }
                 return Ok(done);

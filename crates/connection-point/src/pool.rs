@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use cmg_core::refusal::Refusal;
+use cmg_http1::Known;
 use cmg_transport::connect::dial;
 use cmg_transport::{ByteStream, TlsStream, is_quiet, set_server_options};
 use pki_types::ServerName;
@@ -93,6 +94,16 @@ fn key(server: &Server) -> Key {
     Key { host: server.url.host.clone(), port: server.url.port, tls: server.tls.as_ref().map(|tls| Arc::as_ptr(tls) as usize) }
 }
 
+/// Whether a request with these fields may make the server believe that all that follows on its connection comes from the same user. NTLM
+/// and Negotiate log in the connection, not the request; such a connection serves nobody else.
+pub(crate) fn logs_in_its_connection<'a>(mut fields: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> bool {
+    fields.any(|(name, value)| {
+        let value = value.trim_ascii_start();
+        let starts_with = |scheme: &[u8]| value.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme));
+        Known::of(name) == Known::Authorization && (starts_with(b"ntlm") || starts_with(b"negotiate"))
+    })
+}
+
 /// Makes a new connection to the server within `within`.
 pub(crate) async fn connect(server: &Server, within: Duration) -> Result<ServerConnection, Unreachable> {
     let unreachable = |error: Box<dyn std::error::Error + Send + Sync>| Unreachable { refusal: Refusal::ServerUnreachable, error };
@@ -110,4 +121,19 @@ pub(crate) async fn connect(server: &Server, within: Duration) -> Result<ServerC
         }
     };
     Ok(ServerConnection { stream, input: BytesMut::new(), reused: false })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_that_was_logged_in_is_not_for_others() {
+        let logs_in = |name: &'static str, value: &'static str| logs_in_its_connection([(name.as_bytes(), value.as_bytes())].into_iter());
+
+        for value in ["NTLM TlRMTVNTUAAD", "ntlm x", " Negotiate YIIB", "NEGOTIATE"] {
+            assert!(logs_in("AUTHORIZATION", value), "{value}");
+        }
+        assert!(!logs_in("Authorization", "Bearer ntlm") && !logs_in("Authorization", "Basic eA==") && !logs_in("X-Way", "NTLM x"));
+    }
 }
