@@ -83,8 +83,11 @@ pub(crate) fn has_length(status: u16) -> bool {
     !matches!(status, 100..=199 | 204)
 }
 
-/// Writes a 1xx head.
-pub(crate) fn push_interim(out: &mut Vec<u8>, response: &ResponseFrame) {
+/// Writes a 1xx head; nothing for a client of version 1.0, which would take it for the answer.
+pub(crate) fn push_interim(out: &mut Vec<u8>, response: &ResponseFrame, version: Version) {
+    if version == Version::Http10 {
+        return;
+    }
     let head = response.get();
     push_status(out, head.status, head.reason);
     for (name, value) in response.fields().filter(|(name, _)| passes_interim(name)) {
@@ -149,4 +152,24 @@ fn push_connection(out: &mut Vec<u8>, version: Version, keep_alive: bool, framin
 
 fn push_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     cmg_http1::push_field(name, value, out);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_of_version_1_0_gets_one_head_only() {
+        // Status 103, no flags, no length, no reason, no fields.
+        let payload: &[u8] = &[0, 103, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        let hints = ResponseFrame::decode(payload.into()).expect("a head");
+        let written = |version| {
+            let mut out = Vec::new();
+            push_interim(&mut out, &hints, version);
+            out
+        };
+
+        assert_eq!(written(Version::Http11), b"HTTP/1.1 103 \r\n\r\n");
+        assert_eq!(written(Version::Http10), b"");
+    }
 }

@@ -344,7 +344,7 @@ impl<'a> Relay<'a> {
     fn take(&mut self, event: Event) -> Result<(), Break> {
         self.deadlines.touch();
         match event {
-            Event::Interim(head) => answer::push_interim(&mut self.down.out, &head),
+            Event::Interim(head) => answer::push_interim(&mut self.down.out, &head, self.setting.version),
             Event::Response(_) if self.down.framing.is_some() => {
                 return Err(self.broken(Refusal::ConnectionPointMisbehaved, Stage::Refused));
             }
