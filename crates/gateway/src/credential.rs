@@ -127,7 +127,8 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02X}")).collect()
 }
 
-fn site_of(address: IpAddr) -> [u8; 16] {
+/// The address; of IPv6 the first 64 bits, which is what one site is given.
+pub(crate) fn site_of(address: IpAddr) -> [u8; 16] {
     match address.to_canonical() {
         IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
         IpAddr::V6(address) => {

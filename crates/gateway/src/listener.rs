@@ -17,7 +17,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
 use crate::connection::{self, Client};
-use crate::credential::Known;
+use crate::credential::{Known, site_of};
 use crate::events::ConnectionReason;
 use crate::state::Gateway;
 
@@ -31,9 +31,9 @@ pub(crate) struct Places {
     addresses: Addresses,
 }
 
-/// Connections by address.
+/// Connections by address; of IPv6 by the first 64 bits, within which a client has as many addresses as it likes.
 #[derive(Default)]
-struct Addresses(Mutex<HashMap<IpAddr, u32>>);
+struct Addresses(Mutex<HashMap<[u8; 16], u32>>);
 
 impl Places {
     pub(crate) fn new(handshakes: usize, connections: usize) -> Self {
@@ -176,7 +176,7 @@ impl Drop for Counted {
 
 /// One connection of an address, counted where there is a limit.
 struct OneFrom {
-    places: Option<(Arc<Places>, IpAddr)>,
+    places: Option<(Arc<Places>, [u8; 16])>,
 }
 
 impl OneFrom {
@@ -184,25 +184,45 @@ impl OneFrom {
         if most == 0 {
             return Some(Self { places: None });
         }
+        let site = site_of(address);
         let mut counts = places.addresses.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = counts.entry(address).or_insert(0);
+        let count = counts.entry(site).or_insert(0);
         if *count >= most {
             return None;
         }
         *count += 1;
-        Some(Self { places: Some((Arc::clone(places), address)) })
+        Some(Self { places: Some((Arc::clone(places), site)) })
     }
 }
 
 impl Drop for OneFrom {
     fn drop(&mut self) {
-        let Some((places, address)) = &self.places else { return };
+        let Some((places, site)) = &self.places else { return };
         let mut counts = places.addresses.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = counts.get_mut(address) {
+        if let Some(count) = counts.get_mut(site) {
             *count -= 1;
             if *count == 0 {
-                counts.remove(address);
+                counts.remove(site);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ipv6_site_is_one_address() {
+        let places = Arc::new(Places::new(1, 1));
+        let from = |address: &str| OneFrom::new(&places, address.parse().expect("an address"), 1);
+
+        let first = from("2001:db8::1");
+
+        assert!(first.is_some() && from("2001:db8::2").is_none());
+        assert!(from("2001:db8:0:1::1").is_some() && from("192.0.2.1").is_some());
+        drop(first);
+        assert!(from("2001:db8::2").is_some());
+        assert!(places.addresses.0.lock().unwrap_or_else(PoisonError::into_inner).is_empty());
     }
 }
