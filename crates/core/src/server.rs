@@ -194,8 +194,8 @@ pub struct ReservedNames {
     names: Vec<String>,
 }
 
-/// Who the client is, and what makes a server take another path or another way out than the one that was checked.
-const ALWAYS_RESERVED: [&str; 14] = [
+/// Who the client is, and what makes a server take another path, another way out or another length than what was checked.
+const ALWAYS_RESERVED: [&str; 16] = [
     "client-cert",
     "client-cert-chain",
     "forwarded",
@@ -210,6 +210,8 @@ const ALWAYS_RESERVED: [&str; 14] = [
     "x-original-url",
     "x-rewrite-url",
     "proxy",
+    "content-length",
+    "transfer-encoding",
 ];
 
 impl ReservedNames {
@@ -404,6 +406,7 @@ mod tests {
             "x-request-id",
             "X_Forwarded_For",
             "X.Client.DN",
+            "Transfer_Encoding",
         ] {
             assert!(reserved.contain(name.as_bytes()), "{name}");
         }
