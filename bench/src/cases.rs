@@ -167,7 +167,6 @@ fn per_request(running: &Running, outcome: &Outcome) -> Metrics {
     for (part, time) in running.parts.iter().zip(&usage.parts) {
         metrics.add(us(part.role), each(*time));
     }
-    metrics.add("softirq_us", each(usage.softirq));
     metrics.add("per_cpu_s", count / usage.total().as_secs_f64());
     metrics.add("per_s", count / usage.wall.as_secs_f64());
     metrics.add("p50_ms", percentile(&outcome.latencies, 50.0));
@@ -185,7 +184,6 @@ async fn transfer(running: &Running, load: &Load, way: Way) -> Result<Metrics> {
     for (part, time) in running.parts.iter().zip(&usage.parts) {
         metrics.add(s_per_gib(part.role), time.as_secs_f64());
     }
-    metrics.add("softirq_s_per_gib", usage.softirq.as_secs_f64());
     metrics.add("mib_per_s", mib_per_s(GIB, &usage));
     metrics.add("core", share(&usage));
     metrics.add("others", usage.others);
@@ -194,7 +192,7 @@ async fn transfer(running: &Running, load: &Load, way: Way) -> Result<Metrics> {
 
 /// How much of its processor the system used; where this and `others` are well below 1, the load generator was the limit.
 fn share(usage: &Usage) -> f64 {
-    (usage.total() + usage.softirq).as_secs_f64() / usage.wall.as_secs_f64()
+    usage.total().as_secs_f64() / usage.wall.as_secs_f64()
 }
 
 fn mib_per_s(bytes: u64, usage: &Usage) -> f64 {

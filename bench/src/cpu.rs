@@ -1,7 +1,8 @@
 //! Where processes run and what they cost: pinning, processor time, and how much others disturbed.
 //!
 //! Processor time comes from `/proc/<pid>/task/*/schedstat` (nanoseconds, every thread), because `stat` counts in
-//! hundredths of a second. A thread that ends during a measurement takes its time with it.
+//! hundredths of a second. On a kernel without `IRQ_TIME_ACCOUNTING` it contains the work of loopback's receiving side that falls
+//! to the sender. A thread that ends during a measurement takes its time with it.
 
 use std::fs;
 use std::process::{Command, Stdio};
@@ -88,28 +89,17 @@ fn run_time(schedstat: &str) -> Duration {
     Duration::from_nanos(nanoseconds.unwrap_or(0))
 }
 
-/// What one processor did since the machine started.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-struct Processor {
-    /// All work but interrupts'.
-    processes: Duration,
-    /// Network receive work that the kernel charges to no process; on loopback part of the sender's cost.
-    softirq: Duration,
+/// How long one processor has been busy since the machine started, by `/proc/stat`.
+fn busy(stat: &str, cpu: usize) -> Duration {
+    let name = format!("cpu{cpu}");
+    let Some(line) = stat.lines().find(|line| line.split(' ').next() == Some(&name)) else { return Duration::ZERO };
+    let ticks: Vec<u32> = line.split(' ').skip(1).filter_map(|field| field.parse().ok()).collect();
+    let [user, nice, system, _idle, _iowait, irq, softirq, ..] = ticks[..] else { return Duration::ZERO };
+    TICK * (user + nice + system + irq + softirq)
 }
 
-impl Processor {
-    fn read(cpu: usize) -> Self {
-        Self::parse(&fs::read_to_string("/proc/stat").unwrap_or_default(), cpu)
-    }
-
-    /// Fields of `/proc/stat`: user nice system idle iowait irq softirq steal.
-    fn parse(stat: &str, cpu: usize) -> Self {
-        let name = format!("cpu{cpu}");
-        let Some(line) = stat.lines().find(|line| line.split(' ').next() == Some(&name)) else { return Self::default() };
-        let ticks: Vec<u32> = line.split(' ').skip(1).filter_map(|field| field.parse().ok()).collect();
-        let [user, nice, system, _, _, _, softirq, ..] = ticks[..] else { return Self::default() };
-        Self { processes: TICK * (user + nice + system), softirq: TICK * softirq }
-    }
+fn system_busy() -> Duration {
+    busy(&fs::read_to_string("/proc/stat").unwrap_or_default(), SYSTEM)
 }
 
 /// A measurement under way.
@@ -117,7 +107,7 @@ pub(crate) struct Meter {
     pids: Vec<u32>,
     started: Instant,
     times: Vec<Duration>,
-    processor: Processor,
+    busy: Duration,
 }
 
 /// What a measurement found.
@@ -125,8 +115,6 @@ pub(crate) struct Usage {
     pub(crate) wall: Duration,
     /// Processor time of each watched process tree, in the order given.
     pub(crate) parts: Vec<Duration>,
-    /// Of the system's processor.
-    pub(crate) softirq: Duration,
     /// Share of the system's processor that other processes took, 0 to 1.
     pub(crate) others: f64,
 }
@@ -134,21 +122,14 @@ pub(crate) struct Usage {
 impl Meter {
     pub(crate) fn start(pids: Vec<u32>) -> Self {
         let times = pids.iter().copied().map(time).collect();
-        Self { pids, started: Instant::now(), times, processor: Processor::read(SYSTEM) }
+        Self { pids, started: Instant::now(), times, busy: system_busy() }
     }
 
     pub(crate) fn stop(self) -> Usage {
         let wall = self.started.elapsed();
         let parts: Vec<_> = self.pids.iter().zip(&self.times).map(|(pid, before)| time(*pid).saturating_sub(*before)).collect();
-        let processor = Processor::read(SYSTEM);
-        let busy = processor.processes.saturating_sub(self.processor.processes);
-        let others = busy.saturating_sub(parts.iter().sum());
-        Usage {
-            wall,
-            parts,
-            softirq: processor.softirq.saturating_sub(self.processor.softirq),
-            others: others.as_secs_f64() / wall.as_secs_f64(),
-        }
+        let others = (system_busy() - self.busy).saturating_sub(parts.iter().sum());
+        Usage { wall, parts, others: others.as_secs_f64() / wall.as_secs_f64() }
     }
 }
 
@@ -177,9 +158,7 @@ mod tests {
     fn one_processor_is_read_from_its_own_line() {
         let stat = "cpu  9 9 9 9 9 9 9 9 0 0\ncpu1 100 20 3 5000 7 0 11 2 0 0\ncpu11 1 1 1 1 1 1 1 1 0 0\n";
 
-        let processor = Processor::parse(stat, 1);
-
-        assert_eq!(processor, Processor { processes: Duration::from_millis(1_230), softirq: Duration::from_millis(110) });
+        assert_eq!(busy(stat, 1), Duration::from_millis(1_340));
     }
 
     #[test]
