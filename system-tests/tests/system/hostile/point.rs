@@ -67,7 +67,7 @@ impl Asked {
                 let _ = tunnel.send(kind::RESPONSE | kind::END, exchange, &response(204, &[])).await;
             }
         };
-        let honest = wait(async { tokio::spawn(honest) });
+        let honest = wait(async { tokio::spawn(honest).abort_handle() });
         until("an answer through the other session", || (caller.get(&format!("{MUTUAL}/x")).status == 204).then_some(()));
         honest.abort();
     }
