@@ -31,8 +31,8 @@ impl Liar {
 
     /// The session has ended, its exchange knows, and another connection point is served as if nothing had been.
     async fn ends(mut self) {
-        assert_eq!(soon(receive(&mut self.exchange)).await.end, End::Lost);
         soon(self.wire.closed()).await;
+        assert_eq!(soon(receive(&mut self.exchange)).await.end, End::Lost);
         self.gate.has(0).await;
         let mut honest = Wire::session(self.gate.address, self.site.point("point-2"), 2).await;
         self.gate.has(1).await;

@@ -113,9 +113,13 @@ impl Wire {
         }
     }
 
-    /// Reads until the peer closes the connection.
+    /// Reads until the peer closes the connection; pings are answered, so that silence is not the reason.
     pub(crate) async fn closed(&mut self) {
-        while self.receive().await.is_some() {}
+        while let Some(frame) = self.receive().await {
+            if frame.kind == kind::PING {
+                let _ = self.send(kind::PONG, 0, &[]).await;
+            }
+        }
     }
 
     /// So many bytes as they are.
