@@ -11,7 +11,7 @@ pub struct LimitsFile {
     /// Client connections at once. Default 20,000; the operating system must allow the process more open files than
     /// this, since tunnels need some too.
     pub connections: u32,
-    /// TLS handshakes in progress at once. Default 256: more than honest clients begin together, and a bound on what
+    /// TLS handshakes in progress at once. Default 2048: more than honest clients begin together, and a bound on what
     /// a flood of them costs before anybody has said who he is.
     pub handshakes: u32,
     /// The longest that a handshake may take. Default `10s`: three lost packets on a bad mobile line.
@@ -40,7 +40,7 @@ impl Default for LimitsFile {
     fn default() -> Self {
         Self {
             connections: 20_000,
-            handshakes: 256,
+            handshakes: 2_048,
             handshake_time: Duration::seconds(10),
             head_bytes: Size::kibibytes(64),
             head_fields: 100,

@@ -24,14 +24,25 @@ use crate::state::Gateway;
 /// Pause after the system refused a connection, which mostly means too many open files.
 const PAUSE: Duration = Duration::from_millis(50);
 
+/// Time for a handshake while more than half of the places are taken: long for an honest client, short for one that wants to keep
+/// others out.
+const PRESSED_TIME: Duration = Duration::from_secs(2);
+
+/// Handshakes that one address may always have in progress.
+const FEW: usize = 8;
+
 /// Places shared by all listeners.
 pub(crate) struct Places {
     handshakes: Arc<Semaphore>,
+    all_handshakes: usize,
     clients: Arc<Semaphore>,
-    addresses: Addresses,
+    /// Handshakes in progress.
+    shaking: Addresses,
+    /// Connections.
+    connected: Addresses,
 }
 
-/// Connections by address; of IPv6 by the first 64 bits, within which a client has as many addresses as it likes.
+/// Counts by address; of IPv6 by the first 64 bits, within which a client has as many addresses as it likes.
 #[derive(Default)]
 struct Addresses(Mutex<HashMap<[u8; 16], u32>>);
 
@@ -39,9 +50,23 @@ impl Places {
     pub(crate) fn new(handshakes: usize, connections: usize) -> Self {
         Self {
             handshakes: Arc::new(Semaphore::new(handshakes)),
+            all_handshakes: handshakes,
             clients: Arc::new(Semaphore::new(connections)),
-            addresses: Addresses::default(),
+            shaking: Addresses::default(),
+            connected: Addresses::default(),
         }
+    }
+
+    /// Whether more than half of the places for handshakes are taken.
+    fn is_pressed(&self) -> bool {
+        self.handshakes.available_permits() * 2 < self.all_handshakes
+    }
+
+    /// Handshakes that one address may have in progress. Nobody is held back while there is room; then nobody gets more than an
+    /// eighth, so that one address cannot keep all others, and connection points, out.
+    fn share(&self) -> u32 {
+        let share = if self.is_pressed() { (self.all_handshakes / 8).max(FEW) } else { self.all_handshakes };
+        u32::try_from(share).unwrap_or(u32::MAX)
     }
 }
 
@@ -80,35 +105,36 @@ struct Greeted {
 
 /// Makes the handshake, within its deadline.
 async fn greet(tcp: TcpStream, address: SocketAddr, port: u16, gateway: &Arc<Gateway>, places: &Arc<Places>) -> Option<Greeted> {
-    let limits = gateway.state.load().limits;
-    let refused = |reason, address, error: Option<&io::Error>| gateway.events.connection_refused(reason, address, error);
-    let Some(from) = OneFrom::new(places, address.ip(), limits.connections_per_address) else {
-        refused(ConnectionReason::TooManyFromAddress, address, None);
-        return None;
-    };
-    match timeout(limits.handshake_time, handshake(tcp, address, port, gateway)).await {
-        Ok(Ok((tls, address, server_name))) => Some(Greeted { tls, address, server_name, _from: from }),
+    let longest = gateway.state.load().limits.handshake_time;
+    let longest = if places.is_pressed() { longest.min(PRESSED_TIME) } else { longest };
+    let mut address = address;
+    match timeout(longest, handshake(tcp, &mut address, port, gateway, places)).await {
+        Ok(Ok((tls, server_name, from))) => Some(Greeted { tls, address, server_name, _from: from }),
         Ok(Err((reason, error))) => {
-            refused(reason, address, Some(&error));
+            gateway.events.connection_refused(reason, address, Some(&error));
             None
         }
         Err(_) => {
-            refused(ConnectionReason::HandshakeTimeout, address, None);
+            gateway.events.connection_refused(ConnectionReason::HandshakeTimeout, address, None);
             None
         }
     }
 }
 
-type Handshake = Result<(TlsStream, SocketAddr, Option<String>), (ConnectionReason, io::Error)>;
+type Handshake = Result<(TlsStream, Option<String>, OneFrom), (ConnectionReason, io::Error)>;
 
-async fn handshake(mut tcp: TcpStream, mut address: SocketAddr, port: u16, gateway: &Gateway) -> Handshake {
+async fn handshake(mut tcp: TcpStream, address: &mut SocketAddr, port: u16, gateway: &Gateway, places: &Arc<Places>) -> Handshake {
     if gateway.proxies.iter().any(|network| network.contains(address.ip().to_canonical())) {
         let told = proxy_protocol::read(&mut tcp).await.map_err(|error| (ConnectionReason::ProxyHeader, error))?;
-        address = told.unwrap_or(address);
+        *address = told.unwrap_or(*address);
     }
+    let state = gateway.state();
+    let too_many = |what| (ConnectionReason::TooManyFromAddress, io::Error::other(what));
+    let from = OneFrom::new(places, |places| &places.connected, address.ip(), state.limits.connections_per_address);
+    let from = from.ok_or_else(|| too_many("connections"))?;
+    let _shaking = OneFrom::new(places, |places| &places.shaking, address.ip(), places.share()).ok_or_else(|| too_many("handshakes"))?;
     let failed = |error| (ConnectionReason::HandshakeFailed, error);
     let hello = read_hello(&tcp).await.map_err(failed)?;
-    let state = gateway.state();
     let is_tunnel = offers_tunnel(&hello);
     if is_tunnel && state.snapshot.endpoints.is_own_port(port) {
         return Err((ConnectionReason::TunnelRefused, io::Error::other("tunnels come in on the shared port only")));
@@ -124,7 +150,7 @@ async fn handshake(mut tcp: TcpStream, mut address: SocketAddr, port: u16, gatew
         let reason = if is_tunnel { ConnectionReason::TunnelRefused } else { ConnectionReason::HandshakeFailed };
         (reason, error)
     })?;
-    Ok((tls, address, server_name))
+    Ok((tls, server_name, from))
 }
 
 fn offers_tunnel(hello: &Hello) -> bool {
@@ -176,29 +202,32 @@ impl Drop for Counted {
 
 /// One connection of an address, counted where there is a limit.
 struct OneFrom {
-    places: Option<(Arc<Places>, [u8; 16])>,
+    counted: Option<(Arc<Places>, Table, [u8; 16])>,
 }
 
+type Table = fn(&Places) -> &Addresses;
+
 impl OneFrom {
-    fn new(places: &Arc<Places>, address: IpAddr, most: u32) -> Option<Self> {
+    /// One more in a table; none: the address has `most` already. Zero: no limit, and nothing is counted.
+    fn new(places: &Arc<Places>, table: Table, address: IpAddr, most: u32) -> Option<Self> {
         if most == 0 {
-            return Some(Self { places: None });
+            return Some(Self { counted: None });
         }
         let site = site_of(address);
-        let mut counts = places.addresses.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = table(places).0.lock().unwrap_or_else(PoisonError::into_inner);
         let count = counts.entry(site).or_insert(0);
         if *count >= most {
             return None;
         }
         *count += 1;
-        Some(Self { places: Some((Arc::clone(places), site)) })
+        Some(Self { counted: Some((Arc::clone(places), table, site)) })
     }
 }
 
 impl Drop for OneFrom {
     fn drop(&mut self) {
-        let Some((places, site)) = &self.places else { return };
-        let mut counts = places.addresses.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some((places, table, site)) = &self.counted else { return };
+        let mut counts = table(places).0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = counts.get_mut(site) {
             *count -= 1;
             if *count == 0 {
@@ -215,7 +244,7 @@ mod tests {
     #[test]
     fn an_ipv6_site_is_one_address() {
         let places = Arc::new(Places::new(1, 1));
-        let from = |address: &str| OneFrom::new(&places, address.parse().expect("an address"), 1);
+        let from = |address: &str| OneFrom::new(&places, |places| &places.connected, address.parse().expect("an address"), 1);
 
         let first = from("2001:db8::1");
 
@@ -223,6 +252,21 @@ mod tests {
         assert!(from("2001:db8:0:1::1").is_some() && from("192.0.2.1").is_some());
         drop(first);
         assert!(from("2001:db8::2").is_some());
-        assert!(places.addresses.0.lock().unwrap_or_else(PoisonError::into_inner).is_empty());
+        assert!(places.connected.0.lock().unwrap_or_else(PoisonError::into_inner).is_empty());
+    }
+
+    #[test]
+    fn one_address_cannot_take_every_place_for_handshakes() {
+        let places = Arc::new(Places::new(128, 1));
+        let from = |address: &str| {
+            let place = Arc::clone(&places.handshakes).try_acquire_owned().ok()?;
+            let shaking = OneFrom::new(&places, |places| &places.shaking, address.parse().expect("an address"), places.share())?;
+            Some((place, shaking))
+        };
+
+        let greedy: Vec<_> = std::iter::from_fn(|| from("192.0.2.1")).collect();
+        let other: Vec<_> = (0..17).filter_map(|_| from("198.51.100.1")).collect();
+
+        assert_eq!((greedy.len(), other.len()), (64, 16));
     }
 }

@@ -63,7 +63,7 @@ fn not_zero(file: &LimitsFile, reading: &mut Reading) {
     let LimitsFile { connections, handshakes, handshake_time, head_time, keep_alive, .. } = file;
     for (key, is_zero, such_as) in [
         ("connections", *connections == 0, "20000"),
-        ("handshakes", *handshakes == 0, "256"),
+        ("handshakes", *handshakes == 0, "2048"),
         ("handshake_time", handshake_time.time().is_zero(), "\"10s\""),
         ("head_time", head_time.time().is_zero(), "\"10s\""),
         ("keep_alive", keep_alive.time().is_zero(), "\"5m\""),
