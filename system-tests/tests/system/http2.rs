@@ -278,6 +278,7 @@ fn a_drain_loses_no_stream() {
 #[test]
 fn a_lost_connection_point_loses_no_harmless_request() {
     let site = site((1, 2));
+    until("both connection points have their sessions", || (site.metric("cmg_gateway_tunnel_sessions") >= 4.0).then_some(()));
     let peer = Peer::connect(&site, site.device(), MODERN);
     let held: Vec<_> = (0..16).map(|_| peer.open(get("/modern/held"), true).unwrap()).collect();
     wait(site.origin.wait_until(|seen| seen.len() == 16));

@@ -294,10 +294,14 @@ impl Wire {
         let StreamOwned { conn, sock } = &mut self.stream;
         loop {
             match conn.reader().read(buffer) {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    conn.read_tls(sock)?;
-                    conn.process_new_packets().map_err(Error::other)?;
-                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => match conn.read_tls(sock) {
+                    // A program that was killed on purpose is heard of by a signal.
+                    Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                    read => {
+                        read?;
+                        conn.process_new_packets().map_err(Error::other)?;
+                    }
+                },
                 read => return read,
             }
         }
