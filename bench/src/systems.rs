@@ -1,5 +1,6 @@
 //! The systems that are measured side by side, and what they have in common: an address, and parts that cost.
 
+use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -72,23 +73,33 @@ pub(crate) struct Lab {
     pub(crate) dir: PathBuf,
     /// Held for its end.
     _origin: Process,
+    _alone: File,
 }
 
 impl Lab {
     /// Makes the certificates and starts the origin.
     pub(crate) fn create(dir: &Path, binary: &Path) -> Result<Self> {
+        let alone = alone()?;
         let pki = Pki::create(&dir.join("pki"))?;
         let identities = stream::identities(&pki, CLIENTS)?.into();
         let origin = free_address()?;
         let this = std::env::current_exe()?;
         let process = Process::start(cpu::pinned(cpu::GENERATOR, &this).args(["origin", &origin.to_string()]))?;
-        Ok(Self { pki, origin, binary: binary.to_owned(), identities, dir: dir.to_owned(), _origin: process })
+        Ok(Self { pki, origin, binary: binary.to_owned(), identities, dir: dir.to_owned(), _origin: process, _alone: alone })
     }
 
     /// The origin itself, without anything in front.
     pub(crate) fn direct(&self) -> Target {
         Target { address: self.origin, identities: None }
     }
+}
+
+/// Two measurements at once would be worth nothing: holds a lock for as long as the file lives.
+fn alone() -> Result<File> {
+    let path = std::env::temp_dir().join("cmg-bench.lock");
+    let file = File::options().create(true).truncate(false).write(true).open(&path)?;
+    file.try_lock().map_err(|_| format!("another measurement runs on this machine: it holds {}", path.display()))?;
+    Ok(file)
 }
 
 /// A system that serves.
