@@ -1,5 +1,4 @@
 //! One client connection speaking HTTP/1.1: heads are read, requests served one after another, and nothing is held in between.
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -144,21 +143,27 @@ pub(crate) fn refusal_of(fault: Fault) -> Refusal {
     }
 }
 
-/// Says goodbye, then reads for a while what the client has still sent: a reset would take the answer with it.
+/// Says goodbye, then lets the client hear it.
 async fn close(client: &mut Client) {
-    let goodbye = async {
-        client.stream.close().await?;
+    if matches!(timeout(LINGER, client.stream.close()).await, Ok(Ok(()))) {
+        linger(&mut client.stream).await;
+    }
+}
+
+/// Reads for a while what the client has still sent to a connection that was closed: a reset would take the answer with it.
+pub(crate) async fn linger(stream: &mut ByteStream) {
+    let rest = async {
+        let mut input = BytesMut::new();
         let mut left = LINGER_BYTES;
         loop {
-            client.input.clear();
-            let read = client.stream.fill(&mut client.input).await?;
-            if read == 0 || read >= left {
-                return io::Result::Ok(());
+            input.clear();
+            match stream.fill(&mut input).await {
+                Ok(read @ 1..) if read < left => left -= read,
+                _ => return,
             }
-            left -= read;
         }
     };
-    let _ = timeout(LINGER, goodbye).await;
+    let _ = timeout(LINGER, rest).await;
 }
 
 impl Client {

@@ -10,6 +10,7 @@
 mod answer;
 mod connection;
 mod head;
+mod lent;
 mod relay;
 mod stream;
 

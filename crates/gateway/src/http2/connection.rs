@@ -9,16 +9,17 @@ use bytes::Bytes;
 use cmg_core::rate::{Bucket, Rate};
 use cmg_core::time::Tick;
 use cmg_process::shutdown::InFlight;
-use cmg_transport::TlsStream;
+use cmg_transport::{ByteStream, TlsStream};
 use h2::server::{Builder, Connection as H2, SendResponse};
 use h2::{Reason, RecvStream};
 use http::Request;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{sleep_until, timeout};
 
+use super::lent::Lent;
 use super::stream::{Again, Desk, Ended, Stream};
-use crate::connection::LINGER;
+use crate::connection::{LINGER, linger};
 use crate::events::ConnectionReason;
 use crate::state::Gateway;
 
@@ -45,7 +46,9 @@ const BROKEN_OFF: Rate = Rate { per_second: 5, burst: 200 };
 
 /// One connection.
 struct Connection {
-    h2: H2<TlsStream, Bytes>,
+    h2: H2<Lent, Bytes>,
+    /// The connection, when `h2` has no more use for it.
+    back: oneshot::Receiver<TlsStream>,
     desk: Desk,
     streams: JoinSet<Ended>,
     again: mpsc::UnboundedReceiver<Again>,
@@ -72,11 +75,13 @@ pub(crate) async fn serve(tls: TlsStream, address: SocketAddr, port: u16, server
         .max_send_buffer_size(SEND_BUFFER)
         .max_pending_accept_reset_streams(EARLY_RESETS)
         .max_local_error_reset_streams(Some(OWN_RESETS));
-    let Ok(Ok(h2)) = timeout(limits.head_time, builder.handshake(tls)).await else { return };
+    let (lent, back) = Lent::new(tls);
+    let Ok(Ok(h2)) = timeout(limits.head_time, builder.handshake(lent)).await else { return };
     let (again_at, again) = mpsc::unbounded_channel();
     let now = Instant::now();
     let connection = Connection {
         h2,
+        back,
         desk,
         streams: JoinSet::new(),
         again,
@@ -165,17 +170,21 @@ impl Connection {
         self.idle_since + if has_said_all { LINGER } else { gateway.state.load().limits.keep_alive }
     }
 
-    /// The connection is gone: every stream learns it from its own handles and tells the log.
+    /// The connection is over: every stream learns it from its own handles and tells the log, and the client hears the goodbye.
     async fn finish(self) {
-        let Self { h2, mut streams, again, .. } = self;
+        let Self { h2, back, mut streams, again, unwritten, .. } = self;
         drop((h2, again));
         while streams.join_next().await.is_some() {}
+        if let Ok(stream) = back.await {
+            linger(&mut ByteStream::Tls(Box::new(stream))).await;
+        }
+        drop(unwritten);
     }
 }
 
 /// Moves the connection; gives a stream where there is room for one, and none when the connection is over.
 fn poll_next(
-    h2: &mut H2<TlsStream, Bytes>,
+    h2: &mut H2<Lent, Bytes>,
     has_room: bool,
     cx: &mut Context<'_>,
 ) -> Poll<Option<(Request<RecvStream>, SendResponse<Bytes>)>> {
