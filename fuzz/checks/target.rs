@@ -15,6 +15,7 @@ pub(crate) fn check(input: &[u8]) {
     let path = target.path();
     assert!(path.starts_with(b"/") && !path.iter().any(|byte| byte.is_ascii_control() || b" \\#".contains(byte)));
     assert!(!climbs(path), "a server may read this as a path outside");
+    assert!(!decode(path).iter().any(|byte| matches!(byte, 0xc0 | 0xc1)), "a careless decoder makes ASCII of it");
     if let Ok(found) = published().find(443, "cmg.example", &target) {
         let prefix = &path[..found.prefix_len];
         match found.endpoint.id.as_str() {

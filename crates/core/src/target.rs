@@ -57,13 +57,15 @@ fn absolute(raw: &[u8]) -> Result<Target<'_>, Refusal> {
     Ok(Target { authority: Some(&rest[..path]), path_and_query: &rest[path..] })
 }
 
-/// Refuses what may mean another path to a server: dot segments in any spelling, encoded separators, backslashes, controls.
+/// Refuses what may mean another path to a server: dot segments in any spelling, encoded separators, backslashes, controls, overlong
+/// UTF-8.
 fn check_path(path: &[u8]) -> Result<(), Refusal> {
     let mut segment_start = 0;
     let mut index = 0;
     while index < path.len() {
         match path[index] {
             0..=0x20 | 0x7f | b'\\' | b'#' => return Err(Refusal::AmbiguousTarget),
+            b'%' | 0x80.. if is_overlong(&path[index..]) => return Err(Refusal::AmbiguousTarget),
             b'%' => check_escape(&path[index + 1..])?,
             b'/' => {
                 check_segment(&path[segment_start..index])?;
@@ -89,6 +91,22 @@ fn check_escape(after_percent: &[u8]) -> Result<(), Refusal> {
             Some(b'%') => rest = &rest[2..],
             _ => return Ok(()),
         }
+    }
+}
+
+/// Whether a character begins here that is written with more bytes than it needs, as no UTF-8 is: a careless decoder makes a dot of
+/// `%c0%ae`. Of the first bytes that have no other use none passes, so that names in Latin-1 may not have a capital A with a grave or
+/// an acute accent; their other letters may be there.
+fn is_overlong(path: &[u8]) -> bool {
+    let Some((first, rest)) = next_decoded(path) else { return false };
+    let second = || next_decoded(rest).map_or(0, |(second, _)| second);
+    match first {
+        0xc0 | 0xc1 => true,
+        0xe0 => (0x80..=0x9f).contains(&second()),
+        0xf0 => (0x80..=0x8f).contains(&second()),
+        0xf8 => (0x80..=0x87).contains(&second()),
+        0xfc => (0x80..=0x83).contains(&second()),
+        _ => false,
     }
 }
 
@@ -175,6 +193,10 @@ mod tests {
             "/a%25b",
             "/%user",
             "/a?%u002e",
+            "/gr%C3%BC%C3%9F",
+            "/grüß/%E0%A0%80/%F0%9F%98%80",
+            "/latin/%FCber/%E0",
+            "/a?%c0%ae",
         ] {
             let target = Target::parse(raw.as_bytes()).expect(raw);
 
@@ -207,9 +229,24 @@ mod tests {
             "/a#b",
             "/a?b#c",
             "/a\u{7f}",
+            "/a/%c0%ae%c0%ae/b",
+            "/a%C0%AFb",
+            "/a%c1%9cb",
+            "/a%c0%2eb",
+            "/a%25c0%25aeb",
+            "/a%e0%80%afb",
+            "/a%f0%80%80%aeb",
+            "/a%f8%80%80%80%aeb",
+            "/a%fc%80%80%80%80%aeb",
         ] {
             assert_eq!(Target::parse(raw.as_bytes()), Err(Refusal::AmbiguousTarget), "{raw}");
         }
+    }
+
+    #[test]
+    fn an_overlong_dot_is_refused_in_bytes_too() {
+        assert_eq!(Target::parse(b"/a/\xc0\xae\xc0\xae/b"), Err(Refusal::AmbiguousTarget));
+        assert_eq!(Target::parse(b"/a/%c0\xae/b"), Err(Refusal::AmbiguousTarget));
     }
 
     #[test]
