@@ -150,6 +150,7 @@ fn job<'a>(request: &'a RequestFrame, allowed: &'a Allowed<'_>) -> Job<'a> {
         kind: request_kind(head.method),
         body: head.body,
         upgrade: head.upgrade,
+        expects_continue: head.expects_continue,
     }
 }
 

@@ -70,6 +70,8 @@ pub(crate) struct Job<'a> {
     pub(crate) body: BodyLength,
     /// Whether the client asks for a protocol upgrade.
     pub(crate) upgrade: bool,
+    /// Whether the client may hold its body back until the server invites it.
+    pub(crate) expects_continue: bool,
 }
 
 /// Both bodies of one exchange.
@@ -481,6 +483,12 @@ impl<'a> Relay<'a> {
         if self.down.head.is_some() { Break::Cut } else { Break::Failed(Failed::Refused(refusal)) }
     }
 
+    /// Whether it is the client's turn: what has come of its body has been passed on, and there is more to it.
+    fn waits_for_body(&self) -> bool {
+        let uninvited = self.job.expects_continue && self.down.interims == 0 && self.up.received == 0;
+        !uninvited && self.up.out.is_empty() && self.up.body.is_empty() && !self.up.ended
+    }
+
     fn next_deadline(&self) -> Instant {
         let idle = if self.is_upgraded() { Duration::from_secs(86_400 * 365) } else { self.job.endpoint.idle };
         let idle = self.active + idle;
@@ -491,7 +499,8 @@ impl<'a> Relay<'a> {
         while timer.as_mut().poll(cx).is_ready() {
             let next = self.next_deadline();
             if next <= Instant::now() {
-                return Err(self.broken(Refusal::ServerTimeout));
+                let late = if self.waits_for_body() { Refusal::BodyTimeout } else { Refusal::ServerTimeout };
+                return Err(self.broken(late));
             }
             timer.as_mut().reset(next.into());
         }

@@ -87,6 +87,8 @@ pub(crate) struct Relay<'a> {
 /// From the client.
 struct Up {
     decoder: Decoder,
+    /// The client holds its body back until the server invites it.
+    uninvited: bool,
     /// Bytes of the body at the front of the client's input, and bytes of framing behind them.
     ready: usize,
     framing: usize,
@@ -133,6 +135,7 @@ impl<'a> Relay<'a> {
         }
         let up = Up {
             decoder: Decoder::new(rest),
+            uninvited: head.expect_continue && body.bytes.is_empty(),
             ready: 0,
             framing: 0,
             trailers: None,
@@ -182,12 +185,19 @@ impl<'a> Relay<'a> {
             return Poll::Ready(Ok(self.after()));
         }
         if self.deadlines.poll(cx, timer).is_ready() {
-            return Poll::Ready(Err(self.refuse(Refusal::Deadline)));
+            let late = if self.waits_for_body() { Refusal::BodyTimeout } else { Refusal::Deadline };
+            return Poll::Ready(Err(self.refuse(late)));
         }
         if up_again || down_again {
             cx.waker().wake_by_ref();
         }
         Poll::Pending
+    }
+
+    /// Whether it is the client's turn: what has come of its body has been passed on, and there is more to it.
+    fn waits_for_body(&self) -> bool {
+        let Up { uninvited, ready, ending, done, .. } = self.up;
+        !uninvited && ready == 0 && !ending && !done
     }
 
     fn after(&self) -> After {
@@ -289,6 +299,7 @@ impl<'a> Relay<'a> {
         match ready!(self.client.stream.poll_fill(cx, &mut self.client.input)) {
             Ok(1..) => {
                 self.deadlines.touch();
+                self.up.uninvited = false;
                 Poll::Ready(Ok(()))
             }
             Ok(0) if self.down.framing == Some(Framing::Upgraded) => {
@@ -344,7 +355,10 @@ impl<'a> Relay<'a> {
     fn take(&mut self, event: Event) -> Result<(), Break> {
         self.deadlines.touch();
         match event {
-            Event::Interim(head) => answer::push_interim(&mut self.down.out, &head, self.setting.version),
+            Event::Interim(head) => {
+                self.up.uninvited &= head.get().status != 100;
+                answer::push_interim(&mut self.down.out, &head, self.setting.version);
+            }
             Event::Response(_) if self.down.framing.is_some() => {
                 return Err(self.broken(Refusal::ConnectionPointMisbehaved, Stage::Refused));
             }

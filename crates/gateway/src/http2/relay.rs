@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 use cmg_core::endpoint::Endpoint;
 use cmg_core::ids::RequestId;
 use cmg_core::refusal::Refusal;
-use cmg_http1::Framing;
+use cmg_http1::{Framing, RequestHead};
 use cmg_tunnel::{BodyLength, Event, Exchange, ResponseFrame};
 use h2::{Reason, SendStream};
 use tokio::time::{Sleep, sleep_until};
@@ -49,6 +49,8 @@ pub(super) struct Relay<'a> {
 #[derive(Default)]
 struct Up {
     part: BytesMut,
+    /// The client holds its body back until the server invites it.
+    uninvited: bool,
     trailers: Option<Vec<u8>>,
     /// All data has come; trailers may.
     data_over: bool,
@@ -75,11 +77,11 @@ struct Down {
 }
 
 impl<'a> Relay<'a> {
-    pub(super) fn new(client: &'a mut Client, mut exchange: Exchange, endpoint: &Endpoint, framing: Framing, id: RequestId) -> Self {
-        if let Framing::Length(length) = framing {
+    pub(super) fn new(client: &'a mut Client, mut exchange: Exchange, endpoint: &Endpoint, head: &RequestHead, id: RequestId) -> Self {
+        if let Framing::Length(length) = head.framing {
             exchange.expect_to_send(Some(length));
         }
-        let up = Up { done: exchange.is_sent(), ..Up::default() };
+        let up = Up { uninvited: head.expect_continue, done: exchange.is_sent(), ..Up::default() };
         let deadlines = Deadlines::new(endpoint);
         Self { client, exchange, id, body_limit: endpoint.body_limit, up, down: Down::default(), deadlines }
     }
@@ -108,12 +110,19 @@ impl<'a> Relay<'a> {
         }
         self.poll_gone(cx)?;
         if self.deadlines.poll(cx, timer).is_ready() {
-            return Poll::Ready(Err(self.broken(Refusal::Deadline, Stage::Refused)));
+            let late = if self.waits_for_body() { Refusal::BodyTimeout } else { Refusal::Deadline };
+            return Poll::Ready(Err(self.broken(late, Stage::Refused)));
         }
         if up_again || down_again {
             cx.waker().wake_by_ref();
         }
         Poll::Pending
+    }
+
+    /// Whether it is the client's turn: what has come of its body has been passed on, and there is more to it.
+    fn waits_for_body(&self) -> bool {
+        let Up { part, uninvited, ending, done, .. } = &self.up;
+        !uninvited && part.is_empty() && !ending && !done
     }
 
     /// Moves the request's body. Ready: there is more to do at once.
@@ -170,6 +179,7 @@ impl<'a> Relay<'a> {
 
     fn take_up(&mut self, bytes: Bytes) -> Result<(), Break> {
         self.deadlines.touch();
+        self.up.uninvited = false;
         if self.up.received + bytes.len() as u64 > self.body_limit {
             return Err(self.broken(Refusal::BodyTooLarge, Stage::Refused));
         }
@@ -232,6 +242,7 @@ impl<'a> Relay<'a> {
         if self.down.stream.is_some() || self.down.interims > INTERIMS {
             return Err(self.misbehaved());
         }
+        self.up.uninvited &= head.get().status != 100;
         match answer::interim(head) {
             Some(head) => self.client.respond.send_informational(head).map_err(|_| Break::Cut(None)),
             None => Ok(()),

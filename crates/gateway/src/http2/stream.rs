@@ -195,7 +195,7 @@ impl Stream {
         let done = loop {
             let Admitted { exchange, endpoint, _admission } = admitted;
             let way = exchange.way();
-            let relay = Relay::new(&mut client, exchange, &endpoint, asked.received.head.framing, asked.account.id);
+            let relay = Relay::new(&mut client, exchange, &endpoint, &asked.received.head, asked.account.id);
             let failed = match relay.run().await {
                 Ok(done) => break done,
                 Err(failed) => failed,
