@@ -43,7 +43,7 @@ pub enum WhenUnsure {
     Allow,
 }
 
-/// `[[block]]`: one certificate that is refused whatever the lists say, by thumbprint or by serial number.
+/// `[[block]]`: one certificate that is refused whatever the lists say, by thumbprint or by serial number, or one token by its id.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BlockFile {
@@ -53,6 +53,8 @@ pub struct BlockFile {
     pub serial: Option<String>,
     /// Issuer as a distinguished name, for a serial number that other authorities use too. Default any.
     pub issuer: Option<String>,
+    /// Id of a token: its `jti`, or the `UniqueId` of one that the site has issued. Instead of the other keys.
+    pub token: Option<String>,
 }
 
 /// `[[token_key]]`: one key that signs bearer tokens.

@@ -12,18 +12,27 @@ fn block(key: &str, file: &BlockFile, reading: &mut Reading) -> Option<Block> {
     if file.issuer.is_some() && file.serial.is_none() {
         reading.problem(format!("{key}.issuer"), "it belongs to a serial number", "write serial too, or remove issuer");
     }
-    match (&file.thumbprint, &file.serial) {
-        (Some(thumbprint), None) => by_thumbprint(&format!("{key}.thumbprint"), thumbprint, reading),
-        (None, Some(serial)) => by_serial(key, serial, file.issuer.as_deref(), reading),
-        (Some(_), Some(_)) => {
-            reading.problem(key, "it has both thumbprint and serial", "write two [[block]] tables, or remove one of the keys");
+    match (&file.thumbprint, &file.serial, &file.token) {
+        (Some(thumbprint), None, None) => by_thumbprint(&format!("{key}.thumbprint"), thumbprint, reading),
+        (None, Some(serial), None) => by_serial(key, serial, file.issuer.as_deref(), reading),
+        (None, None, Some(id)) => by_token(&format!("{key}.token"), id, reading),
+        (None, None, None) => {
+            reading.problem(key, "it names no certificate and no token", "write thumbprint, serial or token");
             None
         }
-        (None, None) => {
-            reading.problem(key, "it names no certificate", "write thumbprint or serial");
+        _ => {
+            reading.problem(key, "it has more than one of thumbprint, serial and token", "write a [[block]] table for each");
             None
         }
     }
+}
+
+fn by_token(key: &str, id: &str, reading: &mut Reading) -> Option<Block> {
+    if id.trim().is_empty() {
+        reading.problem(key, "it is empty", "write the id of a token");
+        return None;
+    }
+    Some(Block::TokenId(id.to_owned()))
 }
 
 fn by_thumbprint(key: &str, thumbprint: &str, reading: &mut Reading) -> Option<Block> {
@@ -83,6 +92,11 @@ mod tests {
     }
 
     #[test]
+    fn a_token_is_named_by_its_id() {
+        assert_eq!(blocks("token = 'a/1'"), (vec![Block::TokenId("a/1".to_owned())], vec![]));
+    }
+
+    #[test]
     fn a_block_that_could_never_match_is_a_problem() {
         for (toml, key) in [
             ("", "block[0]"),
@@ -91,6 +105,8 @@ mod tests {
             ("serial = '0x12'", "block[0].serial"),
             ("serial = '12'\nissuer = ' '", "block[0].issuer"),
             ("serial = '12'\nthumbprint = 'ab'", "block[0]"),
+            ("token = '1'\nserial = '12'", "block[0]"),
+            ("token = ' '", "block[0].token"),
         ] {
             assert_eq!(blocks(toml).1, [key], "{toml}");
         }

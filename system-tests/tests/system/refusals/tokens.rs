@@ -32,6 +32,7 @@ static ALL: LazyLock<Tokens> = LazyLock::new(|| {
                 signer.key_id
             ));
         }
+        setup.both("[[block]]\ntoken = \"stolen-1\"\n[[block]]\ntoken = \"stolen-2\"");
         setup.endpoint("tokens", "face = \"server\"");
         setup.endpoint("either", "");
         setup.endpoint("two-kinds", "face = \"server\"\ntoken_kinds = [\"site\", \"ccm\"]");
@@ -123,6 +124,20 @@ fn a_token_of_a_kind_that_the_endpoint_does_not_take() {
 #[test]
 fn a_token_for_another_audience_than_the_endpoints() {
     ALL.site.assert_refused(&ask(&good(), "another-audience"), 401, "CMGService_Invalid_Token", "token_audience");
+}
+
+#[test]
+fn a_token_that_the_administrator_has_blocked() {
+    let signer = &ALL.site.lab().tokens;
+    let mut named = signer.claims("SiteToken", "device-1", AUDIENCE, HOUR);
+    named.insert("jti".to_owned(), "stolen-1".into());
+    let named = signer.sign(&named, &json!({})).unwrap();
+    let by_unique_id = signer.site_token("stolen-2", AUDIENCE, HOUR).unwrap();
+
+    for token in [named, by_unique_id] {
+        ALL.site.assert_refused(&ask(&token, "tokens"), 401, "CMGService_Invalid_Token", "token_blocked");
+    }
+    assert_eq!(ask(&good(), "tokens").status, 200, "others of the same key are not concerned");
 }
 
 #[test]
