@@ -90,8 +90,6 @@ pub enum Refusal {
     TokenBlocked,
     /// No live connection point serves the endpoint.
     NoConnectionPoint,
-    /// The gateway is going away.
-    Draining,
     /// The gateway holds as much as it can.
     Overloaded,
     /// The tunnel ended while the request was under way.
@@ -135,7 +133,7 @@ pub struct Row {
 
 impl Refusal {
     /// Every refusal, in order of its number.
-    pub const ALL: [Self; 56] = {
+    pub const ALL: [Self; 55] = {
         use Refusal::*;
         [
             Malformed,
@@ -179,7 +177,6 @@ impl Refusal {
             TokenKindRefused,
             TokenBlocked,
             NoConnectionPoint,
-            Draining,
             Overloaded,
             ConnectionPointLost,
             ConnectionPointMisbehaved,
@@ -257,7 +254,6 @@ impl Refusal {
             Self::TokenKindRefused             => (403, "CMGService_Token_Not_Accepted", "token_kind_refused"),
             Self::TokenBlocked                 => (401, "CMGService_Invalid_Token", "token_blocked"),
             Self::NoConnectionPoint            => (503, "CMGService_No_Connection_Point", "no_connection_point"),
-            Self::Draining                     => (503, "CMGService_Draining", "draining"),
             Self::Overloaded                   => (503, "CMGService_Overloaded", "overloaded"),
             Self::ConnectionPointLost          => (502, "CMGService_Connection_Point_Lost", "connection_point_lost"),
             Self::ConnectionPointMisbehaved    => (502, "CMGService_Bad_Gateway", "connection_point_misbehaved"),
