@@ -6,6 +6,7 @@
 mod bodies;
 mod claims;
 mod half;
+mod overload;
 mod places;
 mod point;
 // The frames by hand that the tunnel's own tests use.

@@ -1,7 +1,7 @@
 //! HTTP/2 between clients and the gateway: what it shares with HTTP/1.1, and what strangers may try with it.
 
 mod floods;
-mod peer;
+pub(crate) mod peer;
 
 use std::process::Command;
 use std::sync::OnceLock;
@@ -34,6 +34,8 @@ fn site(gateways_and_points: (usize, usize)) -> Site {
         let modern = "host = \"modern.lab\"\nh2 = true\nidle = \"1h\"\n";
         setup.endpoint("modern", modern);
         setup.endpoint("small", &format!("{modern}body_limit = 1000\nmethods = [\"POST\", \"GET\"]"));
+        setup.endpoint("hasty", "host = \"modern.lab\"\nh2 = true\nidle = \"300ms\"");
+        setup.inside("hasty", "idle = \"1h\"");
         setup.endpoint("other", "host = \"other.lab\"\nh2 = true\ntrust = \"partners\"");
     })
 }
@@ -46,7 +48,7 @@ fn request(method: &str, target: &str, fields: &[(&str, &str)]) -> Request<()> {
     request.body(()).unwrap()
 }
 
-fn get(target: &str) -> Request<()> {
+pub(crate) fn get(target: &str) -> Request<()> {
     request("GET", target, &[])
 }
 
@@ -98,7 +100,7 @@ fn curl_speaks_it_where_it_is_published() {
 fn configmgr_paths_never_get_it() {
     let site = shared();
 
-    let stream = peer::tls(site, site.device(), "localhost", &[b"h2", b"http/1.1"]);
+    let stream = peer::tls(site.lab(), site.device(), "localhost", &[b"h2", b"http/1.1"]);
     assert_eq!(stream.protocol(), Some(&b"http/1.1"[..]));
 
     let peer = Peer::connect(site, site.device(), MODERN);
@@ -187,6 +189,17 @@ fn a_body_beyond_the_limit_is_refused_and_its_neighbour_is_not() {
 
     site.origin.release(1);
     assert_eq!(read(held).unwrap().status, 200);
+}
+
+#[test]
+fn a_body_and_a_server_that_come_too_late_are_told_apart() {
+    let site = shared();
+    let peer = Peer::connect(site, site.device(), MODERN);
+
+    let (answer, _unfinished) = peer.open(request("POST", "/hasty/upload", &[]), false).unwrap();
+    assert_refused(site, &read(answer).unwrap(), 408, "CMGService_Request_Timeout", "body_timeout");
+    let late = peer.ask(get("/hasty/slow/3600000"));
+    assert_refused(site, &late, 504, "CMGService_Timeout", "deadline");
 }
 
 #[test]

@@ -21,7 +21,7 @@ pub(crate) use binary::binary;
 pub(crate) use log::{field, lines};
 pub(crate) use proxy::ConnectProxy;
 pub(crate) use setup::Setup;
-pub(crate) use site::{Site, line_of, metric_of, reload};
+pub(crate) use site::{Site, assert_refused_by, line_of, metric_of, reload};
 pub(crate) use tls_server::TlsServer;
 pub(crate) use websocket::{Frame, UPGRADE, WebSocket};
 pub(crate) use wire::{Caller, Reply, Wire};

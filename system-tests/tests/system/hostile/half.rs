@@ -99,6 +99,21 @@ impl FalsePoint {
         Self { setup, gateway, tls, _dir: dir }
     }
 
+    /// A session that serves these endpoints, as SERVES tells of them, once the gateway has taken that in.
+    pub(crate) fn serving(&self, id: u64, list: &[u8]) -> Wire {
+        let address = ([127, 0, 0, 1], self.setup.lab.gateways[0].port).into();
+        wait(async {
+            let mut wire = Wire::dial(address, Arc::clone(&self.tls)).await.hello(purpose::SESSION, id).await;
+            wire.send(kind::SERVES, 0, list).await.unwrap();
+            // The first answer says that the list was read; what was read before is in force when the second is written.
+            for _ in 0..2 {
+                wire.send(kind::PING, 0, b"").await.unwrap();
+                wire.expect(kind::PONG).await;
+            }
+            wire
+        })
+    }
+
     /// A session that serves the published endpoint.
     pub(crate) fn session(&mut self, id: u64) -> Wire {
         let address = ([127, 0, 0, 1], self.setup.lab.gateways[0].port).into();

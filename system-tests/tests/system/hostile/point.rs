@@ -2,10 +2,12 @@
 
 use std::io::ErrorKind;
 
+use cmg_core::refusal::Refusal;
+
 use super::claims::MUTUAL;
 use super::half::FalsePoint;
 use super::wire::{Wire as Tunnel, kind, response};
-use crate::support::{Caller, Reply, Wire, until, wait};
+use crate::support::{Caller, Reply, Wire, assert_refused_by, metric_of, until, wait};
 
 /// The payload of RESPONSE with a body of that length; none: known at its end.
 fn with_body(status: u16, length: Option<u64>, fields: &[(&[u8], &[u8])]) -> Vec<u8> {
@@ -46,6 +48,14 @@ impl Asked {
         let reply = self.client.read();
         assert!(matches!(reply.status, 502 | 503), "{reply:?}");
         assert!(reply.reason.starts_with("CMGService_"), "{reply:?}");
+        self.serves_on();
+    }
+
+    /// The client is told that the connection point broke the protocol, and the gateway serves on.
+    #[track_caller]
+    fn gives_a_bad_gateway(mut self) {
+        let told = (502, "CMGService_Bad_Gateway", "connection_point_misbehaved");
+        assert_refused_by(&self.liar.gateway, &self.client.read(), told);
         self.serves_on();
     }
 
@@ -109,7 +119,7 @@ fn an_upgrade_that_nobody_asked_for() {
     let mut head = response(101, &[]);
     head[2] = 1;
     asked.says(&[(kind::RESPONSE, &head)]);
-    asked.gives_no_answer();
+    asked.gives_a_bad_gateway();
 }
 
 #[test]
@@ -237,7 +247,76 @@ fn an_answer_that_never_comes_is_a_timeout() {
 fn a_refusal_that_nobody_knows_is_a_bad_gateway() {
     let mut asked = Asked::new();
     asked.says(&[(kind::REFUSE | kind::END, &[255, 255])]);
-    asked.gives_no_answer();
+    asked.gives_a_bad_gateway();
+}
+
+#[test]
+fn a_connection_point_that_holds_as_much_as_it_can() {
+    let mut asked = Asked::new();
+    asked.says(&[(kind::REFUSE | kind::END, &Refusal::ConnectorOverloaded.code().to_be_bytes())]);
+
+    let reply = asked.client.read();
+
+    assert_refused_by(&asked.liar.gateway, &reply, (503, "CMGConnector_Overloaded", "connector_overloaded"));
+    assert!(reply.field("Retry-After").is_some());
+}
+
+/// A client that has sent `request`, and two sessions of one connection point; the one that it came to has refused it as draining.
+struct Drained {
+    liar: FalsePoint,
+    client: Wire,
+    other: Tunnel,
+    _refused: Tunnel,
+}
+
+impl Drained {
+    fn new(length: usize, sent: &[u8]) -> Self {
+        let liar = FalsePoint::start(|_| ());
+        let mut tunnels = [1, 2].map(|id| liar.serving(id, b"\x00\x01\x03app"));
+        let mut client = Caller::new(&liar.setup.lab, Some(&liar.setup.lab.client)).open();
+        client.send_head("POST", &format!("{MUTUAL}/x"), &[("Content-Length", &length.to_string())]);
+        client.write(sent);
+        wait(async {
+            let [one, two] = &mut tunnels;
+            let (came_to_two, exchange) = tokio::select! {
+                asked = one.expect(kind::REQUEST) => (false, asked.exchange),
+                asked = two.expect(kind::REQUEST) => (true, asked.exchange),
+            };
+            if came_to_two {
+                tunnels.reverse();
+            }
+            tunnels[0].send(kind::REFUSE | kind::END, exchange, &Refusal::ConnectorDraining.code().to_be_bytes()).await.unwrap();
+        });
+        let [_refused, other] = tunnels;
+        Self { liar, client, other, _refused }
+    }
+}
+
+#[test]
+fn what_a_draining_connection_point_refuses_goes_another_way_whatever_its_method() {
+    let Drained { liar, mut client, mut other, _refused } = Drained::new(4, b"once");
+
+    let body = wait(async {
+        let exchange = other.expect(kind::REQUEST).await.exchange;
+        let body = other.expect(kind::DATA).await;
+        other.send(kind::RESPONSE | kind::END, exchange, &response(204, &[])).await.unwrap();
+        body.payload
+    });
+
+    assert_eq!((body.as_slice(), client.read().status), (&b"once"[..], 204));
+    assert_eq!(metric_of(&liar.gateway, "cmg_gateway_replays_total"), 1.0);
+}
+
+#[test]
+fn what_a_draining_connection_point_refuses_is_not_carried_again_without_its_whole_body() {
+    let mut drained = Drained::new(10, b"half");
+
+    let reply = drained.client.read();
+
+    assert_refused_by(&drained.liar.gateway, &reply, (503, "CMGConnector_Draining", "connector_draining"));
+    assert!(reply.field("Retry-After").is_some());
+    assert_eq!(metric_of(&drained.liar.gateway, "cmg_gateway_replays_total"), 0.0);
+    drop(drained.other);
 }
 
 #[test]

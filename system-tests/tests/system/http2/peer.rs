@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use cmg_lab::Lab;
 use cmg_transport::TlsStream;
 use h2::client::{Builder, ResponseFuture, SendRequest};
 use h2::{Error, RecvStream, SendStream};
@@ -16,22 +17,22 @@ use tokio::time::timeout;
 use crate::support::{Caller, PATIENCE, Site, wait};
 
 /// One connection.
-pub(super) struct Peer {
+pub(crate) struct Peer {
     send: SendRequest<Bytes>,
     connection: JoinHandle<Result<(), Error>>,
 }
 
 /// An answer.
 #[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) status: u16,
-    pub(super) fields: HeaderMap,
-    pub(super) body: Vec<u8>,
-    pub(super) trailers: Option<HeaderMap>,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) fields: HeaderMap,
+    pub(crate) body: Vec<u8>,
+    pub(crate) trailers: Option<HeaderMap>,
 }
 
 /// Connects for a host name; `offered`: the protocols of ALPN.
-pub(super) fn tls(site: &Site, caller: Caller, host: &str, offered: &[&[u8]]) -> TlsStream {
+pub(crate) fn tls(lab: &Lab, caller: Caller, host: &str, offered: &[&[u8]]) -> TlsStream {
     let mut config = None;
     let _ = caller.tls(|tls| {
         tls.alpn_protocols = offered.iter().map(|name| name.to_vec()).collect();
@@ -39,15 +40,20 @@ pub(super) fn tls(site: &Site, caller: Caller, host: &str, offered: &[&[u8]]) ->
     });
     let name = ServerName::try_from(host.to_owned()).unwrap();
     wait(async {
-        let tcp = TcpStream::connect((Ipv4Addr::LOCALHOST, site.lab().gateways[0].port)).await.unwrap();
+        let tcp = TcpStream::connect((Ipv4Addr::LOCALHOST, lab.gateways[0].port)).await.unwrap();
         TlsStream::connect(tcp, name, config.unwrap()).await.unwrap()
     })
 }
 
 impl Peer {
     /// Connects for a host name.
-    pub(super) fn connect(site: &Site, caller: Caller, host: &str) -> Self {
-        let stream = tls(site, caller, host, &[b"h2"]);
+    pub(crate) fn connect(site: &Site, caller: Caller, host: &str) -> Self {
+        Self::connect_to(site.lab(), caller, host)
+    }
+
+    /// The same with a gateway of any laboratory.
+    pub(crate) fn connect_to(lab: &Lab, caller: Caller, host: &str) -> Self {
+        let stream = tls(lab, caller, host, &[b"h2"]);
         assert_eq!(stream.protocol(), Some(&b"h2"[..]));
         wait(async {
             // Room for many answers at once, so that only streams can stall.
@@ -57,21 +63,21 @@ impl Peer {
     }
 
     /// Opens a stream; `whole`: without a body.
-    pub(super) fn open(&self, request: Request<()>, whole: bool) -> Result<(ResponseFuture, SendStream<Bytes>), Error> {
+    pub(crate) fn open(&self, request: Request<()>, whole: bool) -> Result<(ResponseFuture, SendStream<Bytes>), Error> {
         let send = self.send.clone();
         patiently(async { send.ready().await?.send_request(request, whole) })
     }
 
     /// One request without a body, and its answer.
     #[track_caller]
-    pub(super) fn ask(&self, request: Request<()>) -> Answer {
+    pub(crate) fn ask(&self, request: Request<()>) -> Answer {
         let (answer, _) = self.open(request, true).unwrap();
         read(answer).unwrap()
     }
 
     /// One request with a body, and its answer. Whoever is refused early may find the stream closed; the answer tells.
     #[track_caller]
-    pub(super) fn send(&self, request: Request<()>, body: &[u8], trailers: Option<HeaderMap>) -> Answer {
+    pub(crate) fn send(&self, request: Request<()>, body: &[u8], trailers: Option<HeaderMap>) -> Answer {
         let (answer, mut stream) = self.open(request, false).unwrap();
         let upload = patiently(async {
             let mut rest = Bytes::copy_from_slice(body);
@@ -89,19 +95,19 @@ impl Peer {
     }
 
     /// Streams that the server allows at once.
-    pub(super) fn allowed_streams(&self) -> usize {
+    pub(crate) fn allowed_streams(&self) -> usize {
         self.send.current_max_send_streams()
     }
 
     /// How the connection ended.
-    pub(super) fn end(self) -> Result<(), Error> {
+    pub(crate) fn end(self) -> Result<(), Error> {
         drop(self.send);
         patiently(self.connection).unwrap()
     }
 }
 
 /// Waits until a part of `wanted` bytes may be sent.
-pub(super) async fn room(stream: &mut SendStream<Bytes>, wanted: usize) -> Result<usize, Error> {
+pub(crate) async fn room(stream: &mut SendStream<Bytes>, wanted: usize) -> Result<usize, Error> {
     stream.reserve_capacity(wanted);
     while stream.capacity() == 0 {
         std::future::poll_fn(|cx| stream.poll_capacity(cx)).await.ok_or(h2::Reason::STREAM_CLOSED)??;
@@ -110,7 +116,7 @@ pub(super) async fn room(stream: &mut SendStream<Bytes>, wanted: usize) -> Resul
 }
 
 /// Reads an answer to its end.
-pub(super) fn read(answer: ResponseFuture) -> Result<Answer, Error> {
+pub(crate) fn read(answer: ResponseFuture) -> Result<Answer, Error> {
     patiently(async { whole(answer.await?).await })
 }
 
@@ -126,16 +132,16 @@ async fn whole(answer: Response<RecvStream>) -> Result<Answer, Error> {
     Ok(Answer { status: head.status.as_u16(), fields: head.headers, body, trailers })
 }
 
-pub(super) fn patiently<F: Future>(future: F) -> F::Output {
+pub(crate) fn patiently<F: Future>(future: F) -> F::Output {
     wait(async { timeout(PATIENCE, future).await }).expect("the gateway answers in time")
 }
 
 impl Answer {
-    pub(super) fn field(&self, name: &str) -> &str {
+    pub(crate) fn field(&self, name: &str) -> &str {
         self.fields.get(name).map_or("", |value| value.to_str().unwrap())
     }
 
-    pub(super) fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 }

@@ -209,6 +209,24 @@ fn a_certificate_for_no_purpose_in_particular() {
 }
 
 #[test]
+fn a_chain_of_more_certificates_than_anybody_has() {
+    let mut client = issue(Profile::client("long"));
+    client.chain_pem.push_str(&client.certificate_pem.repeat(9));
+
+    refused(&client, "certificate_malformed");
+}
+
+#[test]
+fn an_authority_that_comes_as_a_client() {
+    let authority = &ALL.site.lab().clients;
+    let mut client = issue(Profile::client("nobody"));
+    client.chain_pem = authority.certificate_pem();
+    client.key_pem = authority.key_pem();
+
+    refused(&client, "certificate_constraint");
+}
+
+#[test]
 fn a_role_certificate_of_the_tunnel_is_no_client_certificate() {
     let infrastructure = &ALL.site.lab().infrastructure;
     let role = infrastructure.issue(&Profile::role(cmg_lab::Role::ConnectionPoint, "connection-point-1")).unwrap();

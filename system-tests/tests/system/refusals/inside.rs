@@ -15,10 +15,19 @@ static SITE: LazyLock<Site> = LazyLock::new(|| {
     let site = Site::start(|setup| {
         setup.delivered("down", &format!("servers = [\"http://127.0.0.1:{}\"]", free_port().unwrap()));
         setup.endpoint("mute", "idle = \"300ms\"");
-        setup.inside("mute", &format!("servers = [\"http://{}\"]", mute.local_addr().unwrap()));
+        setup.inside("mute", &format!("servers = [\"http://{}\"]\nidle = \"1h\"", mute.local_addr().unwrap()));
+        setup.endpoint("mute-inside", "idle = \"1h\"");
+        setup.inside("mute-inside", &format!("servers = [\"http://{}\"]\nidle = \"300ms\"", mute.local_addr().unwrap()));
+        setup.endpoint("total-inside", "idle = \"1h\"");
+        setup.inside("total-inside", "total = \"300ms\"");
+        setup.endpoint("short-inside", "idle = \"1h\"");
+        setup.inside("short-inside", "idle = \"300ms\"");
+        setup.delivered("moved", "prefix = \"/elsewhere\"");
         setup.delivered("hasty", &format!("servers = [\"http://{}\"]", hasty()));
         setup.endpoint("short", "idle = \"300ms\"");
-        setup.endpoint("total", "idle = \"1m\"\ntotal = \"300ms\"");
+        setup.inside("short", "idle = \"1h\"");
+        setup.endpoint("total", "idle = \"1h\"\ntotal = \"300ms\"");
+        setup.inside("total", "total = \"1h\"");
         setup.delivered(
             "untrusted",
             &format!("servers = [\"https://localhost:{}\"]\nserver_authorities = [\"infrastructure-ca.pem\"]", setup.lab.gateways[0].port),
@@ -64,25 +73,50 @@ fn a_server_that_closes_without_an_answer() {
 
 #[test]
 fn a_server_that_is_silent_for_too_long() {
-    // Gateway and connection point have the same deadline; whichever notices first says so.
-    for target in ["/mute/", "/short/slow/60000", "/total/slow/60000"] {
-        let reply = SITE.device().get(target);
+    for target in ["/mute-inside/", "/total-inside/slow/3600000"] {
+        SITE.assert_refused(&SITE.device().get(target), 504, "CMGConnector_Timeout", "server_timeout");
+    }
+}
 
-        assert_eq!(reply.status, 504, "{}", reply.reason);
-        assert!(["CMGService_Timeout", "CMGConnector_Timeout"].contains(&reply.reason.as_str()), "{}", reply.reason);
+#[test]
+fn a_server_for_which_the_gateway_waits_too_long() {
+    for target in ["/mute/", "/total/slow/3600000"] {
+        SITE.assert_refused(&SITE.device().get(target), 504, "CMGService_Timeout", "deadline");
     }
 }
 
 #[test]
 fn an_upload_that_stalls() {
-    let mut wire = SITE.device().open();
-    wire.send_head("POST", "/short/upload", &[("Content-Length", "10")]);
-    wire.write(b"half");
+    // Whichever side notices it.
+    for target in ["/short/upload", "/short-inside/upload"] {
+        for fields in [("Content-Length", "10"), ("Transfer-Encoding", "chunked")] {
+            for begun in [&b""[..], b"4\r\nhalf\r\n"] {
+                let mut wire = SITE.device().open();
+                wire.send_head("POST", target, &[fields]);
+                wire.write(begun);
 
-    let reply = wire.read();
+                SITE.assert_refused(&wire.read(), 408, "CMGService_Request_Timeout", "body_timeout");
+                assert!(wire.is_closed(), "the rest of the body is on it");
+            }
+        }
+    }
+}
 
-    assert!([408, 504].contains(&reply.status), "{} {}", reply.status, reply.reason);
-    assert!(wire.is_closed());
+#[test]
+fn an_upload_that_nobody_invites_is_not_the_clients_fault() {
+    for (target, phrase, label) in
+        [("/mute/", "CMGService_Timeout", "deadline"), ("/mute-inside/", "CMGConnector_Timeout", "server_timeout")]
+    {
+        let mut wire = SITE.device().open();
+        wire.send_head("POST", target, &[("Content-Length", "10"), ("Expect", "100-continue")]);
+
+        SITE.assert_refused(&wire.read(), 504, phrase, label);
+    }
+}
+
+#[test]
+fn what_the_connection_point_publishes_elsewhere() {
+    SITE.assert_refused(&SITE.device().get("/moved/"), 502, "CMGConnector_Not_Published", "connector_not_published");
 }
 
 #[test]
@@ -137,7 +171,7 @@ fn a_connection_point_that_is_lost_on_the_way() {
 
 #[test]
 fn public_words_never_name_anything_inside() {
-    for target in ["/down/", "/untrusted/", "/mute/"] {
+    for target in ["/down/", "/untrusted/", "/mute/", "/mute-inside/", "/moved/"] {
         let reply = SITE.device().get(target);
 
         let told = format!("{} {:?} {}", reply.reason, reply.fields, reply.text());

@@ -102,8 +102,7 @@ impl Site {
 
     /// What the first gateway's log says about a request.
     pub(crate) fn logged(&self, reply: &Reply) -> Value {
-        let id = reply.field("X-Request-Id").expect("every answer names its request");
-        self.log_line("the request", |line| field(line, "event") == "request" && field(line, "id") == id)
+        logged_by(self.gateway(), reply)
     }
 
     /// A line of the first gateway's log, once it is there.
@@ -124,12 +123,7 @@ impl Site {
     /// Asserts everything that there is to a refusal: what the client is told, what the log says, what is counted.
     #[track_caller]
     pub(crate) fn assert_refused(&self, reply: &Reply, status: u16, phrase: &str, label: &str) {
-        assert_eq!((reply.status, reply.reason.as_str()), (status, phrase));
-        let id = reply.field("X-Request-Id").unwrap();
-        assert_eq!(String::from_utf8_lossy(&reply.body), format!("{phrase}\nrequest {id}\n"), "nothing else is told");
-        let line = self.logged(reply);
-        assert_eq!((field(&line, "refused"), line["status"].as_u64()), (label, Some(status.into())), "{line}");
-        assert!(self.metric(&format!("cmg_gateway_refusals_total{{reason=\"{label}\"}}")) >= 1.0, "counted as {label}");
+        assert_refused_by(self.gateway(), reply, (status, phrase, label));
     }
 
     /// Has every program read its configuration again and waits until each has.
@@ -138,6 +132,23 @@ impl Site {
             reload(program);
         }
     }
+}
+
+/// What a gateway's log says about a request.
+fn logged_by(gateway: &Program, reply: &Reply) -> Value {
+    let id = reply.field("X-Request-Id").expect("every answer names its request");
+    line_of(gateway, "the request", |line| field(line, "event") == "request" && field(line, "id") == id)
+}
+
+/// Asserts everything that there is to a gateway's refusal, given as status, phrase and label.
+#[track_caller]
+pub(crate) fn assert_refused_by(gateway: &Program, reply: &Reply, (status, phrase, label): (u16, &str, &str)) {
+    assert_eq!((reply.status, reply.reason.as_str()), (status, phrase));
+    let id = reply.field("X-Request-Id").unwrap();
+    assert_eq!(String::from_utf8_lossy(&reply.body), format!("{phrase}\nrequest {id}\n"), "nothing else is told");
+    let line = logged_by(gateway, reply);
+    assert_eq!((field(&line, "refused"), line["status"].as_u64()), (label, Some(status.into())), "{line}");
+    assert!(metric_of(gateway, &format!("cmg_gateway_refusals_total{{reason=\"{label}\"}}")) >= 1.0, "counted as {label}");
 }
 
 /// Has a program read its configuration again; true: it is in force.
