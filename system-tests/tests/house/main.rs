@@ -4,4 +4,5 @@
 mod architecture;
 mod checklist;
 mod reference;
+mod refusals;
 mod tree;
