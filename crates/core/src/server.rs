@@ -254,12 +254,12 @@ pub struct BackMap<'a> {
 }
 
 impl BackMap<'_> {
-    /// The value to send for `Location` or `Content-Location`; none: as it is. An internal host that is not published is refused.
+    /// The value to send for `Location` or `Content-Location`; none: as it is. An internal host that is not published is refused, and
+    /// so is what only a browser reads as a URL with a host: it takes a backslash for a slash, drops tabs and knows `http:host`.
     pub fn location(&self, value: &str) -> Result<Option<String>, Refusal> {
-        // Browsers take a backslash for a slash, and http:host for http://host.
-        let names_a_host = value.split_once(':').is_some_and(|(scheme, rest)| is_scheme(scheme) && !rest.starts_with("//"));
         let before_query = &value[..value.find(['?', '#']).unwrap_or(value.len())];
-        if before_query.contains('\\') || names_a_host {
+        let has_control = value.starts_with(' ') || value.bytes().any(|byte| byte.is_ascii_control());
+        if has_control || before_query.contains('\\') {
             return Err(Refusal::ServerNamesInternalHost);
         }
         if let Some(rest) = value.strip_prefix("//") {
@@ -268,10 +268,36 @@ impl BackMap<'_> {
         if value.starts_with('/') {
             return Ok(self.path(value).filter(|_| self.delivery.map_redirects));
         }
-        match value.split_once("://") {
-            Some((scheme, rest)) if is_scheme(scheme) => self.absolute(rest, value),
-            _ => Ok(None),
+        match value.split_once(':').filter(|(scheme, _)| is_scheme(scheme)) {
+            Some((_, rest)) if rest.starts_with("//") => self.absolute(&rest[2..], value),
+            Some((scheme, _)) if always_has_a_host(scheme) => Err(Refusal::ServerNamesInternalHost),
+            Some(_) | None => Ok(None),
         }
+    }
+
+    /// The value to send for `Refresh`; none: as it is.
+    pub fn refresh(&self, value: &str) -> Result<Option<String>, Refusal> {
+        let Some(end_of_time) = value.find([';', ',']) else { return Ok(None) };
+        let (time, rest) = value.split_at(end_of_time + 1);
+        let rest = rest.trim();
+        let named = rest.get(..3).filter(|name| name.eq_ignore_ascii_case("url")).and_then(|_| rest[3..].trim_start().strip_prefix('='));
+        let url = named.unwrap_or(rest).trim().trim_matches(['"', '\'']);
+        Ok(self.location(url)?.map(|url| format!("{time} url={url}")))
+    }
+
+    /// The value to send for `Link`; none: as it is.
+    pub fn links(&self, value: &str) -> Result<Option<String>, Refusal> {
+        let mut mapped = String::new();
+        let mut changed = false;
+        let mut rest = value;
+        while let Some((before, (url, after))) = rest.split_once('<').and_then(|(before, rest)| Some((before, rest.split_once('>')?))) {
+            let to = self.location(url.trim())?;
+            changed |= to.is_some();
+            mapped.extend([before, "<", to.as_deref().unwrap_or(url), ">"]);
+            rest = after;
+        }
+        mapped.push_str(rest);
+        Ok(changed.then_some(mapped))
     }
 
     /// A path from the server's root.
@@ -287,7 +313,8 @@ impl BackMap<'_> {
         if authority.eq_ignore_ascii_case(self.external) || self.may_name(authority) {
             return Ok(None);
         }
-        let url = ServerUrl::parse(&format!("{}{authority}", if whole.starts_with("http://") { "http://" } else { "https://" }))
+        let is_plain = whole.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("http:"));
+        let url = ServerUrl::parse(&format!("{}{authority}", if is_plain { "http://" } else { "https://" }))
             .map_err(|_| Refusal::ServerNamesInternalHost)?;
         let server = |server: &&ServerUrl| server.host == url.host && server.port == url.port;
         let below_base = self.delivery.servers.iter().filter(server).find_map(|server| below(&server.base, path));
@@ -328,8 +355,15 @@ impl BackMap<'_> {
     }
 }
 
+/// Whether this may be the scheme of a URL.
 fn is_scheme(scheme: &str) -> bool {
-    scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https")
+    scheme.starts_with(|first: char| first.is_ascii_alphabetic())
+        && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
+}
+
+/// Schemes after which browsers read a host whether two slashes stand before it or not.
+fn always_has_a_host(scheme: &str) -> bool {
+    ["http", "https", "ws", "wss", "ftp", "file"].iter().any(|known| scheme.eq_ignore_ascii_case(known))
 }
 
 /// What follows `base` in `path`, where `base` ends at a segment.
@@ -433,9 +467,41 @@ mod tests {
             ("http://user@web1.corp.example:8080/site/", Err(Refusal::ServerNamesInternalHost)),
             ("/\\web2.corp.example/x", Err(Refusal::ServerNamesInternalHost)),
             ("http:web2.corp.example/x", Err(Refusal::ServerNamesInternalHost)),
+            ("ftp://web2.corp.example/x", Err(Refusal::ServerNamesInternalHost)),
+            ("ftp:web2.corp.example", Err(Refusal::ServerNamesInternalHost)),
+            ("smb://web2/share", Err(Refusal::ServerNamesInternalHost)),
+            ("/\t/web2.corp.example/x", Err(Refusal::ServerNamesInternalHost)),
+            ("ht\ttp://web2.corp.example/x", Err(Refusal::ServerNamesInternalHost)),
+            (" //web2.corp.example/x", Err(Refusal::ServerNamesInternalHost)),
+            ("\\\\web2.corp.example/x", Err(Refusal::ServerNamesInternalHost)),
+            ("///web2.corp.example/x", Err(Refusal::ServerNamesInternalHost)),
+            ("wss://login.example/ws", Ok(None)),
+            ("com.example.app:/signed-in", Ok(None)),
+            ("mailto:desk@example.com", Ok(None)),
+            ("login?next=ftp://x", Ok(None)),
         ] {
             assert_eq!(map.location(from).as_ref().map(|value| value.as_deref()), to.as_ref().map(|value| *value), "{from}");
         }
+    }
+
+    #[test]
+    fn refresh_and_links_are_mapped_like_locations() {
+        let endpoint = an_endpoint("app", plain("/app"));
+        let delivery = a_delivery("http://web1.corp.example:8080/site");
+        let map = BackMap { endpoint: &endpoint, delivery: &delivery, external: "cmg.example", prefix: "/app" };
+        let refused = Err(Refusal::ServerNamesInternalHost);
+
+        assert_eq!(map.refresh("5"), Ok(None));
+        assert_eq!(map.refresh("5; url=next"), Ok(None));
+        assert_eq!(map.refresh("0;URL = '/site/login'"), Ok(Some("0; url=/app/login".to_string())));
+        assert_eq!(map.refresh("1, http://web1.corp.example:8080/site/x"), Ok(Some("1, url=https://cmg.example/app/x".to_string())));
+        assert_eq!(map.refresh("0; url=http://web2.corp.example/"), refused);
+        assert_eq!(map.links("<next>; rel=next"), Ok(None));
+        assert_eq!(
+            map.links("<a>; rel=up, < http://web1.corp.example:8080/site/b >; rel=next, </site/c>; title=\"c\""),
+            Ok(Some("<a>; rel=up, <https://cmg.example/app/b>; rel=next, </app/c>; title=\"c\"".to_string()))
+        );
+        assert_eq!(map.links("<a>; rel=up, <http://web2.corp.example/b>; rel=next"), refused);
     }
 
     #[test]

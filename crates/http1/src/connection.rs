@@ -39,6 +39,9 @@ pub fn is_hop_by_hop(known: Known) -> bool {
         | Known::Location
         | Known::ContentLocation
         | Known::SetCookie
+        | Known::Link
+        | Known::Refresh
+        | Known::AltSvc
         | Known::Date
         | Known::Server
         | Known::Via

@@ -37,6 +37,9 @@ known! {
     Location = "location",
     ContentLocation = "content-location",
     SetCookie = "set-cookie",
+    Link = "link",
+    Refresh = "refresh",
+    AltSvc = "alt-svc",
     Date = "date",
     Server = "server",
     Via = "via",
@@ -44,15 +47,15 @@ known! {
 }
 
 impl Known {
-    /// Recognises a name in any case. The length leaves at most three names to compare with.
+    /// Recognises a name in any case. The length leaves at most four names to compare with.
     #[must_use]
     pub fn of(name: &[u8]) -> Self {
         let candidates: &[(&str, Self)] = match name.len() {
             2 => &[("te", Self::Te)],
             3 => &[("via", Self::Via)],
-            4 => &[("host", Self::Host), ("date", Self::Date)],
+            4 => &[("host", Self::Host), ("date", Self::Date), ("link", Self::Link)],
             6 => &[("server", Self::Server), ("expect", Self::Expect)],
-            7 => &[("upgrade", Self::Upgrade), ("trailer", Self::Trailer)],
+            7 => &[("upgrade", Self::Upgrade), ("trailer", Self::Trailer), ("refresh", Self::Refresh), ("alt-svc", Self::AltSvc)],
             8 => &[("location", Self::Location)],
             9 => &[("forwarded", Self::Forwarded)],
             10 => &[("connection", Self::Connection), ("set-cookie", Self::SetCookie), ("keep-alive", Self::KeepAlive)],
@@ -82,7 +85,7 @@ const FORBIDDEN_TRAILERS: &[&str] = &[
 ];
 
 /// Whether a field must not come as a trailer (RFC 9110, 6.5.1): a reader that merges trailers into the head would let
-/// it change framing, routing or identity after they were decided. Location, Content-Location and Set-Cookie are among
+/// it change framing, routing or identity after they were decided. Location, Content-Location, Set-Cookie, Link and Refresh are among
 /// them because their host names are mapped in heads only.
 pub(crate) fn is_forbidden_trailer(known: Known, name: &[u8]) -> bool {
     match known {
@@ -103,6 +106,9 @@ pub(crate) fn is_forbidden_trailer(known: Known, name: &[u8]) -> bool {
         | Known::Location
         | Known::ContentLocation
         | Known::SetCookie
+        | Known::Link
+        | Known::Refresh
+        | Known::AltSvc
         | Known::Forwarded => true,
         Known::Date | Known::Server | Known::Via => false,
         Known::Other => FORBIDDEN_TRAILERS.iter().any(|forbidden| eq_ignore_case(forbidden.as_bytes(), name)),

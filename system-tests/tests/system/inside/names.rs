@@ -92,6 +92,8 @@ fn a_redirect_to_an_internal_name_that_is_not_published_is_refused() {
         "/\\secret",
         "http:secret",
         "HTTP://secret/",
+        "ftp://secret/",
+        "/\t/secret/",
     ] {
         SITE.assert_refused(&redirected("plain", to), 502, "CMGConnector_Bad_Answer", "server_names_internal_host");
     }
@@ -132,4 +134,33 @@ fn a_cookie_without_a_domain_stays_as_it_is() {
     let reply = SITE.device().get("/plain/fields?Set-Cookie=a%3Db%3B%20Path%3D/x%3B%20HttpOnly");
 
     assert_eq!(reply.field("Set-Cookie"), Some("a=b; Path=/x; HttpOnly"));
+}
+
+#[test]
+fn a_link_and_a_refresh_are_mapped_back_or_left_out() {
+    let inside = SITE.origin.url();
+    let field = |name: &str, value: &str| {
+        let reply = SITE.device().get(&format!("/plain/fields?{name}={}", value.replace(' ', "%20")));
+        assert_eq!(reply.status, 200);
+        reply.field(name).map(ToOwned::to_owned)
+    };
+
+    assert_eq!(field("Link", &format!("<{inside}/b>; rel=next")).as_deref(), Some("<https://localhost/plain/b>; rel=next"));
+    assert_eq!(field("Refresh", "1; url=/next").as_deref(), Some("1; url=/plain/next"));
+    assert_eq!(field("Link", "</next>; rel=next, <http://secret/x>; rel=up"), None);
+    assert_eq!(field("Refresh", "1; url=http://secret/x"), None);
+}
+
+#[test]
+fn no_server_sends_clients_round_the_gateway() {
+    let reply = SITE.device().get("/plain/fields?Alt-Svc=h3=%22secret:443%22&X-Other=stays");
+
+    assert_eq!((reply.field("Alt-Svc"), reply.field("X-Other")), (None, Some("stays")));
+}
+
+#[test]
+fn a_link_in_early_hints_is_mapped_back_too() {
+    let reply = SITE.device().get("/plain/early-hints");
+
+    assert_eq!(reply.interim[0].field("Link"), Some("</plain/style.css>; rel=preload"));
 }
