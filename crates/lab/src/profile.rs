@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use rcgen::{ExtendedKeyUsagePurpose, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519};
-use rcgen::{PKCS_RSA_SHA256, SignatureAlgorithm};
+use rcgen::{PKCS_RSA_SHA256, RsaKeySize, SignatureAlgorithm};
 
 use crate::error::LabError;
 
@@ -19,6 +19,8 @@ pub enum KeyType {
     EcdsaP384,
     /// RSA of 2048 bits; takes a tenth of a second or more to make.
     Rsa2048,
+    /// RSA of 4096 bits; takes a second or more to make.
+    Rsa4096,
     /// Ed25519.
     Ed25519,
 }
@@ -26,14 +28,17 @@ pub enum KeyType {
 impl KeyType {
     /// Makes a new key.
     pub(crate) fn generate(self) -> Result<KeyPair, LabError> {
-        Ok(KeyPair::generate_for(self.algorithm())?)
+        match self {
+            Self::Rsa4096 => Ok(KeyPair::generate_rsa_for(self.algorithm(), RsaKeySize::_4096)?),
+            _ => Ok(KeyPair::generate_for(self.algorithm())?),
+        }
     }
 
     fn algorithm(self) -> &'static SignatureAlgorithm {
         match self {
             Self::EcdsaP256 => &PKCS_ECDSA_P256_SHA256,
             Self::EcdsaP384 => &PKCS_ECDSA_P384_SHA384,
-            Self::Rsa2048 => &PKCS_RSA_SHA256,
+            Self::Rsa2048 | Self::Rsa4096 => &PKCS_RSA_SHA256,
             Self::Ed25519 => &PKCS_ED25519,
         }
     }

@@ -16,6 +16,8 @@ struct Certificates {
     blocked_by_serial: Issued,
     below_unlisted: Issued,
     below_stale: Issued,
+    /// Of an authority that has the largest RSA key there is, as it has itself.
+    heavy: Issued,
 }
 
 static ALL: LazyLock<Certificates> = LazyLock::new(|| {
@@ -30,6 +32,8 @@ static ALL: LazyLock<Certificates> = LazyLock::new(|| {
         // Issuing authorities beside the laboratory's own: one without a list, one with an old list, one that the root revoked.
         let issuing = |name: &str| lab.clients_root.issuing(name).unwrap();
         let (unlisted, stale, taken_back) = (issuing("Unlisted Issuing"), issuing("Stale Issuing"), issuing("Revoked Issuing"));
+        let heavy = Authority::root_with("Heavy Root", KeyType::Rsa4096).unwrap();
+        setup.write("heavy.pem", heavy.certificate_pem());
         setup.write("stale.crl", stale.stale_crl(&[]).unwrap().der);
         setup.write("taken-back.crl", taken_back.crl(&[]).unwrap().pem);
         setup.write("clients-root.crl", lab.clients_root.crl(&[&serial_of(&taken_back)]).unwrap().pem);
@@ -42,6 +46,9 @@ static ALL: LazyLock<Certificates> = LazyLock::new(|| {
             crls = ["clients-root.crl", "clients-issuing.crl", "stale.crl"]
             stale_crl = "allow"
             unknown_crl = "allow"
+            [trust.heavy]
+            authorities = ["heavy.pem"]
+            check_revocation = false
             [trust.careless]
             authorities = ["clients-root.pem"]
             check_revocation = false
@@ -57,6 +64,7 @@ static ALL: LazyLock<Certificates> = LazyLock::new(|| {
             blocked_by_serial.serial_hex(),
         ));
         setup.endpoint("strict", "face = \"mutual\"");
+        setup.endpoint("heavy", "face = \"mutual\"\ntrust = \"heavy\"");
         setup.endpoint("lenient", "face = \"mutual\"\ntrust = \"lenient\"");
         setup.endpoint("careless", "face = \"mutual\"\ntrust = \"careless\"");
         made = Some(move |site| Certificates {
@@ -65,6 +73,7 @@ static ALL: LazyLock<Certificates> = LazyLock::new(|| {
             blocked_by_thumbprint,
             blocked_by_sha256,
             blocked_by_serial,
+            heavy: heavy.issue(&Profile::client("heavy").key(KeyType::Rsa4096)).unwrap(),
             below_revoked: taken_back.client("below-revoked").unwrap(),
             below_unlisted: unlisted.client("below-unlisted").unwrap(),
             below_stale: stale.client("below-stale").unwrap(),
@@ -98,9 +107,10 @@ fn issue(profile: Profile) -> Issued {
 
 #[test]
 fn no_certificate() {
-    let reply = ALL.site.stranger().get("/strict/echo");
+    let reply = ALL.site.stranger().get("/strict/echo?without");
 
     ALL.site.assert_refused(&reply, 403, "CMGService_Client_Certificate_Required", "certificate_missing");
+    assert!(!ALL.site.origin.seen().iter().any(|seen| seen.target.ends_with(b"?without")), "the server has not heard of it");
 }
 
 #[test]
@@ -108,6 +118,12 @@ fn a_good_certificate_of_each_key_type_counts() {
     for key in [KeyType::EcdsaP256, KeyType::EcdsaP384, KeyType::Rsa2048, KeyType::Ed25519] {
         assert_eq!(ask(&issue(Profile::client("good").key(key)), "strict").status, 200, "{key:?}");
     }
+}
+
+#[test]
+fn a_chain_of_large_rsa_keys_counts() {
+    assert_eq!(ask(&ALL.heavy, "heavy").status, 200);
+    refused(&ALL.heavy, "certificate_issuer_not_found");
 }
 
 #[test]
