@@ -1,5 +1,6 @@
 //! Server certificates: which one is shown, and what a reload changes.
 
+use cmg_lab::config::edit;
 use cmg_lab::{KeyType, Profile};
 use p12_keystore::{Certificate, EncryptionAlgorithm, KeyStore, KeyStoreEntry, PrivateKey, PrivateKeyChain};
 use pki_types::pem::PemObject;
@@ -20,7 +21,7 @@ fn the_certificate_is_chosen_by_the_server_name() {
         let servers = &setup.lab.servers;
         let rsa = servers.issue(&Profile::server(&["rsa.lab"]).key(KeyType::Rsa2048)).unwrap();
         let wild = servers.server(&["*.wild.lab"]).unwrap();
-        let packed = servers.server(&["packed.lab"]).unwrap();
+        let packed = servers.issue(&Profile::server(&["packed.lab"]).key(KeyType::Rsa4096)).unwrap();
         rsa.write(&setup.lab.site_dir(), "rsa").unwrap();
         wild.write(&setup.lab.site_dir(), "wild").unwrap();
         setup.write_secret("packed.pfx", pfx(&packed, "open sesame"));
@@ -55,6 +56,47 @@ fn pfx(issued: &cmg_lab::Issued, password: &str) -> Vec<u8> {
     let mut store = KeyStore::new();
     store.add_entry("server", KeyStoreEntry::PrivateKeyChain(chain));
     store.writer(password).encryption_algorithm(EncryptionAlgorithm::PbeWithHmacSha256AndAes256).write().unwrap()
+}
+
+#[test]
+fn the_whole_chain_is_shown() {
+    let site = Site::start(|setup| {
+        let below = setup.lab.servers.issuing("Lab Servers Issuing").unwrap();
+        below.server(&["localhost"]).unwrap().write(&setup.lab.site_dir(), "server").unwrap();
+    });
+
+    // The client knows the root only.
+    assert_eq!(site.device().get(&(site.mutual() + "/bytes/1")).status, 200);
+}
+
+#[test]
+fn a_certificate_with_another_name_may_come_beside_the_first() {
+    let site = Site::start(|_| {});
+    let lab = site.lab();
+    let renamed = lab.servers.server(&["Renamed.LAB"]).unwrap();
+    renamed.write(&lab.site_dir(), "renamed").unwrap();
+    for config in [&lab.gateways[0].config, &lab.connection_points[0].config] {
+        edit(config, |file| {
+            if let Some(certificates) = file.get_mut("certificate") {
+                let pair = toml::toml! { chain = "renamed.pem"
+                key = "renamed.key" };
+                certificates.as_array_mut().unwrap().push(pair.into());
+            }
+            let endpoints = file["endpoint"].as_array_mut().unwrap();
+            let mut another = endpoints[0].clone();
+            another["id"] = "renamed".into();
+            another["host"] = "renamed.lab".into();
+            endpoints.push(another);
+        })
+        .unwrap();
+    }
+    site.reload();
+
+    for name in ["renamed.lab", "RENAMED.lab", "localhost"] {
+        let caller = site.device().host(name);
+        assert_eq!(shown(&caller) == renamed.der, name != "localhost", "{name}");
+        assert_eq!(caller.get(&(site.mutual() + "/bytes/1")).status, 200, "{name}");
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::process::{Command, Stdio};
 
+use cmg_lab::{KeyType, Profile};
 use rustls::version::{TLS12, TLS13};
 
 use crate::support::Site;
@@ -22,23 +23,41 @@ fn both_versions_of_tls_are_spoken() {
 
 #[test]
 fn old_versions_and_old_ciphers_are_refused() {
-    let site = Site::start(|_| {});
     if Command::new("openssl").arg("version").output().is_err() {
         println!("skipped: openssl is not installed");
         return;
     }
-    let handshake = |options: &[&str]| {
+    let site = Site::start(|setup| {
+        // A key of each kind, so that no cipher is refused for want of one.
+        let rsa = setup.lab.servers.issue(&Profile::server(&["rsa.lab"]).key(KeyType::Rsa2048)).unwrap();
+        rsa.write(&setup.lab.site_dir(), "rsa").unwrap();
+        setup.gateway("[[certificate]]\nchain = \"rsa.pem\"\nkey = \"rsa.key\"");
+    });
+    let handshake = |name: &str, options: &[&str]| {
         let address = format!("127.0.0.1:{}", site.lab().gateways[0].port);
         let mut command = Command::new("openssl");
-        command.args(["s_client", "-connect", &address, "-servername", "localhost"]).args(options);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success()
+        command.args(["s_client", "-connect", &address, "-servername", name]).args(options);
+        let output = command.stdin(Stdio::null()).output().unwrap();
+        if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
     };
+    let cipher = |name: &str, cipher: &str| handshake(name, &["-tls1_2", "-cipher", &format!("{cipher}:@SECLEVEL=0")]);
 
-    assert!(handshake(&["-tls1_2"]));
-    assert!(handshake(&["-tls1_3"]));
-    assert!(!handshake(&["-tls1_1", "-cipher", "ALL@SECLEVEL=0"]));
-    for cipher in ["ECDHE-ECDSA-AES128-SHA256", "ECDHE-ECDSA-AES256-SHA", "AES128-GCM-SHA256", "DHE-RSA-AES128-GCM-SHA256"] {
-        assert!(!handshake(&["-tls1_2", "-cipher", &format!("{cipher}:@SECLEVEL=0")]), "{cipher}");
+    assert_eq!(handshake("localhost", &["-tls1_2"]), Ok(()));
+    assert_eq!(handshake("localhost", &["-tls1_3"]), Ok(()));
+    let told = handshake("localhost", &["-tls1_1", "-cipher", "ALL:@SECLEVEL=0"]).unwrap_err();
+    assert!(told.contains("alert"), "it is the gateway that declines: {told}");
+    assert_eq!(cipher("localhost", "ECDHE-ECDSA-AES128-GCM-SHA256"), Ok(()));
+    assert_eq!(cipher("rsa.lab", "ECDHE-RSA-AES128-GCM-SHA256"), Ok(()));
+    for (name, old) in [
+        ("localhost", "ECDHE-ECDSA-AES128-SHA256"),
+        ("localhost", "ECDHE-ECDSA-AES256-SHA"),
+        ("rsa.lab", "ECDHE-RSA-AES128-SHA256"),
+        ("rsa.lab", "DHE-RSA-AES128-GCM-SHA256"),
+        ("rsa.lab", "AES128-GCM-SHA256"),
+        ("rsa.lab", "AES128-SHA"),
+    ] {
+        let told = cipher(name, old).unwrap_err();
+        assert!(told.contains("alert"), "{old}: it is the gateway that declines: {told}");
     }
 }
 
