@@ -1,5 +1,6 @@
 //! Resumed sessions, and what is checked again.
 
+use cmg_lab::config::edit;
 use rustls::HandshakeKind;
 use rustls::version::{TLS12, TLS13};
 
@@ -72,4 +73,28 @@ fn a_session_of_one_port_does_not_resume_at_another() {
     wire.send("GET", "/bytes/1", &[], b"");
     assert_eq!(wire.read().status, 200);
     assert_eq!(wire.stream.conn.handshake_kind(), Some(HandshakeKind::Full));
+}
+
+#[test]
+fn a_block_reaches_open_and_resumed_connections() {
+    let site = Site::start(|_| {});
+    let (lab, caller) = (site.lab(), site.device());
+    let mut open = caller.open();
+    open.send("GET", &(site.mutual() + "/bytes/1"), &[], b"");
+    assert_eq!(open.read().status, 200);
+
+    edit(&lab.gateways[0].config, |file| {
+        let mut block = toml::Table::new();
+        block.insert("thumbprint".to_owned(), lab.client.thumbprint().into());
+        file.insert("block".to_owned(), vec![toml::Value::from(block)].into());
+    })
+    .unwrap();
+    site.reload();
+
+    open.send("GET", &(site.mutual() + "/bytes/1"), &[], b"");
+    site.assert_refused(&open.read(), 403, "CMGService_Client_Certificate_Refused", "certificate_blocked");
+    let mut resumed = caller.open();
+    resumed.send("GET", &(site.mutual() + "/bytes/1"), &[], b"");
+    assert_eq!(resumed.stream.conn.handshake_kind(), Some(HandshakeKind::Resumed));
+    site.assert_refused(&resumed.read(), 403, "CMGService_Client_Certificate_Refused", "certificate_blocked");
 }
