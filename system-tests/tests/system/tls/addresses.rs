@@ -16,6 +16,23 @@ fn an_endpoint_with_a_port_of_its_own_needs_no_server_name_and_no_prefix() {
 }
 
 #[test]
+fn a_forged_host_at_an_own_port_reaches_neither_the_server_nor_what_it_answers() {
+    let site = Site::start(|_| {});
+    let own_port = site.lab().gateways[0].root_ports[0];
+    let back = format!("/redirect?to={}/next", site.origin.url());
+
+    for forged in ["secret.corp", "localhost.evil", "127.0.0.1", &format!("secret.corp:{own_port}")] {
+        let caller = site.device().port(own_port).host_field(forged);
+
+        let told = caller.get("/echo");
+        assert_eq!(told.echoed("Host"), [site.device().port(own_port).get("/echo").echoed("Host")[0].clone()], "{forged}");
+        assert!(!told.report()["headers"].to_string().contains(forged), "{}", told.text());
+        let location = caller.get(&back).field("Location").unwrap().to_owned();
+        assert!(location.starts_with("https://localhost"), "{location}");
+    }
+}
+
+#[test]
 fn an_own_port_reaches_nothing_else() {
     let site = Site::start(|setup| setup.endpoint("shared", ""));
     let own_port = site.lab().gateways[0].root_ports[0];
