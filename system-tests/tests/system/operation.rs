@@ -2,6 +2,7 @@
 
 mod check;
 mod health;
+mod ports;
 mod quickstart;
 mod reload;
 mod secrets;
