@@ -3,7 +3,7 @@
 use cmg_lab::config::edit;
 use toml::Value;
 
-use crate::support::{Site, field, line_of, reload, until};
+use crate::support::{Site, field, line_of, lines, reload, until};
 
 #[test]
 fn a_changed_file_is_applied() {
@@ -41,6 +41,26 @@ fn a_wrong_file_changes_nothing_and_every_problem_is_named() {
         }
     }
     assert_eq!(site.device().get(&(site.mutual() + "/echo")).status, 200);
+}
+
+#[test]
+fn the_level_of_the_log_follows_the_file() {
+    let site = Site::start(|_| {});
+    let debug = |line: &serde_json::Value| field(line, "level") == "DEBUG";
+    assert!(!lines(&site.gateway().plan.log).iter().any(debug));
+    let set = |level: &str| edit(&site.gateway().plan.config, |file| file["log"]["level"] = Value::from(level)).unwrap();
+
+    set("debug");
+    site.reload();
+    // Whoever speaks no TLS is a matter for debugging.
+    drop(std::net::TcpStream::connect(("127.0.0.1", site.lab().gateways[0].port)).unwrap());
+    site.log_line("a line of the new level", debug);
+
+    set("error");
+    site.reload();
+    site.reload();
+    let applied = lines(&site.gateway().plan.log).iter().filter(|line| line.to_string().contains("Configuration applied")).count();
+    assert_eq!(applied, 1, "what is worth an information only is not written any more");
 }
 
 #[test]
