@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use cmg_lab::{Program, Signal};
 
-use crate::support::{PATIENCE, Site, Wire, until, wait};
+use crate::support::{PATIENCE, Site, Wire, line_of, sha256, until, wait};
 
 /// A request that is under way at the server.
 fn held(site: &Site) -> Wire {
@@ -73,6 +73,46 @@ fn a_download_in_flight_is_finished_whole() {
     assert_eq!(wire.read_bytes(20_000_000).unwrap(), cmg_lab::origin::pattern(0, 20_000_000));
     ends_well(&mut site.system.gateways[0]);
     ends_well(&mut site.system.connection_points[0]);
+}
+
+/// An upload on a connection of its own, half of which is under way.
+fn half_an_upload(site: &Site, body: &[u8]) -> Wire {
+    let mut wire = site.device().open();
+    wire.send_head("POST", &(site.mutual() + "/upload"), &[("Content-Length", &body.len().to_string())]);
+    wire.write(&body[..body.len() / 2]);
+    wire
+}
+
+#[test]
+fn uploads_in_flight_are_finished_whole_again_and_again() {
+    let body = cmg_lab::origin::pattern(0, 1_500_000);
+    for round in 0..6 {
+        let mut site = Site::start(|setup| setup.both("drain = \"1h\""));
+        let mut wires: Vec<Wire> = (0..8).map(|_| half_an_upload(&site, &body)).collect();
+        until("all are there", || (site.origin.requests() == 8).then_some(()));
+
+        // The gateway, the connection point, both: each twice.
+        let (gateway, point) = [(true, false), (false, true), (true, true)][round % 3];
+        for (program, ends) in [(site.gateway(), gateway), (site.point(), point)] {
+            if ends {
+                wait(program.signal(Signal::Terminate)).unwrap();
+                line_of(program, "it drains", |line| line.to_string().contains("Draining"));
+            }
+        }
+        for wire in &mut wires {
+            wire.write(&body[body.len() / 2..]);
+        }
+
+        for wire in &mut wires {
+            assert_eq!(wire.read().report()["sha256"], sha256(&body), "round {round}");
+        }
+        if gateway {
+            ends_well(&mut site.system.gateways[0]);
+        }
+        if point {
+            ends_well(&mut site.system.connection_points[0]);
+        }
+    }
 }
 
 #[test]
