@@ -1,6 +1,7 @@
 //! HTTP/2 between clients and the gateway: what it shares with HTTP/1.1, and what strangers may try with it.
 
 mod floods;
+mod frames;
 pub(crate) mod peer;
 
 use std::process::Command;
