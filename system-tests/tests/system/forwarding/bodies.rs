@@ -8,6 +8,27 @@ use crate::support::{sha256, until};
 /// Around a frame, a window and a lane of the tunnel, and well beyond each.
 const SIZES: [usize; 8] = [1, 16_383, 16_384, 65_536, 131_072, 131_073, 200 * 1024, 5 * 1024 * 1024];
 
+/// What ConfigMgr clients send their messages as.
+const MULTIPART: &str = "multipart/mixed; boundary=\"aAbBcCdDv1234567890VxXyYzZ\"";
+
+/// As much as an endpoint takes unless it is told otherwise.
+const DEFAULT_LIMIT: usize = 32 << 20;
+
+#[test]
+fn as_much_as_an_endpoint_takes_by_default_passes_both_ways() {
+    let body = pattern(3, DEFAULT_LIMIT);
+    let mut wire = SITE.device().open();
+
+    wire.send("POST", "/patient/upload", &[], &body);
+    assert_eq!(wire.read().report()["sha256"], sha256(&body));
+    wire.send("GET", &format!("/patient/bytes/{DEFAULT_LIMIT}"), &[], b"");
+    assert_eq!(sha256(&wire.read().body), sha256(&pattern(0, DEFAULT_LIMIT)));
+
+    let more = (DEFAULT_LIMIT + 1).to_string();
+    wire.send_head("POST", "/patient/upload", &[("Content-Length", &more)]);
+    SITE.assert_refused(&wire.read(), 413, "CMGService_Body_Too_Large", "body_too_large");
+}
+
 #[test]
 fn bodies_of_every_size_come_down_whole() {
     let mut wire = SITE.device().open();
@@ -24,12 +45,13 @@ fn bodies_of_every_size_come_down_whole() {
 #[test]
 fn bodies_of_every_size_go_up_whole() {
     let mut wire = SITE.device().open();
-    for size in SIZES {
+    for (size, kind) in SIZES.into_iter().zip([MULTIPART, "application/octet-stream"].into_iter().cycle()) {
         let body = pattern(3, size);
-        wire.send("POST", &(SITE.mutual() + "/echo"), &[], &body);
+        wire.send("POST", &(SITE.mutual() + "/echo"), &[("Content-Type", kind)], &body);
 
         let reply = wire.read();
 
+        assert_eq!(reply.echoed("Content-Type"), [kind]);
         assert_eq!(reply.echoed("Content-Length"), [size.to_string()], "a length stays a length");
         assert_eq!(reply.report()["sha256"], sha256(&body), "{size}");
     }

@@ -72,6 +72,10 @@ fn header_fields_about_content_are_left_alone() {
         ("Accept-Encoding", "gzip;q=0.1"),
         ("Cookie", "a=1; b=2"),
         ("X-Custom_Name", "kept"),
+        ("CCMClientID", "GUID:9C1A3B1E-0000-4000-8000-000000000001"),
+        ("CCMClientIDSignature", "0a+/=="),
+        ("CCMClientTimestamp", "2026-11-24T06:00:00Z"),
+        ("CCMClientTimestampsSignature", "FF00FF"),
     ];
 
     let reply = SITE.device().request("GET", &(SITE.mutual() + "/echo"), &fields, b"");

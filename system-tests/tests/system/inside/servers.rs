@@ -38,6 +38,27 @@ fn servers_take_turns() {
 }
 
 #[test]
+fn management_points_that_differ_in_their_number_only_are_told_apart() {
+    let both = origins(2);
+    let numbers = ["72057594037937981", "72057594037937982"];
+    let site = Site::start(|setup| {
+        for (number, origin) in numbers.iter().zip(&both) {
+            let id = format!("mp-{number}");
+            setup.endpoint(&id, &format!("role_id = \"{number}\"\nname = \"CCM_System\""));
+            setup.inside(&id, &format!("servers = [\"{}\"]", origin.url()));
+        }
+    });
+
+    for (place, number) in numbers.iter().enumerate() {
+        let reply = site.device().request("CCM_POST", &format!("/CCM_Proxy_MutualAuth/{number}/CCM_System/request"), &[], b"x");
+
+        assert_eq!(reply.status, 200);
+        assert_eq!(both[place].seen().pop().unwrap().target, b"/request");
+        assert_eq!([both[0].requests(), both[1].requests()], [1, u64::from(place > 0)]);
+    }
+}
+
+#[test]
 fn a_server_that_is_down_is_passed_over() {
     let up = &origins(1)[0];
     let down = nobody();

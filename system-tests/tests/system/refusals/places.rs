@@ -25,7 +25,7 @@ fn not_published(target: &str) {
 
 #[test]
 fn what_nobody_published() {
-    for target in ["/", "/nothing", "/get-onlyx", "*", "localhost:443"] {
+    for target in ["/", "/nothing", "/get-onlyx", "*", "localhost:443", "/livez", "/readyz", "/metrics"] {
         not_published(target);
     }
 }
