@@ -9,7 +9,7 @@ use crate::text::{Duration, Size};
 #[serde(deny_unknown_fields, default)]
 pub struct LimitsFile {
     /// Client connections at once. Default 20,000; the operating system must allow the process more open files than
-    /// this, since tunnels need some too.
+    /// this, since handshakes and tunnels need some too, or the start says so.
     pub connections: u32,
     /// TLS handshakes in progress at once. Default 2048: more than honest clients begin together, and a bound on what
     /// a flood of them costs before anybody has said who he is.

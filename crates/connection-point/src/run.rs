@@ -12,7 +12,7 @@ use cmg_process::health::{Exposure, Health};
 use cmg_process::log::AccessLog;
 use cmg_process::metrics::Metrics;
 use cmg_process::shutdown::{Drain, Signal, Signals};
-use cmg_process::{dice, log};
+use cmg_process::{dice, log, open_files};
 use cmg_tunnel::Incoming;
 use cmg_tunnel::connector::{Connector, Settings};
 use thiserror::Error;
@@ -55,6 +55,8 @@ pub async fn run(file: &Path) -> Result<(), RunError> {
     let mut signals = Signals::new()?;
     let config = Config::read(file).map_err(RunError::Config)?;
     let level = log::start(config.log.level, config.log.format).map_err(io::Error::other)?;
+    // Each tunnel, each lane and each connection to a server is one.
+    open_files::raise();
     let drain_time = config.drain;
     let (incoming, requests) = mpsc::unbounded_channel();
     let (serves, served) = watch::channel(Vec::new());

@@ -3,7 +3,7 @@
 //! A configuration that exists is one that a gateway can start with: the files in it were read, the snapshot was parsed, the
 //! verifier and the TLS of the public ports were made once. What works but deserves a look is a finding, which `check` tells.
 mod certificates;
-mod findings;
+pub(crate) mod findings;
 mod limits;
 #[cfg(test)]
 mod tests;

@@ -9,17 +9,17 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use cmg_core::problem::Problem;
 use cmg_process::health::{Exposure, Health};
-use cmg_process::log;
 use cmg_process::log::AccessLog;
 use cmg_process::metrics::Metrics;
 use cmg_process::shutdown::{Drain, Signal, Signals};
+use cmg_process::{log, open_files};
 use cmg_tunnel::gateway::Hub;
 use thiserror::Error;
 use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
 use crate::clients::Clients;
-use crate::config::Config;
+use crate::config::{Config, findings};
 use crate::events::{Events, Reload, register_hub};
 use crate::listener::{Places, accept};
 use crate::state::{Gateway, State};
@@ -52,6 +52,9 @@ pub async fn run(file: &Path) -> Result<(), RunError> {
     let mut signals = Signals::new()?;
     let config = Config::read(file).map_err(RunError::Config)?;
     let level = log::start(config.log.level, config.log.format).map_err(io::Error::other)?;
+    if let Some(finding) = findings::open_files(&config.limits, open_files::raise()) {
+        warn!(key = finding.key, "Finding: {}", finding.what);
+    }
     let (listen, drain_time) = (config.listen.clone(), config.drain);
     let metrics_at = (config.metrics_listen, if config.metrics_public { Exposure::Public } else { Exposure::Loopback });
     let places = Arc::new(Places::new(config.limits.handshakes, config.limits.connections));
@@ -82,8 +85,15 @@ fn build(config: Config) -> Result<(Arc<Gateway>, Arc<Metrics>), RunError> {
     for finding in &state.snapshot.findings {
         warn!(key = finding.key, "Finding: {}", finding.what);
     }
-    let gateway =
-        Arc::new(Gateway { state: ArcSwap::from_pointee(state), hub, clients: Clients::new(), events, drain: Drain::default(), proxies });
+    let gateway = Arc::new(Gateway {
+        state: ArcSwap::from_pointee(state),
+        hub,
+        clients: Clients::new(),
+       
+        events,
+        drain: Drain::default(),
+        proxies,
+    });
     register_hub(&mut metrics, &gateway);
     Ok((gateway, Arc::new(metrics)))
 }

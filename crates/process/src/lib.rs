@@ -10,6 +10,7 @@ pub mod health;
 mod json_line;
 pub mod log;
 pub mod metrics;
+pub mod open_files;
 pub mod runtime;
 mod secret;
 pub mod shutdown;

@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod chaos;
+mod edges;
 mod forwarding;
 mod hostile;
 mod http2;

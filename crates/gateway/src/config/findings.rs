@@ -7,7 +7,7 @@ use cmg_credentials::ServerIdentity;
 use cmg_credentials::facts::certificate_facts;
 use cmg_standalone::expiry;
 
-use super::Config;
+use super::{Config, Limits};
 
 pub(super) fn of(config: &Config, now: WallTime) -> Vec<Finding> {
     let mut findings = uncovered_hosts(config);
@@ -21,6 +21,21 @@ pub(super) fn of(config: &Config, now: WallTime) -> Vec<Finding> {
     findings.extend(expiry::findings("tunnel.authority", &config.infrastructure, now));
     findings.extend(expiry::of_trusts(&config.parts, now));
     findings
+}
+
+/// Open files beside those of clients and their handshakes: tunnels with their lanes, listeners, log, metrics.
+const OTHER_FILES: u64 = 1_024;
+
+/// Whether the system lets the process have as many files open as `limits` may need. `allowed`: none is no limit.
+pub(crate) fn open_files(limits: &Limits, allowed: Option<u64>) -> Option<Finding> {
+    let wanted = (limits.connections + limits.handshakes) as u64 + OTHER_FILES;
+    let allowed = allowed.filter(|allowed| *allowed < wanted)?;
+    let what = format!(
+        "{} connections, {} handshakes and the tunnels may need {wanted} open files, and the system allows {allowed}, so that clients \
+         may be kept out before that many are there; raise the system's limit (LimitNOFILE, ulimit -Hn) or lower this one",
+        limits.connections, limits.handshakes
+    );
+    Some(Finding::new("limits.connections", what))
 }
 
 /// Published host names that no server certificate is for. A port of its own is there for agents that send no server name, so that
