@@ -7,6 +7,7 @@ use cmg_core::permit::{Permit, permit_anonymous, permit_certificate, permit_toke
 use cmg_core::refusal::Refusal;
 use cmg_core::snapshot::host_name;
 use cmg_core::target::Target;
+use cmg_core::time::WallTime;
 use cmg_http1::{Framing, Known as Name, RequestHead};
 use cmg_tunnel::Credentials;
 use pki_types::CertificateDer;
@@ -24,6 +25,8 @@ pub(crate) struct Admitted<'s, 'c> {
     pub(crate) client: Arc<ClientUse>,
     pub(crate) by: &'static str,
     pub(crate) who: Arc<str>,
+    /// Last second at which the credential counts.
+    pub(crate) good_until: WallTime,
     /// The field the token came in: it ends here, the connection point has the token from the tunnel.
     pub(crate) token_field: Option<Name>,
 }
@@ -104,7 +107,15 @@ pub(crate) fn admit<'s, 'c>(
         (Demand::Nothing, _) => {
             let permit = permit_anonymous(endpoint)?;
             let client = Arc::clone(known.anonymous(address, clients));
-            Ok(Admitted { permit, credentials: None, client, by: "none", who: Arc::default(), token_field: None })
+            Ok(Admitted {
+                permit,
+                credentials: None,
+                client,
+                by: "none",
+                who: Arc::default(),
+                good_until: WallTime(u64::MAX),
+                token_field: None,
+            })
         }
         (Demand::Token | Demand::TokenOrCertificate, Some(bearer)) => {
             let proven = known.token(bearer.token, state, clients, now())?;
@@ -125,7 +136,8 @@ pub(crate) fn admit<'s, 'c>(
 impl<'s, 'c> Admitted<'s, 'c> {
     fn by<Facts, For>(permit: Permit<'s>, by: &'static str, proven: &'c mut Proven<Facts, For>, token_field: Option<Name>) -> Self {
         let (client, who) = (Arc::clone(&proven.client), Arc::clone(&proven.who));
-        Self { permit, credentials: Some(&mut proven.credentials), client, by, who, token_field }
+        let good_until = proven.verified.good_until;
+        Self { permit, credentials: Some(&mut proven.credentials), client, by, who, good_until, token_field }
     }
 }
 

@@ -13,6 +13,7 @@ use tokio::time::timeout;
 use crate::admission::Door;
 use crate::credential::Known;
 use crate::request;
+use crate::standing::Guest;
 use crate::state::Gateway;
 
 /// How long a connection that is being closed is read from, so that the client sees the answer and not a reset.
@@ -178,6 +179,11 @@ impl Client {
     /// Where it came in.
     pub(crate) fn door(&self) -> Door<'_> {
         Door { port: self.port, server_name: self.server_name.as_deref() }
+    }
+
+    /// Who it is.
+    pub(crate) fn guest(&self) -> Guest<'_> {
+        Guest { door: self.door(), chain: Self::chain(&self.stream), address: self.address.ip() }
     }
 
     /// Drops the first `length` bytes received.

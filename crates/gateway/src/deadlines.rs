@@ -1,4 +1,4 @@
-//! How long an exchange may last, and how long it may be silent.
+//! How long an exchange may last, how long it may be silent, and when its client is looked at again. One timer for all three.
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -10,18 +10,32 @@ use tokio::time::Sleep;
 /// Far enough away never to come.
 const NEVER: Duration = Duration::from_secs(86_400 * 365);
 
+/// Time after which the client of an exchange that lasts is looked at, again and again: a revocation counts within seconds, and
+/// thousands of parked requests cost next to nothing.
+const LOOK: Duration = Duration::from_secs(5);
+
 /// The deadlines of one exchange.
 pub(crate) struct Deadlines {
     idle: Option<Duration>,
     total: Option<Instant>,
     active: Instant,
+    look: Instant,
+}
+
+/// What the timer has rung for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ring {
+    /// A deadline has passed.
+    Late,
+    /// Time to see whether the client may go on.
+    Look,
 }
 
 impl Deadlines {
     /// Deadlines that begin to run, as the endpoint sets them.
     pub(crate) fn new(endpoint: &Endpoint) -> Self {
         let now = Instant::now();
-        Self { idle: Some(endpoint.idle), total: endpoint.total.map(|total| now + total), active: now }
+        Self { idle: Some(endpoint.idle), total: endpoint.total.map(|total| now + total), active: now, look: now + LOOK }
     }
 
     /// Bytes have moved.
@@ -37,19 +51,31 @@ impl Deadlines {
 
     /// When `timer` has to ring.
     pub(crate) fn next(&self) -> Instant {
-        let idle = self.idle.map_or(self.active + NEVER, |idle| self.active + idle);
-        self.total.map_or(idle, |total| total.min(idle))
+        self.end_at().min(self.look)
     }
 
-    /// Ready when a deadline has passed; sets `timer` again where bytes have moved since it was set.
-    pub(crate) fn poll(&self, cx: &mut Context<'_>, mut timer: Pin<&mut Sleep>) -> Poll<()> {
+    /// Ready when a deadline has passed or it is time to look; sets `timer` again where bytes have moved since it was set. To be
+    /// polled until it is not ready.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, mut timer: Pin<&mut Sleep>) -> Poll<Ring> {
         while timer.as_mut().poll(cx).is_ready() {
-            let next = self.next();
-            if next <= Instant::now() {
-                return Poll::Ready(());
+            let now = Instant::now();
+            if self.end_at() <= now {
+                return Poll::Ready(Ring::Late);
             }
-            timer.as_mut().reset(next.into());
+            let is_time_to_look = self.look <= now;
+            if is_time_to_look {
+                self.look = now + LOOK;
+            }
+            timer.as_mut().reset(self.next().into());
+            if is_time_to_look {
+                return Poll::Ready(Ring::Look);
+            }
         }
         Poll::Pending
+    }
+
+    fn end_at(&self) -> Instant {
+        let idle = self.idle.map_or(self.active + NEVER, |idle| self.active + idle);
+        self.total.map_or(idle, |total| total.min(idle))
     }
 }

@@ -16,6 +16,7 @@ mod listener;
 mod relay;
 mod request;
 mod run;
+mod standing;
 mod state;
 
 pub use run::{RunError, run};

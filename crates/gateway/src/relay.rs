@@ -15,8 +15,9 @@ use tokio::time::{Sleep, sleep_until};
 
 use crate::answer::{self, Framing, Setting};
 use crate::connection::{After, Client};
-use crate::deadlines::Deadlines;
+use crate::deadlines::{Deadlines, Ring};
 use crate::request::FirstBody;
+use crate::standing::Standing;
 
 /// Bytes of an answer gathered before they are written.
 const GATHER: usize = 32 * 1024;
@@ -82,6 +83,7 @@ pub(crate) struct Relay<'a> {
     up: Up,
     down: Down,
     deadlines: Deadlines,
+    standing: Standing<'a>,
 }
 
 /// From the client.
@@ -125,6 +127,7 @@ impl<'a> Relay<'a> {
         head: &RequestHead,
         setting: Setting,
         body: &FirstBody,
+        standing: Standing<'a>,
     ) -> Self {
         let rest = match head.framing {
             BodyFraming::Length(length) => BodyFraming::Length(length - body.bytes.len() as u64),
@@ -159,7 +162,7 @@ impl<'a> Relay<'a> {
             has_written: false,
         };
         let deadlines = Deadlines::new(endpoint);
-        Self { client, exchange, endpoint, setting, asks_upgrade: head.upgrade, up, down, deadlines }
+        Self { client, exchange, endpoint, setting, asks_upgrade: head.upgrade, up, down, deadlines, standing }
     }
 
     /// Runs both directions to their ends.
@@ -184,14 +187,22 @@ impl<'a> Relay<'a> {
             }
             return Poll::Ready(Ok(self.after()));
         }
-        if self.deadlines.poll(cx, timer).is_ready() {
-            let late = if self.waits_for_body() { Refusal::BodyTimeout } else { Refusal::Deadline };
-            return Poll::Ready(Err(self.refuse(late)));
-        }
+        self.poll_timer(cx, timer).map_err(|refusal| self.refuse(refusal))?;
         if up_again || down_again {
             cx.waker().wake_by_ref();
         }
         Poll::Pending
+    }
+
+    /// Ends an exchange that is late, or whose client may not go on.
+    fn poll_timer(&mut self, cx: &mut Context<'_>, mut timer: Pin<&mut Sleep>) -> Result<(), Refusal> {
+        while let Poll::Ready(ring) = self.deadlines.poll(cx, timer.as_mut()) {
+            match ring {
+                Ring::Look => self.standing.look(&self.client.guest())?,
+                Ring::Late => return Err(if self.waits_for_body() { Refusal::BodyTimeout } else { Refusal::Deadline }),
+            }
+        }
+        Ok(())
     }
 
     /// Whether it is the client's turn: what has come of its body has been passed on, and there is more to it.

@@ -18,6 +18,7 @@ use crate::answer::{self, Setting};
 use crate::connection::{After, Client, Received};
 use crate::events::RequestFinished;
 use crate::relay::{Done, Failed, Relay, Stage};
+use crate::standing::{Basis, Standing};
 use crate::state::{Gateway, State};
 use cmg_process::dice;
 
@@ -101,10 +102,11 @@ async fn carry(
         account.by = admitted.by;
         account.who = Arc::clone(&admitted.who);
         let _admission = gateway.clients.admit(&admitted.client, state.limits.rate, state.limits.concurrent_requests)?;
+        let standing = Standing::new(gateway, received, Basis::of(&admitted, state));
         let body = body.get_or_insert_with(|| FirstBody::take(head.framing, &mut client.input));
         let exchange = open(gateway, admitted, received, body, client.address, setting.id, &avoid)?;
         let way = exchange.way();
-        match Relay::new(client, exchange, endpoint, head, setting, body).run().await {
+        match Relay::new(client, exchange, endpoint, head, setting, body, standing).run().await {
             Err(failed) if avoid.len() + 1 < TRIES && may_repeat(&failed, head, bytes, body) => {
                 avoid.push(way);
                 gateway.events.replayed(setting.id);

@@ -136,7 +136,7 @@ impl Connection {
         let now = Tick(u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX));
         let is_broken_off = ended.as_ref().is_none_or(|ended| ended.is_broken_off);
         if is_broken_off && !self.broken_off.take(BROKEN_OFF, now) && !self.leaving {
-            gateway.events.connection_refused(ConnectionReason::TooManyResets, self.desk.address, None);
+            gateway.events.connection_refused(ConnectionReason::TooManyResets, self.desk.caller.address, None);
             self.h2.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
             self.leaving = true;
         }
@@ -183,10 +183,6 @@ impl Connection {
 }
 
 /// Moves the connection; gives a stream where there is room for one, and none when the connection is over.
-fn poll_next(
-    h2: &mut H2<Lent, Bytes>,
-    has_room: bool,
-    cx: &mut Context<'_>,
-) -> Poll<Option<(Request<RecvStream>, SendResponse<Bytes>)>> {
+fn poll_next(h2: &mut H2<Lent, Bytes>, has_room: bool, cx: &mut Context<'_>) -> Poll<Option<(Request<RecvStream>, SendResponse<Bytes>)>> {
     if has_room { h2.poll_accept(cx).map(|accepted| accepted.and_then(Result::ok)) } else { h2.poll_closed(cx).map(|_| None) }
 }

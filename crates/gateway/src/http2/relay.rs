@@ -14,11 +14,12 @@ use cmg_tunnel::{BodyLength, Event, Exchange, ResponseFrame};
 use h2::{Reason, SendStream};
 use tokio::time::{Sleep, sleep_until};
 
-use super::stream::Client;
+use super::stream::{Caller, Client};
 use super::{answer, head};
 use crate::connection::After;
-use crate::deadlines::Deadlines;
+use crate::deadlines::{Deadlines, Ring};
 use crate::relay::{Done, Failed, Stage};
+use crate::standing::Standing;
 
 /// Bytes moved each way before other tasks get their turn.
 const TURN: usize = 128 * 1024;
@@ -43,6 +44,8 @@ pub(super) struct Relay<'a> {
     up: Up,
     down: Down,
     deadlines: Deadlines,
+    standing: Standing<'a>,
+    caller: &'a Caller,
 }
 
 /// From the client.
@@ -77,13 +80,20 @@ struct Down {
 }
 
 impl<'a> Relay<'a> {
-    pub(super) fn new(client: &'a mut Client, mut exchange: Exchange, endpoint: &Endpoint, head: &RequestHead, id: RequestId) -> Self {
+    pub(super) fn new(
+        client: &'a mut Client,
+        mut exchange: Exchange,
+        endpoint: &Endpoint,
+        head: &RequestHead,
+        id: RequestId,
+        (standing, caller): (Standing<'a>, &'a Caller),
+    ) -> Self {
         if let Framing::Length(length) = head.framing {
             exchange.expect_to_send(Some(length));
         }
         let up = Up { uninvited: head.expect_continue, done: exchange.is_sent(), ..Up::default() };
         let deadlines = Deadlines::new(endpoint);
-        Self { client, exchange, id, body_limit: endpoint.body_limit, up, down: Down::default(), deadlines }
+        Self { client, exchange, id, body_limit: endpoint.body_limit, up, down: Down::default(), deadlines, standing, caller }
     }
 
     /// Runs both directions to their ends.
@@ -109,14 +119,22 @@ impl<'a> Relay<'a> {
             return Poll::Ready(Ok(()));
         }
         self.poll_gone(cx)?;
-        if self.deadlines.poll(cx, timer).is_ready() {
-            let late = if self.waits_for_body() { Refusal::BodyTimeout } else { Refusal::Deadline };
-            return Poll::Ready(Err(self.broken(late, Stage::Refused)));
-        }
+        self.poll_timer(cx, timer).map_err(|refusal| self.broken(refusal, Stage::Refused))?;
         if up_again || down_again {
             cx.waker().wake_by_ref();
         }
         Poll::Pending
+    }
+
+    /// Ends an exchange that is late, or whose client may not go on.
+    fn poll_timer(&mut self, cx: &mut Context<'_>, mut timer: Pin<&mut Sleep>) -> Result<(), Refusal> {
+        while let Poll::Ready(ring) = self.deadlines.poll(cx, timer.as_mut()) {
+            match ring {
+                Ring::Look => self.standing.look(&self.caller.guest())?,
+                Ring::Late => return Err(if self.waits_for_body() { Refusal::BodyTimeout } else { Refusal::Deadline }),
+            }
+        }
+        Ok(())
     }
 
     /// Whether it is the client's turn: what has come of its body has been passed on, and there is more to it.

@@ -27,16 +27,22 @@ use crate::credential::Known;
 use crate::events::RequestFinished;
 use crate::relay::{Done, Failed};
 use crate::request::{self, Account, FirstBody, TRIES, may_repeat};
+use crate::standing::{Basis, Guest, Standing};
 use crate::state::{Gateway, State};
 
 /// What the connection knows about its client; every stream is admitted here.
 pub(super) struct Desk {
+    pub(super) caller: Arc<Caller>,
+    known: Known,
+    gateway: Arc<Gateway>,
+}
+
+/// Who is at the other end of the connection.
+pub(super) struct Caller {
     pub(super) address: SocketAddr,
     port: u16,
     server_name: Option<String>,
     chain: Option<Vec<CertificateDer<'static>>>,
-    known: Known,
-    gateway: Arc<Gateway>,
 }
 
 /// A request, and the state it is decided by to its end.
@@ -54,6 +60,7 @@ struct Asked {
 struct Admitted {
     exchange: Exchange,
     endpoint: Endpoint,
+    basis: Basis,
     _admission: Admission,
 }
 
@@ -68,7 +75,7 @@ pub(super) struct Stream {
     asked: Asked,
     admitted: Admitted,
     client: Client,
-    address: SocketAddr,
+    caller: Arc<Caller>,
     again: mpsc::UnboundedSender<Again>,
     gateway: Arc<Gateway>,
     in_flight: InFlight,
@@ -97,13 +104,13 @@ pub(super) struct Ended {
 impl Desk {
     pub(super) fn new(tls: &TlsStream, address: SocketAddr, port: u16, server_name: Option<String>, gateway: Arc<Gateway>) -> Self {
         let chain = tls.peer_certificates().map(<[_]>::to_vec);
-        Self { address, port, server_name, chain, known: Known::default(), gateway }
+        Self { caller: Arc::new(Caller { address, port, server_name, chain }), known: Known::default(), gateway }
     }
 
     /// Decides about a request and opens its exchange.
     fn admit(&mut self, asked: &mut Asked) -> Result<Admitted, Refusal> {
         let Asked { received, state, account, first, avoid } = asked;
-        let door = Door { port: self.port, server_name: self.server_name.as_deref() };
+        let Guest { door, chain, address } = self.caller.guest();
         let found = find(&received.head, &received.bytes, door, state)?;
         let endpoint = found.endpoint;
         account.endpoint = endpoint.id.as_str().to_owned();
@@ -111,16 +118,16 @@ impl Desk {
             // Reached over a connection that was made for another name, or before a reload: the client comes again with HTTP/1.1.
             return Err(Refusal::Misdirected);
         }
-        let chain = self.chain.as_deref();
-        let visitor = Visitor { chain, known: &mut self.known, address: self.address.ip() };
+        let visitor = Visitor { chain, known: &mut self.known, address };
         let admitted = admit(found, received, visitor, state, &self.gateway.clients).inspect_err(|refusal| {
             account.detail = request::missing_issuer(*refusal, chain, state, endpoint);
         })?;
         account.by = admitted.by;
         account.who = Arc::clone(&admitted.who);
         let admission = self.gateway.clients.admit(&admitted.client, state.limits.rate, state.limits.concurrent_requests)?;
-        let exchange = request::open(&self.gateway, admitted, received, first, self.address, account.id, avoid)?;
-        Ok(Admitted { exchange, endpoint: endpoint.clone(), _admission: admission })
+        let basis = Basis::of(&admitted, state);
+        let exchange = request::open(&self.gateway, admitted, received, first, self.caller.address, account.id, avoid)?;
+        Ok(Admitted { exchange, endpoint: endpoint.clone(), basis, _admission: admission })
     }
 
     /// Admits a request for another try.
@@ -136,7 +143,7 @@ impl Desk {
         refuse(respond, refusal, &[], id, is_head);
         self.gateway.events.request_finished(&RequestFinished {
             id,
-            client: self.address,
+            client: self.caller.address,
             method: head::method(parts),
             target: head::target(parts),
             endpoint: "",
@@ -150,6 +157,13 @@ impl Desk {
             took: Duration::ZERO,
             cut: false,
         });
+    }
+}
+
+impl Caller {
+    pub(super) fn guest(&self) -> Guest<'_> {
+        let door = Door { port: self.port, server_name: self.server_name.as_deref() };
+        Guest { door, chain: self.chain.as_deref(), address: self.address.ip() }
     }
 }
 
@@ -178,12 +192,12 @@ impl Stream {
         let mut client = Client { body, respond, is_head };
         match desk.admit(&mut asked) {
             Ok(admitted) => {
-                let (address, gateway) = (desk.address, Arc::clone(&desk.gateway));
-                Ok(Self { asked, admitted, client, address, again: again.clone(), gateway, in_flight })
+                let (caller, gateway) = (Arc::clone(&desk.caller), Arc::clone(&desk.gateway));
+                Ok(Self { asked, admitted, client, caller, again: again.clone(), gateway, in_flight })
             }
             Err(refusal) => {
                 let done = fail(&mut client, &asked, refusal.into());
-                asked.account.close(&desk.gateway, desk.address, &asked.received, &done);
+                asked.account.close(&desk.gateway, desk.caller.address, &asked.received, &done);
                 Err(Rest { body: client.body, in_flight })
             }
         }
@@ -191,11 +205,12 @@ impl Stream {
 
     /// Carries the request to the end of its answer.
     pub(super) async fn run(self) -> Ended {
-        let Self { mut asked, mut admitted, mut client, address, again, gateway, in_flight } = self;
+        let Self { mut asked, mut admitted, mut client, caller, again, gateway, in_flight } = self;
         let done = loop {
-            let Admitted { exchange, endpoint, _admission } = admitted;
+            let Admitted { exchange, endpoint, basis, _admission } = admitted;
             let way = exchange.way();
-            let relay = Relay::new(&mut client, exchange, &endpoint, &asked.received.head, asked.account.id);
+            let standing = (Standing::new(&gateway, &asked.received, basis), &*caller);
+            let relay = Relay::new(&mut client, exchange, &endpoint, &asked.received.head, asked.account.id, standing);
             let failed = match relay.run().await {
                 Ok(done) => break done,
                 Err(failed) => failed,
@@ -217,7 +232,7 @@ impl Stream {
                 Err(_) => return Ended { is_broken_off: true, _in_flight: in_flight },
             }
         };
-        asked.account.close(&gateway, address, &asked.received, &done);
+        asked.account.close(&gateway, caller.address, &asked.received, &done);
         if done.after != After::Cut {
             return Rest { body: client.body, in_flight }.pass().await;
         }
