@@ -15,12 +15,18 @@ use pki_types::CertificateDer;
 use crate::clients::{ClientKey, ClientUse, Clients};
 use crate::state::State;
 
+/// Credentials that one connection may show in vain. Each may cost a signature to be verified, and what has not proven itself has no
+/// rate that could be kept; on a new connection a client pays with a handshake, and of those there is a bound.
+const VAIN: u8 = 8;
+
 /// What is known about the credentials of one connection. Most connections show one credential all their life.
 #[derive(Default)]
 pub(crate) struct Known {
     certificate: Option<Proven<CertificateFacts, TrustName>>,
     token: Option<Proven<TokenFacts, Vec<u8>>>,
     anonymous: Option<Arc<ClientUse>>,
+    /// Credentials shown in vain.
+    vain: u8,
 }
 
 /// A credential that was found good.
@@ -51,7 +57,7 @@ impl Known {
         let proven = match known {
             Some(known) => known,
             None => {
-                let verified = state.verifier.certificate(trust, chain, now)?;
+                let verified = state.verifier.certificate(trust, chain, now).inspect_err(|_| self.vain = self.vain.saturating_add(1))?;
                 Proven {
                     generation: state.generation(),
                     what: trust.clone(),
@@ -77,7 +83,7 @@ impl Known {
         let proven = match known {
             Some(known) => known,
             None => {
-                let verified = state.verifier.token(token, now)?;
+                let verified = state.verifier.token(token, now).inspect_err(|_| self.vain = self.vain.saturating_add(1))?;
                 Proven {
                     generation: state.generation(),
                     what: token.to_vec(),
@@ -89,6 +95,11 @@ impl Known {
             }
         };
         Ok(self.token.insert(proven))
+    }
+
+    /// Whether the connection has shown so many bad credentials that it is ended.
+    pub(crate) fn is_hopeless(&self) -> bool {
+        self.vain >= VAIN
     }
 
     /// A client without a credential, by its address.

@@ -195,7 +195,7 @@ fn push_fields(fields: &mut Fields<'_>, head: &RequestHead, bytes: &[u8], token_
 
 /// Writes the gateway's own answer to a request that is not served.
 async fn fail(client: &mut Client, state: &State, received: &Received, setting: Setting, account: &Account, failed: Failed) -> Done {
-    let keep_alive = setting.keep_alive && received.head.framing == Framing::None;
+    let keep_alive = setting.keep_alive && received.head.framing == Framing::None && !client.known.is_hopeless();
     let allow = state.snapshot.endpoints.by_id(&account.endpoint).map(|endpoint| endpoint.methods.as_slice()).unwrap_or_default();
     let mut out = Vec::new();
     answer::push_refusal(&mut out, failed.refusal, allow, Setting { keep_alive, ..setting });

@@ -129,6 +129,11 @@ impl Connection {
             Err(_) if self.streams.is_empty() => self.idle_since = Instant::now(),
             Err(_) => {}
         }
+        match (self.desk.is_hopeless(), self.leaving) {
+            (false, _) => {}
+            (true, false) => self.leave(),
+            (true, true) => self.h2.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM),
+        }
     }
 
     /// A stream is over. A client that breaks off one after the other is sent away: each costs more work here than there.

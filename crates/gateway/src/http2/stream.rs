@@ -130,6 +130,11 @@ impl Desk {
         Ok(Admitted { exchange, endpoint: endpoint.clone(), basis, _admission: admission })
     }
 
+    /// Whether the client has shown so many bad credentials that the connection is ended.
+    pub(super) fn is_hopeless(&self) -> bool {
+        self.known.is_hopeless()
+    }
+
     /// Admits a request for another try.
     pub(super) fn serve_again(&mut self, again: Again) {
         let Again { mut asked, reply } = again;
