@@ -100,7 +100,7 @@ async fn read_request(client: &mut Client, gateway: &Gateway, fields: &mut Vec<F
     let at = Instant::now();
     match parse(client, &limits.head, fields) {
         Ok(Some(head)) => Ok(take(client, head, at)),
-        Ok(None) => timeout(limits.head_time, read_rest(client, &limits.head, fields))
+        Ok(None) => timeout(limits.head_time, read_rest(client, gateway, &limits.head, fields))
             .await
             .unwrap_or(Err(NoRequest::Refused(Refusal::HeadTimeout, None))),
         Err(fault) => Err(refused(fault)),
@@ -108,8 +108,17 @@ async fn read_request(client: &mut Client, gateway: &Gateway, fields: &mut Vec<F
 }
 
 /// Reads on until the head is whole.
-async fn read_rest(client: &mut Client, limits: &cmg_http1::HeadLimits, fields: &mut Vec<Field>) -> Result<Received, NoRequest> {
+async fn read_rest(
+    client: &mut Client,
+    gateway: &Gateway,
+    limits: &cmg_http1::HeadLimits,
+    fields: &mut Vec<Field>,
+) -> Result<Received, NoRequest> {
+    let mut held = gateway.heads.begin();
     loop {
+        if !client.known.is_proven() && !held.grow(client.input.len()) {
+            return Err(NoRequest::Refused(Refusal::Overloaded, None));
+        }
         if !matches!(client.stream.fill(&mut client.input).await, Ok(1..)) {
             return Err(NoRequest::Gone);
         }

@@ -97,6 +97,11 @@ impl Known {
         Ok(self.token.insert(proven))
     }
 
+    /// Whether the connection has ever shown a good credential.
+    pub(crate) fn is_proven(&self) -> bool {
+        self.certificate.is_some() || self.token.is_some()
+    }
+
     /// Whether the connection has shown so many bad credentials that it is ended.
     pub(crate) fn is_hopeless(&self) -> bool {
         self.vain >= VAIN

@@ -11,6 +11,7 @@ mod connection;
 mod credential;
 mod deadlines;
 mod events;
+mod heads;
 mod http2;
 mod listener;
 mod relay;

@@ -21,6 +21,7 @@ use tracing::{error, info, warn};
 use crate::clients::Clients;
 use crate::config::{Config, findings};
 use crate::events::{Events, Reload, register_hub};
+use crate::heads::Heads;
 use crate::listener::{Places, accept};
 use crate::state::{Gateway, State};
 
@@ -81,6 +82,7 @@ fn build(config: Config) -> Result<(Arc<Gateway>, Arc<Metrics>), RunError> {
     let events = Events::new(&mut metrics, access_log, config.log.client_address);
     let hub = Hub::new(config.name.clone(), config.instances.clone());
     let proxies = config.proxy_protocol_from.clone();
+    let heads = Heads::new(config.limits.connections);
     let state = State::build(config, 1, None).map_err(RunError::Config)?;
     for finding in &state.snapshot.findings {
         warn!(key = finding.key, "Finding: {}", finding.what);
@@ -89,7 +91,7 @@ fn build(config: Config) -> Result<(Arc<Gateway>, Arc<Metrics>), RunError> {
         state: ArcSwap::from_pointee(state),
         hub,
         clients: Clients::new(),
-       
+        heads,
         events,
         drain: Drain::default(),
         proxies,

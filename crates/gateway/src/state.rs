@@ -14,6 +14,7 @@ use cmg_tunnel::gateway::Hub;
 use crate::clients::Clients;
 use crate::config::{Config, Limits};
 use crate::events::Events;
+use crate::heads::Heads;
 
 /// Everything that a reload replaces.
 pub(crate) struct State {
@@ -28,6 +29,7 @@ pub(crate) struct Gateway {
     pub(crate) state: ArcSwap<State>,
     pub(crate) hub: Hub,
     pub(crate) clients: Clients,
+    pub(crate) heads: Heads,
     pub(crate) events: Events,
     pub(crate) drain: Drain,
     /// Where the service is reached: endpoints without a port of their own.

@@ -2,3 +2,4 @@
 
 mod open_files;
 mod rights;
+mod strangers;

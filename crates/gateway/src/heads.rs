@@ -1,0 +1,76 @@
+//! What clients that have not proven who they are may make the gateway hold: the heads of their requests while they arrive.
+//!
+//! A head may be as long as `head_bytes`, since tickets and tokens are long, and slow. All strangers together get no more than a
+//! small head each; most need a part of it only, and the others may have what those leave.
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Bytes of a head that every stranger may send, and bytes per connection that all of them together may send beyond.
+const SHARE: usize = 4 * 1024;
+
+/// Bytes that strangers may still send beyond their shares.
+pub(crate) struct Heads(AtomicUsize);
+
+/// What one head in progress holds of it, given back when this is dropped.
+pub(crate) struct Held<'h> {
+    heads: &'h Heads,
+    bytes: usize,
+}
+
+impl Heads {
+    /// For that many connections.
+    pub(crate) fn new(connections: usize) -> Self {
+        Self(AtomicUsize::new(connections.saturating_mul(SHARE)))
+    }
+
+    /// A head that has just begun.
+    pub(crate) fn begin(&self) -> Held<'_> {
+        Held { heads: self, bytes: 0 }
+    }
+}
+
+impl Held<'_> {
+    /// The head has grown to `length` bytes; false: there is no room for it.
+    #[must_use]
+    pub(crate) fn grow(&mut self, length: usize) -> bool {
+        let more = length.saturating_sub(SHARE).saturating_sub(self.bytes);
+        let taken = more == 0 || self.heads.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(more)).is_ok();
+        if taken {
+            self.bytes += more;
+        }
+        taken
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.heads.0.fetch_add(self.bytes, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_heads_always_have_room_and_large_ones_while_there_is_some() {
+        let heads = Heads::new(2);
+        let (mut one, mut other) = (heads.begin(), heads.begin());
+
+        assert!(one.grow(SHARE) && one.grow(2 * SHARE) && one.grow(3 * SHARE));
+        assert!(other.grow(SHARE) && !other.grow(SHARE + 1));
+        assert!(!one.grow(4 * SHARE), "it holds what it has");
+        drop(one);
+        assert!(other.grow(3 * SHARE));
+    }
+
+    #[test]
+    fn what_was_held_is_given_back_once() {
+        let heads = Heads::new(3);
+        let mut held = heads.begin();
+        assert!(held.grow(2 * SHARE) && held.grow(3 * SHARE) && !held.grow(9 * SHARE));
+
+        drop(held);
+
+        assert_eq!(heads.0.into_inner(), 3 * SHARE);
+    }
+}
