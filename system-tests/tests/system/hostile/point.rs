@@ -7,7 +7,7 @@ use cmg_core::refusal::Refusal;
 use super::claims::MUTUAL;
 use super::half::FalsePoint;
 use super::wire::{Wire as Tunnel, kind, response};
-use crate::support::{Caller, Reply, Wire, assert_refused_by, metric_of, until, wait};
+use crate::support::{Caller, PATIENCE, Reply, Wire, assert_refused_by, metric_of, until, wait};
 
 /// The payload of RESPONSE with a body of that length; none: known at its end.
 fn with_body(status: u16, length: Option<u64>, fields: &[(&[u8], &[u8])]) -> Vec<u8> {
@@ -274,8 +274,9 @@ impl Drained {
         let liar = FalsePoint::start(|_| ());
         let mut tunnels = [1, 2].map(|id| liar.serving(id, b"\x00\x01\x03app"));
         let mut client = Caller::new(&liar.setup.lab, Some(&liar.setup.lab.client)).open();
-        client.send_head("POST", &format!("{MUTUAL}/x"), &[("Content-Length", &length.to_string())]);
-        client.write(sent);
+        // In one piece, so that what has come of the body is at hand when the head is read.
+        let head = format!("POST {MUTUAL}/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n");
+        client.write(&[head.as_bytes(), sent].concat());
         wait(async {
             let [one, two] = &mut tunnels;
             let (came_to_two, exchange) = tokio::select! {
@@ -296,12 +297,13 @@ impl Drained {
 fn what_a_draining_connection_point_refuses_goes_another_way_whatever_its_method() {
     let Drained { liar, mut client, mut other, _refused } = Drained::new(4, b"once");
 
-    let body = wait(async {
+    let carried = async {
         let exchange = other.expect(kind::REQUEST).await.exchange;
         let body = other.expect(kind::DATA).await;
         other.send(kind::RESPONSE | kind::END, exchange, &response(204, &[])).await.unwrap();
         body.payload
-    });
+    };
+    let body = wait(async { tokio::time::timeout(PATIENCE, carried).await }).expect("it comes to the other session");
 
     assert_eq!((body.as_slice(), client.read().status), (&b"once"[..], 204));
     assert_eq!(metric_of(&liar.gateway, "cmg_gateway_replays_total"), 1.0);

@@ -1,5 +1,6 @@
 //! Clients that speak frames by hand, to have the gateway work for nothing.
 
+use bytes::{Buf, BytesMut};
 use cmg_transport::ByteStream;
 
 use super::peer::{self, Peer, patiently};
@@ -8,12 +9,16 @@ use crate::support::{Site, until};
 
 /// Kinds of frames, and flags of HEADERS.
 const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
 const GOAWAY: u8 = 7;
 const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
+
+/// Streams that one connection may have the gateway reset, with those that it may break off itself.
+const RESETS: usize = 300;
 
 /// A connection behind its preface.
 fn connect(site: &Site) -> ByteStream {
@@ -38,17 +43,29 @@ fn head(path: &str) -> Vec<u8> {
     out
 }
 
-/// Reads what the gateway says until it closes; whether a GOAWAY was among it.
+/// The kind of the next frame; none: the gateway has closed.
+async fn next(stream: &mut ByteStream, received: &mut BytesMut) -> Option<u8> {
+    loop {
+        if let Some(header) = received.first_chunk::<9>().copied() {
+            let length = 9 + u32::from_be_bytes([0, header[0], header[1], header[2]]) as usize;
+            if received.len() >= length {
+                received.advance(length);
+                return Some(header[3]);
+            }
+        }
+        if !matches!(stream.fill(received).await, Ok(1..)) {
+            return None;
+        }
+    }
+}
+
+/// Whether the gateway says goodbye before it closes.
 async fn is_sent_away(mut stream: ByteStream) -> bool {
-    let mut received = bytes::BytesMut::new();
-    while matches!(stream.fill(&mut received).await, Ok(1..)) {}
-    let mut rest = &received[..];
-    while let Some(header) = rest.first_chunk::<9>() {
-        if header[3] == GOAWAY {
+    let mut received = BytesMut::new();
+    while let Some(kind) = next(&mut stream, &mut received).await {
+        if kind == GOAWAY {
             return true;
         }
-        let length = u32::from_be_bytes([0, header[0], header[1], header[2]]) as usize;
-        rest = rest.get(9 + length..).unwrap_or_default();
     }
     false
 }
@@ -65,18 +82,24 @@ fn streams_that_the_client_has_the_gateway_reset_end_its_connection() {
     let neighbour = Peer::connect(&site, site.device(), MODERN);
 
     let mut stream = connect(&site);
-    let sent_away = patiently(async {
-        for number in (1..20_000).step_by(2) {
-            // An increment of zero is an error of its stream, which the gateway has to reset.
+    let (resets, last) = patiently(async {
+        let (mut received, mut resets) = (BytesMut::new(), 0);
+        for number in (1..).step_by(2) {
+            // More than a window can hold is an error of its stream, which the gateway has to reset.
             let request = frame(HEADERS, END_STREAM | END_HEADERS, number, &head("/modern/held"));
-            if stream.write_all(&[request, frame(WINDOW_UPDATE, 0, number, &[0; 4])].concat()).await.is_err() {
-                break;
+            let beyond = frame(WINDOW_UPDATE, 0, number, &i32::MAX.to_be_bytes());
+            let _ = stream.write_all(&[request, beyond].concat()).await;
+            match next(&mut stream, &mut received).await {
+                Some(SETTINGS | WINDOW_UPDATE) => {}
+                Some(RST_STREAM) => resets += 1,
+                other => return (resets, other),
             }
         }
-        is_sent_away(stream).await
+        unreachable!("streams have numbers enough")
     });
 
-    assert!(sent_away);
+    assert_eq!(last, Some(GOAWAY));
+    assert!((1..=RESETS).contains(&resets), "{resets} times the gateway did as it was told");
     hurts_nobody_else(&site, &neighbour);
 }
 
