@@ -9,7 +9,7 @@ use toml::Table;
 
 use crate::http2::get;
 use crate::http2::peer::{Peer, read};
-use crate::support::{Caller, Frame, Site, WebSocket, field};
+use crate::support::{Caller, Frame, Site, WebSocket, Wire, field, until};
 
 /// Server-sent events that do not end while a test lasts.
 const FOREVER: &str = "/events?count=100000&every=50";
@@ -41,7 +41,7 @@ fn a_download_ends_when_its_token_is_blocked() {
     }
     site.reload();
 
-    while wire.read_chunk().is_ok_and(|chunk| !chunk.is_empty()) {}
+    until_it_ends(&mut wire);
     assert_cut(&site, &(site.server() + FOREVER), "token_blocked");
 }
 
@@ -52,7 +52,7 @@ fn a_download_ends_when_its_token_does() {
     let short = token(&site, "short", -57);
     let mut wire = endless(&site.with_token(&short), &(site.server() + FOREVER));
 
-    while wire.read_chunk().is_ok_and(|chunk| !chunk.is_empty()) {}
+    until_it_ends(&mut wire);
 
     assert_cut(&site, &(site.server() + FOREVER), "token_expired");
 }
@@ -63,7 +63,7 @@ fn a_parked_request_is_refused_when_its_certificate_is_blocked() {
     let lost = client(&site, "lost");
     let mut wire = site.with_certificate(&lost).open();
     wire.send("GET", &(site.mutual() + "/held"), &[], b"");
-    crate::support::until("it is there", || (site.origin.requests() == 1).then_some(()));
+    until("it is there", || (site.origin.requests() == 1).then_some(()));
 
     for config in [&site.lab().gateways[0].config, &site.lab().connection_points[0].config] {
         config::edit(config, |file| block(file, &format!("thumbprint = {:?}", lost.thumbprint()))).unwrap();
@@ -85,7 +85,7 @@ fn a_stream_of_http2_ends_when_its_certificate_is_revoked() {
     let target = format!("/modern{FOREVER}");
     let peer = Peer::connect(&site, site.with_certificate(&lost), "modern.lab");
     let (answer, _) = peer.open(get(&target), true).unwrap();
-    crate::support::until("it is there", || (site.origin.requests() == 1).then_some(()));
+    until("it is there", || (site.origin.requests() == 1).then_some(()));
 
     site.lab().revoke(&[&lost.serial]).unwrap();
     site.reload();
@@ -111,11 +111,15 @@ fn token(site: &Site, id: &str, seconds: i64) -> String {
 }
 
 /// An answer that has begun.
-fn endless(caller: &Caller, target: &str) -> crate::support::Wire {
+fn endless(caller: &Caller, target: &str) -> Wire {
     let mut wire = caller.open();
     wire.send_head("GET", target, &[]);
     assert_eq!(wire.read_head().unwrap().status, 200);
     wire
+}
+
+fn until_it_ends(wire: &mut Wire) {
+    until("it is cut", || (!wire.read_chunk().is_ok_and(|chunk| !chunk.is_empty())).then_some(()));
 }
 
 fn block(file: &mut Table, text: &str) {
