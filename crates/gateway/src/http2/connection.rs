@@ -58,6 +58,8 @@ struct Connection {
     /// Since when nothing has been under way, or goodbye was said.
     idle_since: Instant,
     leaving: bool,
+    /// Whether a request was ever let in.
+    is_known: bool,
     /// Kept while a drain must wait for what has not been written.
     unwritten: Option<InFlight>,
 }
@@ -90,6 +92,7 @@ pub(crate) async fn serve(tls: TlsStream, address: SocketAddr, port: u16, server
         started: now,
         idle_since: now,
         leaving: false,
+        is_known: false,
         unwritten: None,
     };
     Box::pin(connection.run(&gateway)).await;
@@ -124,7 +127,10 @@ impl Connection {
     /// Takes a stream in: one that is admitted runs in a task of its own, any other is answered at once.
     fn take(&mut self, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
         match Stream::begin(&mut self.desk, request, respond, &self.again_at) {
-            Ok(stream) => drop(self.streams.spawn(stream.run())),
+            Ok(stream) => {
+                self.is_known = true;
+                drop(self.streams.spawn(stream.run()));
+            }
             Err(rest) if !rest.is_over() => drop(self.streams.spawn(rest.pass())),
             Err(_) if self.streams.is_empty() => self.idle_since = Instant::now(),
             Err(_) => {}
@@ -169,10 +175,17 @@ impl Connection {
         self.leave();
     }
 
-    /// How long a connection without a stream under way is kept.
+    /// How long a connection without a stream under way is kept. Half a head may be waiting in `h2`, which does not tell: a stranger has
+    /// no longer for it than over HTTP/1.1.
     fn patience(&self, gateway: &Gateway) -> Instant {
+        let limits = gateway.state.load().limits;
         let has_said_all = self.leaving && !self.h2.has_streams();
-        self.idle_since + if has_said_all { LINGER } else { gateway.state.load().limits.keep_alive }
+        self.idle_since
+            + match (has_said_all, self.is_known) {
+                (true, _) => LINGER,
+                (false, true) => limits.keep_alive,
+                (false, false) => limits.keep_alive.min(limits.head_time),
+            }
     }
 
     /// The connection is over: every stream learns it from its own handles and tells the log, and the client hears the goodbye.

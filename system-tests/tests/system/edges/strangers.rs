@@ -5,18 +5,18 @@ use std::time::Duration;
 
 use crate::http2::get;
 use crate::http2::peer::Peer;
-use crate::support::{Site, Wire, until};
+use crate::support::{Setup, Site, Wire, until};
 
 /// Room for the heads of all strangers together: 80 KiB beyond the first 4 KiB of each.
-static SITE: LazyLock<Site> = LazyLock::new(|| {
-    let site = Site::start(|setup| {
-        let names = setup.lab.servers.server(&["modern.lab"]).unwrap();
-        names.write(&setup.lab.site_dir(), "modern").unwrap();
-        setup.gateway("[limits]\nconnections = 20\nhead_time = \"1h\"\n[[certificate]]\nchain = \"modern.pem\"\nkey = \"modern.key\"\n");
-        setup.endpoint("modern", "host = \"modern.lab\"\nh2 = true");
-    });
-    site.shared()
-});
+static SITE: LazyLock<Site> = LazyLock::new(|| Site::start(|setup| modern(setup, "connections = 20\nhead_time = \"1h\"")).shared());
+
+/// Publishes the origin at a host name with HTTP/2, and sets limits.
+fn modern(setup: &Setup, limits: &str) {
+    let names = setup.lab.servers.server(&["modern.lab"]).unwrap();
+    names.write(&setup.lab.site_dir(), "modern").unwrap();
+    setup.gateway(&format!("[limits]\n{limits}\n[[certificate]]\nchain = \"modern.pem\"\nkey = \"modern.key\"\n"));
+    setup.endpoint("modern", "host = \"modern.lab\"\nh2 = true");
+}
 
 /// The beginning of a long head.
 fn begin(wire: &mut Wire) {
@@ -45,6 +45,16 @@ fn long_heads_of_strangers_share_a_bounded_room() {
     let other = &mut wires[1 - refused];
     other.write(b"\r\n\r\n");
     assert_eq!(until("the other has its answer", || other.try_read().ok()).status, 403);
+}
+
+#[test]
+fn a_connection_of_http2_on_which_nothing_is_let_in_is_kept_for_the_time_of_a_head() {
+    let site = Site::start(|setup| modern(setup, "head_time = \"1s\""));
+    let peer = Peer::connect(&site, site.stranger(), "modern.lab");
+
+    assert_eq!(peer.ask(get("/modern/echo")).status, 403);
+
+    assert!(peer.end().is_ok(), "it is told to go, long before keep_alive");
 }
 
 #[test]
