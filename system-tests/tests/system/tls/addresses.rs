@@ -2,7 +2,7 @@
 
 use std::net::{Ipv6Addr, SocketAddr};
 
-use crate::support::{Site, until};
+use crate::support::{Caller, Site, field, until};
 
 #[test]
 fn an_endpoint_with_a_port_of_its_own_needs_no_server_name_and_no_prefix() {
@@ -82,6 +82,31 @@ fn a_trusted_balancer_says_who_the_client_is() {
 
     assert!(site.device().try_open().is_err(), "whoever comes from there without a header is refused");
     until("counted", || (site.metric("cmg_gateway_connections_refused_total{reason=\"proxy_header\"}") >= 1.0).then_some(()));
+}
+
+#[test]
+fn client_addresses_are_left_out_of_every_log_where_that_is_wished() {
+    let site = Site::of(1, 1, |setup| {
+        let port = setup.lab.gateways[0].port;
+        setup.gateway(&format!("listen = [\"127.0.0.1:{port}\", \"[::1]:{port}\"]\nproxy_protocol_from = [\"127.0.0.0/8\"]"));
+        setup.point(&format!("[tunnel]\ngateways = [\"[::1]:{port}\"]"));
+        setup.both("[log]\nlevel = \"debug\"");
+        setup.gateway("[log]\nclient_address = false");
+    });
+    let from = |caller: Caller| caller.before_tls(&proxy_header([203, 0, 113, 9]));
+
+    let reply = from(site.device()).get(&(site.mutual() + "/echo"));
+    assert_eq!(site.logged(&reply)["status"], 200);
+    let refused = from(site.stranger()).get(&(site.mutual() + "/echo"));
+    assert_eq!(site.logged(&refused)["status"], 403);
+    assert!(from(site.device().tls(|tls| tls.alpn_protocols = vec![b"nonsense".to_vec()])).try_open().is_err());
+    site.log_line("the handshake that failed", |line| line.to_string().contains("Connection refused"));
+    let id = reply.field("X-Request-Id").unwrap();
+    site.point_log_line("the delivery", |line| field(line, "id") == id && field(line, "event") == "delivered");
+
+    for program in [site.gateway(), site.point()] {
+        assert!(!std::fs::read_to_string(&program.plan.log).unwrap().contains("203.0.113"), "{}", program.plan.log.display());
+    }
 }
 
 #[test]
