@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::BytesMut;
 use cmg_core::refusal::Refusal;
@@ -18,7 +18,7 @@ use cmg_core::time::Tick;
 use cmg_transport::ByteStream;
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::mpsc;
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep};
 
 use crate::claims::Claims;
 use crate::exchange::{Event, Exchange, Incoming, Signal};
@@ -163,7 +163,7 @@ impl Driver {
                 Beat::WaitUntil(until) => until,
             };
             self.early.retain(|early| early.since.elapsed() < EARLY);
-            self.timer.as_mut().reset(tokio::time::Instant::now() + until.since(now).max(Duration::from_millis(1)));
+            self.timer.as_mut().reset(Instant::now() + until.since(now).max(Duration::from_millis(1)));
         }
         Ok(())
     }

@@ -7,10 +7,11 @@ use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use cmg_transport::{ByteStream, is_quiet, set_lane_options};
+use tokio::time::Instant;
 
 use crate::frame::{self, Kind};
 use crate::outbox::{Command, Link};

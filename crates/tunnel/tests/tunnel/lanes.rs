@@ -3,7 +3,7 @@
 use bytes::BytesMut;
 use cmg_tunnel::{BodyLength, Event, Exchange};
 
-use crate::support::{Gate, Point, RawGate, Site, Wire, kind, pattern, purpose, response, soon, until};
+use crate::support::{Gate, Point, RawGate, Site, Wire, kind, pattern, purpose, request, response, soon, until};
 
 async fn session(site: &Site, gate: &Gate) -> Wire {
     let wire = Wire::session(gate.address, site.point("point-1"), 1).await;
@@ -165,6 +165,40 @@ async fn a_reader_that_pauses_gets_the_rest_of_its_body() {
 
     let answer = soon(crate::support::talk(exchange, b"")).await;
     assert!(answer.body == pattern(20_000_000), "{} bytes, {:?}", answer.body.len(), answer.end);
+}
+
+#[tokio::test]
+async fn a_lane_that_comes_before_its_request_waits_for_it() {
+    let site = Site::new();
+    let gate = RawGate::start(&site, "gateway-1").await;
+    let _point = Point::with(&site, "point-1", gate.address, 1, 1);
+    let mut wires = vec![soon(gate.greet()).await, soon(gate.greet()).await, soon(gate.greet()).await];
+    let mut take = |wanted| wires.swap_remove(wires.iter().position(|(purpose, _)| *purpose == wanted).unwrap()).1;
+    let (mut session, mut lane) = (take(purpose::SESSION), take(purpose::UP));
+
+    lane.send(kind::CARRY, 7, &1_000_000_u64.to_be_bytes()).await.unwrap();
+    let body = tokio::spawn(async move {
+        lane.send_bytes(&pattern(1_000_000)).await.unwrap();
+        lane
+    });
+    // The lane has been taken once another is dialled in its stead.
+    assert_eq!(soon(gate.greet()).await.0, purpose::UP);
+    session.send(kind::REQUEST, 7, &upload("/count", 1_000_000)).await.unwrap();
+    session.send(kind::MOVED, 7, b"").await.unwrap();
+
+    assert_eq!(soon(session.expect(kind::DATA)).await.payload, b"1000000");
+    drop(soon(body).await.unwrap());
+}
+
+/// The head of a request for `target` with a body of that length.
+fn upload(target: &str, length: u64) -> Vec<u8> {
+    let mut head = request(0, &[]);
+    head.truncate(head.len() - 3);
+    head.extend_from_slice(&(target.len() as u16).to_be_bytes());
+    head.extend_from_slice(target.as_bytes());
+    head[20] = 24;
+    head[21..29].copy_from_slice(&length.to_be_bytes());
+    head
 }
 
 #[tokio::test]

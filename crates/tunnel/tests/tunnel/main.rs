@@ -3,9 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod exchanges;
+mod idling;
 mod lanes;
 mod lying_gateway;
 mod lying_point;
 mod opening;
 mod recovery;
 mod support;
+mod unsent;

@@ -13,7 +13,7 @@ pub(crate) use gate::{Gate, RawGate};
 pub(crate) use pki::Site;
 pub(crate) use point::Point;
 pub(crate) use talk::{Answer, End, pattern, receive, talk};
-pub(crate) use wire::{Frame, Wire, kind, purpose, request, response};
+pub(crate) use wire::{Frame, Wire, frame, kind, purpose, request, response};
 
 /// The deadline of a test that hangs: far longer than any machine needs.
 const PATIENCE: Duration = Duration::from_secs(120);
