@@ -2,10 +2,10 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use cmg_core::endpoint::Endpoint;
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
 /// Far enough away never to come.
 const NEVER: Duration = Duration::from_secs(86_400 * 365);
@@ -66,7 +66,7 @@ impl Deadlines {
             if is_time_to_look {
                 self.look = now + LOOK;
             }
-            timer.as_mut().reset(self.next().into());
+            timer.as_mut().reset(self.next());
             if is_time_to_look {
                 return Poll::Ready(Ring::Look);
             }
@@ -77,5 +77,77 @@ impl Deadlines {
     fn end_at(&self) -> Instant {
         let idle = self.idle.map_or(self.active + NEVER, |idle| self.active + idle);
         self.total.map_or(idle, |total| total.min(idle))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use cmg_core::endpoint::{Face, Mount};
+    use cmg_core::ids::EndpointId;
+    use tokio::time::{advance, sleep_until, timeout};
+
+    use super::*;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    fn an_endpoint(idle: Duration, total: Option<Duration>) -> Endpoint {
+        Endpoint {
+            id: EndpointId::new("bgb"),
+            host: "cmg.example".to_owned(),
+            port: None,
+            mount: Mount::Plain { prefix: String::new() },
+            face: Face::Open,
+            trust: None,
+            token_kinds: vec![],
+            audiences: vec![],
+            registration: false,
+            forward_token: false,
+            methods: vec![],
+            body_limit: 0,
+            idle,
+            total,
+            upgrade: true,
+            h2: false,
+        }
+    }
+
+    /// Rings until a deadline has passed: when that was, and how often it was time to look before.
+    async fn late(mut deadlines: Deadlines) -> (Duration, u32) {
+        let (began, mut looks) = (Instant::now(), 0);
+        let mut timer = pin!(sleep_until(deadlines.next()));
+        while std::future::poll_fn(|cx| deadlines.poll(cx, timer.as_mut())).await == Ring::Look {
+            looks += 1;
+        }
+        (began.elapsed(), looks)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_may_be_parked_for_as_long_as_its_endpoint_says() {
+        let (after, looks) = late(Deadlines::new(&an_endpoint(20 * MINUTE, None))).await;
+
+        assert_eq!(after.as_secs(), 20 * 60);
+        assert_eq!(looks, 20 * 60 / 5 - 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn bytes_that_move_put_off_the_end_by_silence_and_no_other() {
+        let mut moved = Deadlines::new(&an_endpoint(MINUTE, None));
+        let mut bounded = Deadlines::new(&an_endpoint(MINUTE, Some(MINUTE)));
+        advance(MINUTE / 2).await;
+        moved.touch();
+        bounded.touch();
+
+        assert_eq!(late(bounded).await.0.as_secs(), 30);
+        assert_eq!(late(moved).await.0.as_secs(), 30, "a minute after the bytes, of which half has gone by");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_ends_an_upgraded_connection_in_hours_of_silence() {
+        let mut deadlines = Deadlines::new(&an_endpoint(MINUTE, Some(MINUTE)));
+        deadlines.end();
+
+        assert!(timeout(120 * MINUTE, late(deadlines)).await.is_err());
     }
 }

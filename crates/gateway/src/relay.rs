@@ -167,7 +167,7 @@ impl<'a> Relay<'a> {
 
     /// Runs both directions to their ends.
     pub(crate) async fn run(mut self) -> Result<Done, Failed> {
-        let mut timer = pin!(sleep_until(self.deadlines.next().into()));
+        let mut timer = pin!(sleep_until(self.deadlines.next()));
         let outcome = std::future::poll_fn(|cx| self.poll(cx, timer.as_mut())).await;
         let (status, received, sent) = (self.down.status, self.up.received, self.down.sent);
         match outcome {
