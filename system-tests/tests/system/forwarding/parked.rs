@@ -1,4 +1,5 @@
-//! Requests that wait long for their answer. That minutes and hours pass is tested on a paused clock, in the crates.
+//! Requests that wait long for their answer. That minutes and hours pass is tested on a paused clock, in the crates: the tunnel and the
+//! deadlines of the gateway.
 
 use super::SITE;
 use crate::support::until;
