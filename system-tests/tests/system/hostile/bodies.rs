@@ -66,7 +66,7 @@ fn a_declared_body_that_ends_with_the_head_reaches_no_server() {
         first_of(&mut wire, &[kind::RESPONSE, kind::REFUSE, kind::RESET]).await
     });
 
-    assert_eq!((frame.kind, &frame.payload[..]), (kind::REFUSE | kind::END, &[0, 48][..]));
+    assert_eq!((frame.kind, &frame.payload[..]), (kind::REFUSE | kind::END, &[0, 47][..]));
     assert_eq!(liar.setup.origin.requests(), 0);
 }
 

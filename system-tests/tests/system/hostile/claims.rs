@@ -130,7 +130,7 @@ pub(crate) fn ask(liar: &FalseGateway, asked: &Asked) -> u16 {
     u16::from_be_bytes([frame.payload[0], frame.payload[1]])
 }
 
-const CONNECTOR_REFUSED: Option<u16> = Some(48);
+const CONNECTOR_REFUSED: Option<u16> = Some(47);
 
 #[test]
 fn certificates_that_do_not_count_here_reach_no_server() {

@@ -3,8 +3,8 @@
 use super::claims::{Asked, MUTUAL, ask, refused};
 use super::half::FalseGateway;
 
-const CONNECTOR_NOT_PUBLISHED: u16 = 47;
-const CONNECTOR_REFUSED: u16 = 48;
+const CONNECTOR_NOT_PUBLISHED: u16 = 46;
+const CONNECTOR_REFUSED: u16 = 47;
 
 #[test]
 fn what_is_not_published_here_is_refused_whatever_the_gateway_lets_pass() {
