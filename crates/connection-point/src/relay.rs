@@ -31,7 +31,7 @@ const GATHER: usize = 32 * 1024;
 const LARGE_READ: u64 = 16 * 1024;
 
 /// Bytes moved each way before other tasks get their turn.
-const TURN: usize = 128 * 1024;
+const TURN: usize = 64 * 1024;
 
 /// How an exchange ended.
 pub(crate) struct Done {
@@ -191,7 +191,7 @@ impl<'a> Relay<'a> {
         }
         self.poll_deadline(cx, timer)?;
         if up_again || down_again {
-            cx.waker().wake_by_ref();
+            cmg_transport::end_turn(cx);
         }
         Poll::Pending
     }

@@ -10,7 +10,9 @@ mod scratch;
 mod socket;
 mod stream;
 mod tls;
+mod turn;
 
 pub use socket::{is_quiet, set_lane_options, set_server_options, set_tunnel_options};
 pub use stream::{ByteStream, make_room};
 pub use tls::{Hello, TlsStream, read_hello};
+pub use turn::end_turn;

@@ -142,7 +142,7 @@ impl Driver {
             return Poll::Ready(Err(Ended::Closed));
         }
         if more {
-            cx.waker().wake_by_ref();
+            cmg_transport::end_turn(cx);
         }
         Poll::Pending
     }

@@ -22,7 +22,7 @@ use crate::relay::{Done, Failed, Stage};
 use crate::standing::Standing;
 
 /// Bytes moved each way before other tasks get their turn.
-const TURN: usize = 128 * 1024;
+const TURN: usize = 64 * 1024;
 
 /// 1xx heads before an answer: servers send one or two, and they are not under flow control.
 const INTERIMS: u32 = 16;
@@ -121,7 +121,7 @@ impl<'a> Relay<'a> {
         self.poll_gone(cx)?;
         self.poll_timer(cx, timer).map_err(|refusal| self.broken(refusal, Stage::Refused))?;
         if up_again || down_again {
-            cx.waker().wake_by_ref();
+            cmg_transport::end_turn(cx);
         }
         Poll::Pending
     }
