@@ -4,7 +4,7 @@
 //! difference would tell a stranger something. `CMGService_*` is said by the gateway, `CMGConnector_*` by the connection point;
 //! ConfigMgr clients show these phrases to administrators.
 
-/// Why a request is not served.
+/// Why a request is not served. Its number travels in the tunnel: once released, a number keeps its meaning, and new refusals come last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u16)]
 pub enum Refusal {
