@@ -224,7 +224,8 @@ impl<'a> Relay<'a> {
                 return self.poll_gone(cx);
             }
             if self.up.ready > 0 {
-                let sent = self.exchange.poll_send(cx, &mut self.client.input, self.up.ready, false);
+                let last = self.up.framing == 0 && self.up.decoder.is_finished() && self.down.framing != Some(Framing::Upgraded);
+                let sent = self.exchange.poll_send(cx, &mut self.client.input, self.up.ready, last);
                 let Poll::Ready(sent) = sent else { break };
                 let sent = self.sent_up(sent)?;
                 moved += sent;

@@ -257,8 +257,9 @@ impl FirstBody {
             Framing::Length(length) => length,
             Framing::Chunked | Framing::UntilClose => return Self { bytes: Bytes::new(), whole: false },
         };
-        let at_hand = usize::try_from(length).unwrap_or(usize::MAX).min(Hub::FIRST_BYTES).min(input.len());
-        Self { bytes: input.split_to(at_hand).freeze(), whole: at_hand as u64 == length }
+        let at_hand = usize::try_from(length).unwrap_or(usize::MAX).min(input.len());
+        let first = Hub::first_bytes(at_hand);
+        Self { bytes: input.split_to(first).freeze(), whole: first as u64 == length }
     }
 }
 

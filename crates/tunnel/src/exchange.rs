@@ -24,6 +24,14 @@ pub(crate) const FRAME_COST: u32 = 64;
 /// Bytes of a body that travel beside heads. What is longer waits its turn behind them.
 const SMALL: u64 = 16 * 1024;
 
+/// How many bytes go with a head, of those that are at hand of its body: all or none, so that a body that has to wait waits in one
+/// piece.
+pub(crate) fn beside_head(at_hand: usize) -> usize {
+    if at_hand as u64 <= SMALL { at_hand } else { 0 }
+}
+
+const _: () = assert!(SMALL as usize + FRAME_COST as usize <= WINDOW as usize && SMALL as usize <= frame::DATA_LIMIT);
+
 /// What the owner of the connection tells an exchange.
 pub(crate) enum Signal {
     Event(Event),
@@ -330,17 +338,17 @@ impl Exchange {
         self.link.write(frames);
     }
 
-    /// Answers with a head and the first bytes of the body, which may be all of it. Gives how many bytes were taken.
+    /// Answers with a head and what is at hand of the body, which may be all of it. Gives how many bytes went along: none of what
+    /// is too much to go beside heads.
     pub fn respond(&mut self, head: &ResponseHead<'_>, fields: impl FnOnce(&mut Fields<'_>), body: &[u8], whole: bool) -> usize {
-        let mut frames = Vec::with_capacity(256 + body.len().min(SMALL as usize));
+        let taken = beside_head(body.len());
+        let mut frames = Vec::with_capacity(256 + taken);
         let nothing_follows = whole && body.is_empty();
         frame::push_with(&mut frames, Kind::Response, nothing_follows, self.number, |out| head.encode(out, fields));
-        let taken = body.len().min(SMALL as usize);
         if taken > 0 {
-            let ends = whole && taken == body.len();
-            frame::push(&mut frames, Kind::Data, ends, self.number, &body[..taken]);
+            frame::push(&mut frames, Kind::Data, whole, self.number, &body[..taken]);
             self.has_sent(taken);
-            self.outward.ended = ends;
+            self.outward.ended = whole;
         }
         self.outward.ended |= nothing_follows;
         self.link.write(frames);

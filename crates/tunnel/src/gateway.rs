@@ -16,12 +16,12 @@ use tokio::time::timeout;
 use tracing::{debug, info, warn};
 
 use crate::driver::{Driver, Ended, Side, read_frame};
-use crate::exchange::{Exchange, FRAME_COST, Way};
+use crate::exchange::{self, Exchange, Way};
 use crate::frame::{self, Kind};
 use crate::greeting::{Greeting, Hello, Purpose, VERSION};
 use crate::head::{Fields, RequestHead};
 use crate::lane::Lane;
-use crate::outbox::{Command, Credentials, Link, WINDOW};
+use crate::outbox::{Command, Credentials, Link};
 use crate::slot;
 
 /// Exchanges one session carries before others are preferred to it, and refused after all are full.
@@ -186,8 +186,10 @@ impl Hub {
         Ok(exchange)
     }
 
-    /// Bytes of a body that may go with [`Hub::open`].
-    pub const FIRST_BYTES: usize = 16 * 1024;
+    /// How many bytes of a body go with [`Hub::open`], of those that are at hand: all, or none of what is too much to go beside heads.
+    pub fn first_bytes(at_hand: usize) -> usize {
+        exchange::beside_head(at_hand)
+    }
 
     /// How many connection points are connected, and how many sessions they have.
     pub fn live(&self) -> (usize, usize) {
@@ -242,8 +244,6 @@ impl Hub {
         self.routes.store(Arc::new(routes));
     }
 }
-
-const _: () = assert!(Hub::FIRST_BYTES + FRAME_COST as usize <= WINDOW as usize && Hub::FIRST_BYTES <= frame::DATA_LIMIT);
 
 /// Picks a session. After a failed try another connection point comes first: one that has died takes all its sessions along, though
 /// not in one moment. Where there is no other, another session of the same one will do.

@@ -80,7 +80,7 @@ impl Gate {
 
     /// An exchange with a body whose length is known, to its end.
     pub(crate) async fn exchange(&self, target: &str, body: &[u8]) -> Answer {
-        let first = &body[..body.len().min(Hub::FIRST_BYTES)];
+        let first = &body[..Hub::first_bytes(body.len())];
         let length = if body.is_empty() { BodyLength::None } else { BodyLength::Exact(body.len() as u64) };
         let mut exchange = self.open(target, length, first, first.len() == body.len()).unwrap();
         exchange.expect_to_send(Some((body.len() - first.len()) as u64));
