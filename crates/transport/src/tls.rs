@@ -20,9 +20,6 @@ use tokio::net::TcpStream;
 use crate::scratch;
 use crate::stream::make_room;
 
-/// Plaintext encrypted in one call, at most.
-const WRITE_CHUNK: usize = scratch::CHUNK;
-
 /// Ciphertext that waits for more to leave with: session tickets go with the first answer.
 const HELD: usize = 4 * 1024;
 
@@ -263,7 +260,7 @@ impl TlsStream {
             (self.unsent, self.sent) = (Vec::new(), 0);
             let mut length = held;
             for part in parts {
-                let now = part.len().min(WRITE_CHUNK - taken);
+                let now = part.len().min(scratch::WRITE_CHUNK - taken);
                 if now > 0 {
                     length += self.seal(Outgoing::Data(&part[..now]), &mut scratch[length..])?;
                     taken += now;

@@ -30,7 +30,7 @@ use crate::queue::WriteQueue;
 use crate::slot::{self, Slot};
 
 /// Unwritten bytes up to which frames of bodies are added.
-const ENOUGH: usize = 64 * 1024;
+const ENOUGH: usize = 128 * 1024;
 
 /// Unwritten bytes at which a session is given up. Two thirds of it are small bodies and heads for every exchange that a session
 /// may have; what is longer waits in its own queue, under its own window.
@@ -87,6 +87,7 @@ pub(crate) struct Driver {
     slots: HashMap<u32, Slot>,
     early: Vec<Early>,
     received: BytesMut,
+    reader: frame::Reader,
     unwritten: WriteQueue,
     heartbeat: Heartbeat,
     started: Instant,
@@ -107,6 +108,7 @@ impl Driver {
             slots: HashMap::new(),
             early: Vec::new(),
             received,
+            reader: frame::Reader::default(),
             unwritten: WriteQueue::default(),
             heartbeat: Heartbeat::new(Tick(0)),
             started: Instant::now(),
@@ -187,7 +189,7 @@ impl Driver {
     }
 
     fn take_frames(&mut self) -> Result<(), Ended> {
-        while let Some(frame) = frame::take(&mut self.received).map_err(|_| Ended::Misbehaved("malformed frame"))? {
+        while let Some(frame) = self.reader.take(&mut self.received).map_err(|_| Ended::Misbehaved("malformed frame"))? {
             self.take_frame(frame)?;
         }
         if self.received.is_empty() {
@@ -226,7 +228,7 @@ impl Driver {
     fn take_part(&mut self, frame: Frame) -> Result<(), Ended> {
         let Some(slot) = self.slots.get_mut(&frame.exchange) else { return Ok(()) };
         match frame.kind {
-            Kind::Data => slot.data(frame.payload, frame.ends),
+            Kind::Data => slot.data(frame.payload, frame.ends, frame.continues),
             Kind::Trailers => slot.trailers(frame.payload),
             Kind::Moved => slot.moved(),
             Kind::Credit => {
@@ -377,9 +379,10 @@ impl Driver {
 
 /// Reads one frame of the opening.
 pub(crate) async fn read_frame(stream: &mut ByteStream, received: &mut BytesMut) -> io::Result<Frame> {
+    let mut reader = frame::Reader::default();
     std::future::poll_fn(|cx| {
         loop {
-            if let Some(frame) = frame::take(received).map_err(io::Error::other)? {
+            if let Some(frame) = reader.take(received).map_err(io::Error::other)? {
                 return Poll::Ready(Ok(frame));
             }
             if ready!(stream.poll_fill(cx, received))? == 0 {

@@ -35,6 +35,8 @@ const _: () = assert!(SMALL as usize + FRAME_COST as usize <= WINDOW as usize &&
 /// What the owner of the connection tells an exchange.
 pub(crate) enum Signal {
     Event(Event),
+    /// A further part of a DATA frame.
+    More(Bytes),
     Credit(u32),
     Moved,
     Lane(Box<Lane>),
@@ -122,6 +124,8 @@ struct Inward {
     moved: bool,
     lane: Option<Box<Lane>>,
     owed: u32,
+    /// Parts of frames whose cost another part bears.
+    continued: u32,
     ended: bool,
 }
 
@@ -136,7 +140,7 @@ impl Exchange {
             held: VecDeque::new(),
             answers: false,
             outward: Outward { credit: WINDOW, sent: 0, left: None, may_move: true, lane: None, ended: outward_ended },
-            inward: Inward { moved: false, lane: None, owed: 0, ended: inward_ended },
+            inward: Inward { moved: false, lane: None, owed: 0, continued: 0, ended: inward_ended },
         }
     }
 
@@ -182,6 +186,10 @@ impl Exchange {
                 Some(Signal::Moved) => self.inward.moved = true,
                 Some(Signal::Lane(lane)) => self.inward.lane = Some(lane),
                 Some(Signal::Event(event)) => self.held.push_back(event),
+                Some(Signal::More(bytes)) => {
+                    self.inward.continued += 1;
+                    self.held.push_back(Event::Data(bytes));
+                }
                 None => {
                     if !self.inward.ended && !matches!(self.held.back(), Some(Event::Lost)) {
                         self.held.push_back(Event::Lost);
@@ -237,7 +245,9 @@ impl Exchange {
         if self.inward.ended || self.inward.moved {
             return;
         }
-        self.inward.owed = self.inward.owed.saturating_add(length as u32 + FRAME_COST);
+        let cost = if self.inward.continued > 0 { 0 } else { FRAME_COST };
+        self.inward.continued = self.inward.continued.saturating_sub(1);
+        self.inward.owed = self.inward.owed.saturating_add(length as u32 + cost);
         if self.inward.owed >= WINDOW / 2 {
             let bytes = std::mem::take(&mut self.inward.owed);
             let _ = self.link.command(Command::Grant { exchange: self.number, bytes });

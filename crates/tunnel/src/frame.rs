@@ -113,13 +113,15 @@ impl Kind {
     }
 }
 
-/// One frame, as received.
+/// One frame, as received, or a part of a DATA frame.
 #[derive(Debug)]
 pub(crate) struct Frame {
     pub(crate) kind: Kind,
     pub(crate) ends: bool,
     pub(crate) exchange: u32,
     pub(crate) payload: Bytes,
+    /// A further part of the DATA frame before it.
+    pub(crate) continues: bool,
 }
 
 /// The peer sent something that is no frame.
@@ -131,21 +133,61 @@ pub(crate) enum FrameError {
     TooLong(usize),
 }
 
-/// Takes the next whole frame off the front of `buffer`; none: more bytes are needed.
-pub(crate) fn take(buffer: &mut BytesMut) -> Result<Option<Frame>, FrameError> {
-    let Some((kind, ends, exchange, length)) = peek(buffer)? else { return Ok(None) };
-    if buffer.len() < HEADER + length {
-        return Ok(None);
+/// Takes frames off a buffer. A long DATA frame comes in parts, as its bytes arrive: kept until it was whole, most of it would be
+/// moved once more.
+#[derive(Default)]
+pub(crate) struct Reader {
+    /// What is still to come of a DATA frame.
+    rest: Option<Rest>,
+}
+
+struct Rest {
+    ends: bool,
+    exchange: u32,
+    length: usize,
+}
+
+impl Reader {
+    /// Takes what is next off the front of `buffer`; none: more bytes are needed.
+    pub(crate) fn take(&mut self, buffer: &mut BytesMut) -> Result<Option<Frame>, FrameError> {
+        if let Some(rest) = self.rest.take() {
+            return Ok(self.take_part(rest, true, buffer));
+        }
+        let Some((kind, ends, exchange, length)) = peek(buffer)? else { return Ok(None) };
+        let at_hand = buffer.len() - HEADER;
+        if at_hand < length && (kind != Kind::Data || at_hand < COPY_BELOW) {
+            return Ok(None);
+        }
+        buffer.advance(HEADER);
+        if at_hand < length {
+            return Ok(self.take_part(Rest { ends, exchange, length }, false, buffer));
+        }
+        let payload = payload(buffer, length);
+        Ok(Some(Frame { kind, ends, exchange, payload, continues: false }))
     }
-    buffer.advance(HEADER);
-    let payload = if length < COPY_BELOW {
-        let payload = Bytes::copy_from_slice(&buffer[..length]);
-        buffer.advance(length);
-        payload
-    } else {
-        buffer.split_to(length).freeze()
-    };
-    Ok(Some(Frame { kind, ends, exchange, payload }))
+
+    fn take_part(&mut self, rest: Rest, continues: bool, buffer: &mut BytesMut) -> Option<Frame> {
+        let length = rest.length.min(buffer.len());
+        let is_last = length == rest.length;
+        if !is_last && length < COPY_BELOW {
+            self.rest = Some(rest);
+            return None;
+        }
+        let Rest { ends, exchange, .. } = rest;
+        if !is_last {
+            self.rest = Some(Rest { length: rest.length - length, ..rest });
+        }
+        Some(Frame { kind: Kind::Data, ends: ends && is_last, exchange, payload: payload(buffer, length), continues })
+    }
+}
+
+fn payload(buffer: &mut BytesMut, length: usize) -> Bytes {
+    if length >= COPY_BELOW {
+        return buffer.split_to(length).freeze();
+    }
+    let payload = Bytes::copy_from_slice(&buffer[..length]);
+    buffer.advance(length);
+    payload
 }
 
 /// Reads a frame's header; none: it is not there yet.
@@ -186,15 +228,45 @@ pub(crate) fn push_with(out: &mut Vec<u8>, kind: Kind, ends: bool, exchange: u32
 mod tests {
     use super::*;
 
+    fn take(buffer: &mut BytesMut) -> Result<Option<Frame>, FrameError> {
+        Reader::default().take(buffer)
+    }
+
+    #[test]
+    fn a_long_data_frame_comes_in_parts_and_nothing_is_lost_wherever_it_is_cut() {
+        let body: Vec<u8> = (0..60_000_u32).map(|number| number as u8).collect();
+        let mut bytes = vec![];
+        push(&mut bytes, Kind::Data, true, 7, &body);
+        push(&mut bytes, Kind::Ping, false, 0, &[]);
+
+        for step in [1_000, COPY_BELOW + HEADER, 20_000, bytes.len()] {
+            let (mut reader, mut buffer, mut frames) = (Reader::default(), BytesMut::new(), vec![]);
+            for piece in bytes.chunks(step) {
+                buffer.extend_from_slice(piece);
+                while let Some(frame) = reader.take(&mut buffer).unwrap() {
+                    frames.push(frame);
+                }
+            }
+
+            let ping = frames.pop().unwrap();
+            assert_eq!((ping.kind, ping.continues), (Kind::Ping, false));
+            assert!(frames.iter().all(|frame| (frame.kind, frame.exchange) == (Kind::Data, 7)));
+            assert_eq!(frames.iter().map(|frame| &frame.payload[..]).collect::<Vec<_>>().concat(), body);
+            let last = frames.len() - 1;
+            assert!(frames.iter().enumerate().all(|(place, frame)| frame.continues == (place > 0) && frame.ends == (place == last)));
+            assert_eq!(last > 0, step < bytes.len());
+        }
+    }
+
     #[test]
     fn a_frame_reads_back_whole_or_not_at_all() {
         let mut bytes = vec![];
         push(&mut bytes, Kind::Data, true, 7, b"hello");
         for cut in 0..bytes.len() {
-            assert!(take(&mut BytesMut::from(&bytes[..cut])).expect("no fault").is_none());
+            assert!(take(&mut BytesMut::from(&bytes[..cut])).unwrap().is_none());
         }
 
-        let frame = take(&mut BytesMut::from(&bytes[..])).expect("no fault").expect("a frame");
+        let frame = take(&mut BytesMut::from(&bytes[..])).unwrap().unwrap();
 
         assert_eq!((frame.kind, frame.ends, frame.exchange, &frame.payload[..]), (Kind::Data, true, 7, &b"hello"[..]));
     }
@@ -205,7 +277,7 @@ mod tests {
             let mut bytes = BytesMut::new();
             bytes.extend_from_slice(&header(kind, false, 1, 0));
 
-            assert_eq!(take(&mut bytes).expect("no fault").expect("a frame").kind, kind);
+            assert_eq!(take(&mut bytes).unwrap().unwrap().kind, kind);
         }
     }
 

@@ -1,7 +1,7 @@
 //! What a peer can send, for the fuzzer and for the replay of what it has found. Not part of the interface.
 use bytes::{Bytes, BytesMut};
 
-use crate::frame::{self, Frame, Kind};
+use crate::frame::{Frame, Kind, Reader};
 use crate::greeting::{Greeting, Hello, decode_list};
 use crate::head::{self, RequestFrame, ResponseFrame};
 use crate::outbox::ClaimedCredential;
@@ -9,7 +9,8 @@ use crate::outbox::ClaimedCredential;
 /// Takes `input` for what comes on a connection, and then for the payload of everything that has structure.
 pub fn check(input: &[u8]) {
     let mut buffer = BytesMut::from(input);
-    while let Ok(Some(frame)) = frame::take(&mut buffer) {
+    let mut reader = Reader::default();
+    while let Ok(Some(frame)) = reader.take(&mut buffer) {
         decode(frame);
     }
     request(input);

@@ -22,6 +22,7 @@ pub(crate) struct Lane {
     made: Instant,
     /// Received and not yet taken.
     received: BytesMut,
+    reader: frame::Reader,
     /// What follows, for the receiver.
     rest: Rest,
     /// Frame header or carry frame that has to leave before the body, for the sender.
@@ -81,7 +82,15 @@ impl Lane {
     fn new(stream: ByteStream, counted: Counted) -> Self {
         // Without it the lane would work as well, but for readers that pause.
         let _ = set_lane_options(stream.tcp());
-        Self { stream, made: Instant::now(), received: BytesMut::new(), rest: Rest::Framed, head: Vec::new(), _counted: counted }
+        Self {
+            stream,
+            made: Instant::now(),
+            received: BytesMut::new(),
+            reader: frame::Reader::default(),
+            rest: Rest::Framed,
+            head: Vec::new(),
+            _counted: counted,
+        }
     }
 
     /// How old the connection is.
@@ -166,7 +175,7 @@ impl Lane {
     }
 
     fn take_framed(&mut self) -> io::Result<Option<Arrival>> {
-        while let Some(frame) = frame::take(&mut self.received).map_err(io::Error::other)? {
+        while let Some(frame) = self.reader.take(&mut self.received).map_err(io::Error::other)? {
             return match (frame.kind, frame.ends, frame.payload.is_empty()) {
                 // Passed on as a chunk, an empty part would end the body.
                 (Kind::Data, false, true) => continue,
@@ -182,7 +191,7 @@ impl Lane {
     /// Waits for the next body: its exchange.
     async fn next_carry(&mut self) -> io::Result<u32> {
         loop {
-            if let Some(frame) = frame::take(&mut self.received).map_err(io::Error::other)? {
+            if let Some(frame) = self.reader.take(&mut self.received).map_err(io::Error::other)? {
                 let length = frame.payload.first_chunk::<8>().map(|length| u64::from_be_bytes(*length));
                 let (Kind::Carry, Some(length)) = (frame.kind, length) else {
                     return Err(io::Error::other("a lane begins with what it carries"));

@@ -43,19 +43,19 @@ impl Slot {
         Self { signals, allowance: WINDOW, interims: 0, answered: false, ended, moved: false, reset: false }
     }
 
-    /// A part of the body.
-    pub(crate) fn data(&mut self, payload: Bytes, ends: bool) -> Result<(), Ended> {
+    /// A part of the body. `continues`: of a frame that has been counted.
+    pub(crate) fn data(&mut self, payload: Bytes, ends: bool, continues: bool) -> Result<(), Ended> {
         if self.reset {
             return Ok(());
         }
         let length = payload.len() as u32;
-        self.allowance =
-            self.allowance.checked_sub(length).ok_or(Ended::Misbehaved("more data than it was granted"))?.saturating_sub(FRAME_COST);
+        let cost = if continues { 0 } else { FRAME_COST };
+        self.allowance = self.allowance.checked_sub(length).ok_or(Ended::Misbehaved("more data than it was granted"))?.saturating_sub(cost);
         if length > 0 {
             if self.ended {
                 return Err(Ended::Misbehaved("data behind the end"));
             }
-            self.tell(Signal::Event(Event::Data(payload)))?;
+            self.tell(if continues { Signal::More(payload) } else { Signal::Event(Event::Data(payload)) })?;
         }
         if ends { self.end(Event::End) } else { Ok(()) }
     }
