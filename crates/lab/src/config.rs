@@ -76,6 +76,11 @@ authority = "infrastructure-ca.pem"
 [[certificate]]
 chain = "server.pem"
 key = "server.key"
+
+# A laboratory has few devices, and the account that it runs under may open few files.
+[limits]
+connections = 4000
+handshakes = 256
 "#
     );
     text.push_str(&trust(common));
