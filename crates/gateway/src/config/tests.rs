@@ -127,15 +127,15 @@ fn every_wrong_key_is_named() {
         ("\"infrastructure-ca.pem\"", "\"server.key\"", "tunnel.authority"),
         ("chain = \"server.pem\"\n", "", "certificate[0].chain"),
         ("chain = \"server.pem\"\n", "chain = \"server.pem\"\npfx = \"x\"\n", "certificate[0]"),
-        ("[trust.devices]", "[limits]\nhead_bytes = \"65KiB\"\n[trust.devices]", "limits.head_bytes"),
-        ("[trust.devices]", "[limits]\nhead_bytes = 100\n[trust.devices]", "limits.head_bytes"),
-        ("[trust.devices]", "[limits]\nhead_fields = 1001\n[trust.devices]", "limits.head_fields"),
-        ("[trust.devices]", "[limits]\nconnections = 0\n[trust.devices]", "limits.connections"),
-        ("[trust.devices]", "[limits]\nhandshakes = 0\n[trust.devices]", "limits.handshakes"),
-        ("[trust.devices]", "[limits]\nhandshake_time = \"0s\"\n[trust.devices]", "limits.handshake_time"),
-        ("[trust.devices]", "[limits]\nhead_time = \"0s\"\n[trust.devices]", "limits.head_time"),
-        ("[trust.devices]", "[limits]\nkeep_alive = \"0s\"\n[trust.devices]", "limits.keep_alive"),
-        ("[trust.devices]", "[limits]\nburst = 5\n[trust.devices]", "limits.burst"),
+        ("[limits]", "[limits]\nhead_bytes = \"65KiB\"", "limits.head_bytes"),
+        ("[limits]", "[limits]\nhead_bytes = 100", "limits.head_bytes"),
+        ("[limits]", "[limits]\nhead_fields = 1001", "limits.head_fields"),
+        ("connections = 4000", "connections = 0", "limits.connections"),
+        ("handshakes = 256", "handshakes = 0", "limits.handshakes"),
+        ("[limits]", "[limits]\nhandshake_time = \"0s\"", "limits.handshake_time"),
+        ("[limits]", "[limits]\nhead_time = \"0s\"", "limits.head_time"),
+        ("[limits]", "[limits]\nkeep_alive = \"0s\"", "limits.keep_alive"),
+        ("[limits]", "[limits]\nburst = 5", "limits.burst"),
         ("[trust.devices]", "[[block]]\nserial = \"xyz\"\n[trust.devices]", "block[0].serial"),
         ("\"clients-root.crl\"", "\"absent.crl\"", "trust.devices.crls[0]"),
         ("authorities = [\"clients-root.pem\"", "authorities = [\"infrastructure-ca.pem\"", "trust.devices.authorities"),
@@ -207,7 +207,7 @@ fn an_instance_is_always_among_the_instances() {
 #[test]
 fn a_burst_comes_on_top_of_the_rate() {
     let site = Site::new();
-    site.change(&[("[trust.devices]", "[limits]\nrequests_per_second = 20\nburst = 5\n[trust.devices]")]);
+    site.change(&[("[limits]", "[limits]\nrequests_per_second = 20\nburst = 5")]);
 
     let rate = read(&site.file).limits.rate;
 
