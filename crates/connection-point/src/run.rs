@@ -221,7 +221,7 @@ async fn drain(point: &Point, connectors: &[Arc<Connector>], longest: Duration, 
         left = idle => if let Err(left) = left {
             warn!(left, "Requests were still under way at the end of the drain");
         },
-        signal = signals.next() => warn!(?signal, "Drain cut short"),
+        () = signals.stop() => warn!("Drain cut short"),
     }
     for connector in connectors {
         connector.stop();

@@ -161,7 +161,7 @@ async fn drain(gateway: Arc<Gateway>, listeners: Listeners, longest: Duration, s
         left = gateway.drain.wait_idle(longest) => if let Err(left) = left {
             warn!(left, "Requests were still under way at the end of the drain");
         },
-        signal = signals.next() => warn!(?signal, "Drain cut short"),
+        () = signals.stop() => warn!("Drain cut short"),
     }
     gateway.hub.stop();
     // Sessions say goodbye in tasks of their own; connection points that are gone do not hold up the end.

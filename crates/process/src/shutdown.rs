@@ -57,6 +57,11 @@ impl Signals {
         self.meaning(signal)
     }
 
+    /// Waits until the process is told to end at once. That its configuration has changed is passed over: it is used no more.
+    pub async fn stop(&mut self) {
+        while self.next().await != Signal::Stop {}
+    }
+
     fn meaning(&mut self, signal: Received) -> Signal {
         match signal {
             Received::HangUp => Signal::Reload,
@@ -155,6 +160,9 @@ impl Source {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+
     use super::*;
 
     const LONG: Duration = Duration::from_secs(60);
@@ -185,11 +193,21 @@ mod tests {
     async fn a_real_hang_up_arrives() {
         let mut signals = signals();
 
-        let own = std::process::id().to_string();
-        let kill = std::process::Command::new("kill").args(["-HUP", &own]).status().unwrap();
+        hang_up();
 
-        assert!(kill.success());
         assert_eq!(signals.next().await, Signal::Reload);
+    }
+
+    #[tokio::test]
+    async fn a_hang_up_does_not_cut_a_drain_short() {
+        let (mut draining, mut other) = (signals(), signals());
+        assert_eq!(draining.meaning(Received::End), Signal::Drain);
+
+        hang_up();
+        assert_eq!(other.next().await, Signal::Reload);
+
+        let mut stop = pin!(draining.stop());
+        assert!(stop.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
     }
 
     #[tokio::test]
@@ -236,5 +254,10 @@ mod tests {
         drain.begin();
 
         assert_eq!(drain.wait_idle(LONG).await, Err(1));
+    }
+    fn hang_up() {
+        let own = std::process::id().to_string();
+        let kill = std::process::Command::new("kill").args(["-HUP", &own]).status().unwrap();
+        assert!(kill.success());
     }
 }
