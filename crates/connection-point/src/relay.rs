@@ -95,6 +95,8 @@ struct Up {
     chunked: bool,
     ended: bool,
     done: bool,
+    /// The server has stopped taking it.
+    broken_off: bool,
     received: u64,
 }
 
@@ -147,6 +149,7 @@ impl<'a> Relay<'a> {
             chunked: job.body == BodyLength::Unknown,
             ended: matches!(job.body, BodyLength::None | BodyLength::Exact(0)) || exchange.is_received(),
             done: false,
+            broken_off: false,
             received: 0,
         };
         let down = Down {
@@ -176,7 +179,7 @@ impl<'a> Relay<'a> {
         match outcome {
             Ok(()) => {
                 let alive = self.down.head.is_some_and(|head| head.keep_alive && !head.upgraded);
-                Ok(done(alive && self.up.done && self.server.input.is_empty(), false))
+                Ok(done(alive && self.up.done && !self.up.broken_off && self.server.input.is_empty(), false))
             }
             Err(Break::Cut) => Ok(done(false, true)),
             Err(Break::Failed(failed)) => Err(failed),
@@ -208,7 +211,10 @@ impl<'a> Relay<'a> {
             let before = self.up.received;
             match ready!(self.poll_write(cx)) {
                 Ok(()) => moved += (self.up.received - before) as usize,
-                Err(error) => return Poll::Ready(self.write_failed(error)),
+                Err(_) => {
+                    self.break_off();
+                    return Poll::Ready(Ok(()));
+                }
             }
             self.up.done = self.up.ended && self.up.out.is_empty() && self.up.body.is_empty();
         }
@@ -216,12 +222,11 @@ impl<'a> Relay<'a> {
     }
 
     /// The server takes no more of the request. It may have answered before it stopped reading, so its answer is still read.
-    fn write_failed(&mut self, _error: io::Error) -> Result<(), Break> {
+    fn break_off(&mut self) {
         self.up.done = true;
         self.up.ended = true;
-        self.down.head = self.down.head.map(|head| Head { keep_alive: false, ..head });
+        self.up.broken_off = true;
         self.server.reused &= self.up.received == 0;
-        Ok(())
     }
 
     /// Notices that nobody waits for the answer any more. What still comes of a body that the server did not want is dropped.
