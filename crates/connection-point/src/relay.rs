@@ -18,7 +18,7 @@ use crate::answer::{Outgoing, body_length};
 use crate::pool::ServerConnection;
 use crate::servers::Service;
 
-/// Bounds of a server's answer: as large as a head in the tunnel may be.
+/// Bounds of a server's answer: as large as a client's head may be.
 const LIMITS: HeadLimits = HeadLimits { bytes: 64 * 1024, fields: 200 };
 
 /// Answers of status 1xx before the answer, at most: they are not flow controlled.
@@ -42,7 +42,7 @@ pub(crate) struct Done {
     pub(crate) sent: u64,
     /// Whether the server's connection can serve another request.
     pub(crate) reusable: bool,
-    /// Whether the answer broke off, and the reason if it was this side's.
+    /// Whether the answer broke off.
     pub(crate) cut: bool,
 }
 
@@ -52,7 +52,7 @@ pub(crate) enum Failed {
     Refused(Refusal),
     /// The server closed a used connection before it answered: nothing came of the request, or nobody knows.
     Stale,
-    /// The tunnel or the client is gone: nobody waits for an answer.
+    /// The tunnel or the client is gone before the answer has begun: nobody waits for it.
     Abandoned,
 }
 
@@ -189,7 +189,7 @@ impl<'a> Relay<'a> {
     fn poll(&mut self, cx: &mut Context<'_>, timer: Pin<&mut Sleep>) -> Poll<Result<(), Break>> {
         let up_again = self.poll_up(cx)?.is_ready();
         let down_again = self.poll_down(cx)?.is_ready();
-        if self.down.done && (self.up.done || !self.is_upgraded()) {
+        if self.down.done {
             return Poll::Ready(Ok(()));
         }
         self.poll_deadline(cx, timer)?;
@@ -235,8 +235,8 @@ impl<'a> Relay<'a> {
             match ready!(self.exchange.poll_event(cx)) {
                 Event::Data(bytes) => self.exchange.consumed(bytes.len()),
                 Event::End | Event::Trailers(_) => {}
-                Event::Reset | Event::Lost | Event::NotSent => return Poll::Ready(Err(Break::Failed(Failed::Abandoned))),
-                Event::Interim(_) | Event::Response(_) | Event::Refused(_) => return Poll::Ready(Err(Break::Failed(Failed::Abandoned))),
+                Event::Reset | Event::Lost | Event::NotSent => return Poll::Ready(Err(self.abandoned())),
+                Event::Interim(_) | Event::Response(_) | Event::Refused(_) => return Poll::Ready(Err(self.abandoned())),
             }
         }
     }
@@ -259,7 +259,7 @@ impl<'a> Relay<'a> {
             Event::Data(bytes) => self.take_data(bytes),
             Event::End => {
                 if matches!(self.job.body, BodyLength::Exact(length) if self.up.received < length && !self.is_upgraded()) {
-                    return Err(Break::Failed(Failed::Abandoned));
+                    return Err(self.abandoned());
                 }
                 if self.up.chunked {
                     self.up.out.extend_from_slice(cmg_http1::LAST_CHUNK);
@@ -268,8 +268,8 @@ impl<'a> Relay<'a> {
                 Ok(())
             }
             Event::Trailers(payload) => self.take_trailers(&payload),
-            Event::Reset | Event::Lost | Event::NotSent => Err(Break::Failed(Failed::Abandoned)),
-            Event::Interim(_) | Event::Response(_) | Event::Refused(_) => Err(Break::Failed(Failed::Abandoned)),
+            Event::Reset | Event::Lost | Event::NotSent => Err(self.abandoned()),
+            Event::Interim(_) | Event::Response(_) | Event::Refused(_) => Err(self.abandoned()),
         }
     }
 
@@ -304,9 +304,9 @@ impl<'a> Relay<'a> {
 
     fn take_trailers(&mut self, payload: &[u8]) -> Result<(), Break> {
         if !self.up.chunked {
-            return Err(Break::Failed(Failed::Abandoned));
+            return Err(self.abandoned());
         }
-        let fields = trailer_fields(payload).ok_or(Break::Failed(Failed::Abandoned))?;
+        let fields = trailer_fields(payload).ok_or_else(|| self.abandoned())?;
         self.up.out.extend_from_slice(cmg_http1::LAST_CHUNK_HEAD);
         for (name, value) in fields.filter(|(name, _)| !self.job.service.reserved.contain(name)) {
             cmg_http1::push_field(name, value, &mut self.up.out);
@@ -482,6 +482,11 @@ impl<'a> Relay<'a> {
             }
             Some(_) => Poll::Ready(Err(Break::Cut)),
         }
+    }
+
+    /// Nobody waits for the answer any more; what has come of it is told to the log.
+    fn abandoned(&self) -> Break {
+        if self.down.head.is_some() { Break::Cut } else { Break::Failed(Failed::Abandoned) }
     }
 
     fn broken(&self, refusal: Refusal) -> Break {
