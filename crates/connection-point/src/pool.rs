@@ -104,8 +104,9 @@ pub(crate) fn logs_in_its_connection<'a>(mut fields: impl Iterator<Item = (&'a [
     })
 }
 
-/// Makes a new connection to the server within `within`.
+/// Makes a new connection to the server within `within`, TLS included.
 pub(crate) async fn connect(server: &Server, within: Duration) -> Result<ServerConnection, Unreachable> {
+    let began = Instant::now();
     let unreachable = |error: Box<dyn std::error::Error + Send + Sync>| Unreachable { refusal: Refusal::ServerUnreachable, error };
     let tcp = dial(&server.url.host, server.url.port, None, within).await.map_err(|error| unreachable(error.into()))?;
     set_server_options(&tcp).map_err(|error| unreachable(error.into()))?;
@@ -113,7 +114,7 @@ pub(crate) async fn connect(server: &Server, within: Duration) -> Result<ServerC
         None => ByteStream::Plain(tcp),
         Some(config) => {
             let name = ServerName::try_from(server.url.host.clone()).map_err(|error| unreachable(error.into()))?;
-            match timeout(within, TlsStream::connect(tcp, name, Arc::clone(config))).await {
+            match timeout(within.saturating_sub(began.elapsed()), TlsStream::connect(tcp, name, Arc::clone(config))).await {
                 Ok(Ok(tls)) => ByteStream::Tls(Box::new(tls)),
                 Ok(Err(error)) => return Err(Unreachable { refusal: Refusal::ServerUntrusted, error: error.into() }),
                 Err(elapsed) => return Err(unreachable(elapsed.into())),
