@@ -29,8 +29,8 @@ pub struct RequestHead {
     pub keep_alive: bool,
     /// Whether the client waits for a 100 before it sends the body. False in version 1.0, which has no 100.
     pub expect_continue: bool,
-    /// Whether the client offers to switch to WebSocket: Upgrade says so and Connection names it. Never in version 1.0. An offer of another
-    /// protocol is none.
+    /// Whether the client offers to switch to WebSocket: Upgrade says so and Connection names it. Never in version 1.0 and never with a
+    /// body, which the new protocol would come in the middle of. An offer of another protocol is none.
     pub upgrade: bool,
     /// Whether the client understands trailers (`TE: trailers`).
     pub te_trailers: bool,
@@ -69,16 +69,18 @@ pub fn parse_request(buf: &[u8], limits: &HeadLimits, mut fields: Vec<Field>) ->
     if version == Version::Http11 && !wishes.host {
         return Err(Fault::HostMissing);
     }
+    let framing = content.framing(version)?.unwrap_or(Framing::None);
+    let may_upgrade = version == Version::Http11 && matches!(framing, Framing::None | Framing::Length(0));
     Ok(Some(RequestHead {
         method,
         target,
         version,
         fields,
         len,
-        framing: content.framing(version)?.unwrap_or(Framing::None),
+        framing,
         keep_alive: content.keeps_alive(version),
         expect_continue: wishes.expect_continue && version == Version::Http11,
-        upgrade: content.upgrades() && version == Version::Http11,
+        upgrade: content.upgrades() && may_upgrade,
         te_trailers: wishes.te_trailers,
     }))
 }

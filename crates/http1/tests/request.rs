@@ -359,7 +359,7 @@ fn only_100_continue_may_be_expected() {
 }
 
 #[test]
-fn an_upgrade_takes_both_fields_and_version_1_1() {
+fn an_upgrade_takes_both_fields_version_1_1_and_no_body() {
     for (version, lines, upgrade) in [
         ("1.1", "Connection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n", true),
         ("1.1", "Upgrade: websocket\r\n", false),
@@ -369,6 +369,9 @@ fn an_upgrade_takes_both_fields_and_version_1_1() {
         ("1.1", "Connection: Upgrade\r\nUpgrade: h2c\r\n", false),
         ("1.1", "Connection: Upgrade\r\nUpgrade: websocket, h2c\r\n", false),
         ("1.1", "Connection: Upgrade\r\nUpgrade: websocket\r\nUpgrade: h2c\r\n", false),
+        ("1.1", "Connection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 0\r\n", true),
+        ("1.1", "Connection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 5\r\n", false),
+        ("1.1", "Connection: Upgrade\r\nUpgrade: websocket\r\nTransfer-Encoding: chunked\r\n", false),
         ("1.0", "Connection: Upgrade\r\nUpgrade: websocket\r\n", false),
     ] {
         let text = format!("GET / HTTP/{version}\r\nHost: a\r\n{lines}\r\n");
