@@ -1,5 +1,5 @@
 //! Starting, running, stopping: as a list.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -115,25 +115,22 @@ async fn health(at: (SocketAddr, Exposure), gateway: &Arc<Gateway>, metrics: Arc
 fn reload(file: &Path, gateway: &Gateway, listeners: &mut Listeners, level: &log::Level) {
     let before = gateway.state();
     let next = Config::read(file).and_then(|config| {
-        let log = config.log.clone();
-        State::build(config, before.generation().number + 1, Some(&before)).map(|state| (state, log))
+        let wanted = config.log.level;
+        State::build(config, before.generation().number + 1, Some(&before)).map(|state| (state, wanted))
     });
     let outcome = match next {
-        Ok((state, log)) => {
-            level.set(log.level);
+        Ok((state, wanted)) => {
             let state = Arc::new(state);
-            listeners.follow(&state).map(|()| state).map_err(|error| {
-                vec![Problem::new(
-                    "endpoint.port",
-                    format!("{error}: {:?}", std::error::Error::source(&error)),
-                    "free the port, or name another",
-                )]
+            listeners.follow(&state).map(|()| (state, wanted)).map_err(|error| {
+                let because = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+                vec![Problem::new("endpoint.port", format!("{error}: {because}"), "free the port, or name another")]
             })
         }
         Err(problems) => Err(problems),
     };
     match outcome {
-        Ok(state) => {
+        Ok((state, wanted)) => {
+            level.set(wanted);
             info!(generation = state.generation().number, "Configuration applied");
             for finding in &state.snapshot.findings {
                 warn!(key = finding.key, "Finding: {}", finding.what);
@@ -193,17 +190,19 @@ impl Drop for Listening {
 }
 
 impl Listeners {
-    /// Opens what is wanted and not open, then closes what is not wanted any more.
+    /// Opens what is wanted and not open, then closes what is not wanted any more; where one cannot be opened, all stays as it is.
     fn follow(&mut self, state: &State) -> Result<(), RunError> {
         let own_ports: Vec<u16> = state.snapshot.endpoints.own_ports().collect();
         let own = self.shared.iter().flat_map(|address| own_ports.iter().map(|port| SocketAddr::new(address.ip(), *port)));
-        let wanted: Vec<SocketAddr> = self.shared.iter().copied().chain(own).collect();
-        for address in &wanted {
-            if !self.open.contains_key(address) {
-                let listener = cmg_transport::listen::bind(*address).map_err(|source| RunError::Listen { address: *address, source })?;
-                let task = tokio::spawn(accept(listener, Arc::clone(&self.gateway), Arc::clone(&self.places)));
-                self.open.insert(*address, Listening(task));
-            }
+        let wanted: BTreeSet<SocketAddr> = self.shared.iter().copied().chain(own).collect();
+        let mut opened = Vec::new();
+        for address in wanted.iter().filter(|address| !self.open.contains_key(address)) {
+            let listener = cmg_transport::listen::bind(*address).map_err(|source| RunError::Listen { address: *address, source })?;
+            opened.push((*address, listener));
+        }
+        for (address, listener) in opened {
+            let task = tokio::spawn(accept(listener, Arc::clone(&self.gateway), Arc::clone(&self.places)));
+            self.open.insert(address, Listening(task));
         }
         self.open.retain(|address, _| wanted.contains(address));
         Ok(())
