@@ -32,7 +32,7 @@ pub(crate) struct Gateway {
     pub(crate) heads: Heads,
     pub(crate) events: Events,
     pub(crate) drain: Drain,
-    /// Where the service is reached: endpoints without a port of their own.
+    /// Load balancers in front, whose connections begin with PROXY protocol version 2.
     pub(crate) proxies: Vec<cmg_transport::proxy_protocol::Network>,
 }
 
@@ -49,7 +49,7 @@ impl State {
         Ok(Self { snapshot, verifier, tls, limits: config.limits })
     }
 
-    /// Whether two states are of the same generation.
+    /// Which configuration this is.
     pub(crate) fn generation(&self) -> Generation {
         self.snapshot.generation
     }
