@@ -24,8 +24,8 @@ use crate::standing::Standing;
 /// Bytes moved each way before other tasks get their turn.
 const TURN: usize = 64 * 1024;
 
-/// 1xx heads before an answer: servers send one or two, and they are not under flow control.
-const INTERIMS: u32 = 16;
+/// 1xx heads before an answer: as many as connection points pass on. They are not under flow control.
+const INTERIMS: u32 = 32;
 
 /// How a relay ends before both directions do.
 enum Break {
