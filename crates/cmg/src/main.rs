@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use cmg_process::{exit, runtime};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -52,33 +53,14 @@ fn main() -> ExitCode {
     if let Command::Check { program, file } = &cli.command {
         return check::run(*program, file);
     }
-    let runtime = match cmg_process::runtime::build() {
+    let runtime = match runtime::build() {
         Ok(runtime) => runtime,
-        Err(error) => return failed(&error),
+        Err(error) => return exit::code(Err(error)),
     };
     match cli.command {
-        Command::Run { program: Program::Gateway, config } => ended(runtime.block_on(cmg_gateway::run(&config))),
-        Command::Run { program: Program::ConnectionPoint, config } => ended(runtime.block_on(cmg_connection_point::run(&config))),
+        Command::Run { program: Program::Gateway, config } => exit::code(runtime.block_on(cmg_gateway::run(&config))),
+        Command::Run { program: Program::ConnectionPoint, config } => exit::code(runtime.block_on(cmg_connection_point::run(&config))),
         Command::Quickstart(options) => runtime.block_on(quickstart::run(options)),
         Command::Check { .. } => ExitCode::SUCCESS,
     }
-}
-
-fn ended<E: std::error::Error>(result: Result<(), E>) -> ExitCode {
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => failed(&error),
-    }
-}
-
-/// Says an error with everything that caused it.
-#[expect(clippy::print_stderr, reason = "the program ends with this")]
-fn failed(error: &dyn std::error::Error) -> ExitCode {
-    eprintln!("{error}");
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        eprintln!("  because: {error}");
-        cause = error.source();
-    }
-    ExitCode::FAILURE
 }

@@ -2,25 +2,19 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use cmg_process::{exit, runtime};
+
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-#[expect(clippy::print_stderr, reason = "the program ends with this")]
+#[expect(clippy::print_stderr, reason = "how it is called")]
 fn main() -> ExitCode {
     let Some(file) = file() else {
         eprintln!("usage: cmg-connection-point --config FILE");
         return ExitCode::from(2);
     };
-    let outcome = cmg_process::runtime::build()
-        .map_err(cmg_connection_point::RunError::System)
-        .and_then(|runtime| runtime.block_on(cmg_connection_point::run(&file)));
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::FAILURE
-        }
-    }
+    let runtime = runtime::build().map_err(cmg_connection_point::RunError::System);
+    exit::code(runtime.and_then(|runtime| runtime.block_on(cmg_connection_point::run(&file))))
 }
 
 /// The configuration file named on the command line.

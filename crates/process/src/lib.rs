@@ -5,6 +5,7 @@
 mod access_log;
 mod clock;
 pub mod dice;
+pub mod exit;
 pub mod file;
 pub mod health;
 mod json_line;

@@ -255,6 +255,7 @@ mod tests {
 
         assert_eq!(drain.wait_idle(LONG).await, Err(1));
     }
+
     fn hang_up() {
         let own = std::process::id().to_string();
         let kill = std::process::Command::new("kill").args(["-HUP", &own]).status().unwrap();
