@@ -7,7 +7,7 @@ use crate::time::WallTime;
 pub enum Lenience {
     /// Refuse.
     Deny,
-    /// Let pass; the use is counted.
+    /// Let pass.
     Allow,
 }
 

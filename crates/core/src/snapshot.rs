@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 
 use crate::endpoint::{Endpoint, Endpoints, Face, Mount};
 use crate::identity::TokenKind;
-use crate::ids::{TrustName, is_name};
+use crate::ids::is_name;
 use crate::problem::{Finding, Problem};
 use crate::revocation::Lenience;
 use crate::server::Delivery;
@@ -301,11 +301,6 @@ fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// The trust policy called `name`.
-pub fn trust_named<'s>(trusts: &'s [Trust], name: &TrustName) -> Option<&'s Trust> {
-    trusts.iter().find(|trust| trust.name == *name)
-}
-
 /// Lower-cases a Host header and takes off port and final dot, so that it can be compared.
 pub fn host_name(authority: &str) -> String {
     let host = match authority.strip_prefix('[') {
@@ -319,6 +314,7 @@ pub fn host_name(authority: &str) -> String {
 mod tests {
     use super::*;
     use crate::endpoint::tests::{an_endpoint, configmgr, plain};
+    use crate::ids::TrustName;
     use crate::revocation::RevocationPolicy;
     use alloc::vec;
 
