@@ -152,11 +152,12 @@ fn read_private_key(key: &str, path: &Path) -> Result<PrivateKeyDer<'static>, Pr
     })
 }
 
+/// A password stands in the first line of its file.
 fn read_password(key: &str, path: &Path) -> Result<String, Problem> {
     let bytes = files::read_secret(key, path)?;
     let text = String::from_utf8(bytes)
         .map_err(|_| Problem::new(key, format!("{} is not UTF-8", path.display()), "write the password as UTF-8 text"))?;
-    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+    Ok(text.lines().next().unwrap_or_default().to_owned())
 }
 
 fn certified(

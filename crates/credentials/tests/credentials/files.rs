@@ -126,7 +126,7 @@ fn a_pfx_file_is_read_with_its_password() {
     let (folder, root) = (Folder::new(), Authority::root("root"));
     let issuing = root.authority("issuing");
     let server = issuing.server(&["cmg.example"]);
-    let password = folder.write("password", "s3cret\n", 0o600);
+    let password = folder.write("password", "s3cret\nfor the gateway\n", 0o600);
     for algorithm in [EncryptionAlgorithm::PbeWithHmacSha256AndAes256, EncryptionAlgorithm::PbeWithShaAnd3KeyTripleDesCbc] {
         let file = folder.write("server.pfx", pfx(&server, &[&issuing, &root], "s3cret", algorithm), 0o600);
 
