@@ -17,7 +17,7 @@ use crate::target::Target;
 pub struct Endpoint {
     /// Its name in the tunnel.
     pub id: EndpointId,
-    /// External host name, lower-case, without a port.
+    /// External host name, lower-case, without a port; an IPv6 address in brackets.
     pub host: String,
     /// A client-only port of its own; none: the shared port.
     pub port: Option<u16>,

@@ -4,8 +4,9 @@
 //! to be compared. A restore raises the epoch, so that the restored configuration wins over everything handed out before it.
 use alloc::collections::BTreeSet;
 use alloc::format;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::vec::Vec;
+use core::net::Ipv6Addr;
 
 use crate::endpoint::{Endpoint, Endpoints, Face, Mount};
 use crate::identity::TokenKind;
@@ -167,12 +168,16 @@ impl Check<'_> {
 
     fn host(&mut self, key: &str, endpoint: &Endpoint) {
         let host = &endpoint.host;
-        let ok = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-._:[]".contains(&byte);
-        if host.is_empty() || host.len() > 253 || !host.bytes().all(ok) {
+        let ok = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-._".contains(&byte);
+        let is_sound = match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            Some(address) => address.parse::<Ipv6Addr>().is_ok() && *host == host.to_ascii_lowercase(),
+            None => (1..=253).contains(&host.len()) && host.bytes().all(ok),
+        };
+        if !is_sound {
             self.problem(
                 format!("{key}.host"),
                 format!("\"{host}\" is no host name"),
-                "write a lower-case DNS name without scheme, port or path",
+                "write a lower-case DNS name, or an IPv6 address in brackets, without scheme, port or path",
             );
         }
     }
@@ -301,13 +306,14 @@ fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// Lower-cases a Host header and takes off port and final dot, so that it can be compared.
+/// Lower-cases a Host header and takes off port and final dot, so that it can be compared. An IPv6 address keeps its brackets, as
+/// endpoints have them.
 pub fn host_name(authority: &str) -> String {
-    let host = match authority.strip_prefix('[') {
-        Some(rest) => rest.split(']').next().unwrap_or(rest),
-        None => authority.split(':').next().unwrap_or(authority),
+    let end = match authority.strip_prefix('[') {
+        Some(inside) => inside.find(']').map_or(authority.len(), |end| end + 2),
+        None => authority.find(':').unwrap_or(authority.len()),
     };
-    host.trim_end_matches('.').to_ascii_lowercase().to_string()
+    authority[..end].trim_end_matches('.').to_ascii_lowercase()
 }
 
 #[cfg(test)]
@@ -316,6 +322,7 @@ mod tests {
     use crate::endpoint::tests::{an_endpoint, configmgr, plain};
     use crate::ids::TrustName;
     use crate::revocation::RevocationPolicy;
+    use alloc::string::ToString;
     use alloc::vec;
 
     fn parts(endpoints: Vec<Endpoint>) -> Parts {
@@ -407,6 +414,16 @@ mod tests {
         for host in ["CMG.example", "cmg.example:443", "cmg.example."] {
             assert_eq!(host_name(host), "cmg.example");
         }
-        assert_eq!(host_name("[::1]:443"), "::1");
+        assert_eq!(host_name("[::1]:443"), "[::1]");
+    }
+
+    #[test]
+    fn an_ipv6_address_is_published_in_brackets() {
+        let at = |host: &str| problems(Endpoint { host: host.to_string(), ..an_endpoint("mp", configmgr("ccm_system")) });
+
+        assert!(at("[2001:db8::1]").is_empty());
+        for host in ["2001:db8::1", "[cmg.example]", "[2001:DB8::1]", "cmg.example:443"] {
+            assert_eq!(at(host), ["endpoint[0] (mp).host"], "{host}");
+        }
     }
 }
