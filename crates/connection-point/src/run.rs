@@ -89,7 +89,7 @@ pub async fn run(file: &Path) -> Result<(), RunError> {
 fn build(config: Config) -> Result<(Arc<Point>, Metrics), RunError> {
     let mut metrics = Metrics::new("cmg_connection_point");
     let events = Events::new(&mut metrics, AccessLog::start(io::stdout())?);
-    let state = State::build(config, 1).map_err(RunError::Config)?;
+    let state = State::build(config, 1, None).map_err(RunError::Config)?;
     for finding in &state.snapshot.findings {
         warn!(key = finding.key, "Finding: {}", finding.what);
     }
@@ -176,10 +176,11 @@ impl Upkeep {
 
 /// Reads the file again; a file with problems changes nothing. Addresses of gateways and the role certificate need a restart.
 fn reload(file: &Path, point: &Point, upkeep: &mut Upkeep, level: &log::Level) {
-    let number = point.state().snapshot.generation.number + 1;
+    let before = point.state();
+    let number = before.snapshot.generation.number + 1;
     let next = Config::read(file).and_then(|config| {
         let log = config.log.clone();
-        State::build(config, number).map(|state| (state, log))
+        State::build(config, number, Some(&before)).map(|state| (state, log))
     });
     match next {
         Ok((state, log)) => {

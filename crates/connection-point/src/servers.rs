@@ -30,13 +30,15 @@ pub(crate) struct Server {
 }
 
 impl Service {
-    pub(crate) fn new(delivery: Delivery, tls: Option<Arc<ClientConfig>>) -> Self {
+    /// Servers count as well until something else is known; what probes have found outlives the configuration of `before`.
+    pub(crate) fn new(delivery: Delivery, tls: Option<Arc<ClientConfig>>, before: Option<&Self>) -> Self {
+        let known = |url: &ServerUrl| before.filter(|_| delivery.health.is_some())?.servers.iter().find(|server| server.url == *url);
         let server = |url: &ServerUrl| {
             Arc::new(Server {
                 url: url.clone(),
                 authority: url.authority(),
                 tls: tls.clone().filter(|_| url.https),
-                healthy: AtomicBool::new(true),
+                healthy: AtomicBool::new(known(url).is_none_or(|server| server.healthy.load(Ordering::Relaxed))),
                 shunned_until: AtomicU64::new(0),
                 made: Instant::now(),
             })
@@ -92,7 +94,7 @@ impl Server {
 mod tests {
     use super::*;
     use cmg_core::ids::EndpointId;
-    use cmg_core::server::{Forwarded, HostHeader};
+    use cmg_core::server::{Forwarded, Health, HostHeader};
 
     fn a_service(sticky: bool) -> Service {
         let url = |name: &str| ServerUrl::parse(name).expect("a URL");
@@ -110,7 +112,7 @@ mod tests {
             map_redirects: true,
             redirect_hosts: vec![],
         };
-        Service::new(delivery, None)
+        Service::new(delivery, None, None)
     }
 
     fn first(service: &Service, client: u64) -> String {
@@ -133,6 +135,18 @@ mod tests {
 
         assert_eq!(first(&service, 7), "c");
         assert_eq!(service.order(Some(7)).count(), 3);
+    }
+
+    #[test]
+    fn what_probes_have_found_outlives_a_reload_and_not_the_probes() {
+        let health = Health { method: "GET".to_owned(), path: "/".to_owned(), interval: Duration::from_secs(1), expect: vec![200] };
+        let unprobed = a_service(false).delivery;
+        let probed = Delivery { health: Some(health), ..unprobed.clone() };
+        let before = Service::new(probed.clone(), None, None);
+        assert!(before.servers().iter().all(|server| server.found(false)));
+
+        assert!(!Service::new(probed, None, Some(&before)).is_healthy());
+        assert!(Service::new(unprobed, None, Some(&before)).is_healthy());
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use arc_swap::ArcSwap;
 use cmg_core::ids::EndpointId;
 use cmg_core::problem::Problem;
+use cmg_core::server::Delivery;
 use cmg_core::snapshot::{Generation, Snapshot};
 use cmg_core::time::WallTime;
 use cmg_credentials::Verifier;
@@ -33,15 +34,15 @@ pub(crate) struct Point {
 }
 
 impl State {
-    /// Builds the state of generation `number` from a checked configuration.
-    pub(crate) fn build(config: Config, number: u64) -> Result<Self, Vec<Problem>> {
+    /// Builds the state of generation `number` from a checked configuration; servers that were ill under `before` still are.
+    pub(crate) fn build(config: Config, number: u64, before: Option<&Self>) -> Result<Self, Vec<Problem>> {
         let snapshot = Snapshot::parse(Generation { epoch: 0, number }, config.parts)?;
         let verifier = Verifier::new(&snapshot.trusts, &snapshot.blocks, &snapshot.token_keys)?;
-        let services = snapshot
-            .deliveries
-            .iter()
-            .map(|delivery| (delivery.endpoint.clone(), Service::new(delivery.clone(), config.server_tls.get(&delivery.endpoint).cloned())))
-            .collect();
+        let service = |delivery: &Delivery| {
+            let before = before.and_then(|before| before.services.get(&delivery.endpoint));
+            Service::new(delivery.clone(), config.server_tls.get(&delivery.endpoint).cloned(), before)
+        };
+        let services = snapshot.deliveries.iter().map(|delivery| (delivery.endpoint.clone(), service(delivery))).collect();
         Ok(Self { snapshot, verifier, services })
     }
 
