@@ -275,14 +275,16 @@ impl BackMap<'_> {
         }
     }
 
-    /// The value to send for `Refresh`; none: as it is.
+    /// The value to send for `Refresh`; none: as it is. To browsers a blank ends the time too.
     pub fn refresh(&self, value: &str) -> Result<Option<String>, Refusal> {
-        let Some(end_of_time) = value.find([';', ',']) else { return Ok(None) };
-        let (time, rest) = value.split_at(end_of_time + 1);
-        let rest = rest.trim();
+        const ENDS: [char; 4] = [';', ',', ' ', '\t'];
+
+        let Some(end_of_time) = value.find(ENDS) else { return Ok(None) };
+        let (time, rest) = value.split_at(end_of_time);
+        let rest = rest.trim_start_matches(ENDS);
         let named = rest.get(..3).filter(|name| name.eq_ignore_ascii_case("url")).and_then(|_| rest[3..].trim_start().strip_prefix('='));
         let url = named.unwrap_or(rest).trim().trim_matches(['"', '\'']);
-        Ok(self.location(url)?.map(|url| format!("{time} url={url}")))
+        Ok(self.location(url)?.map(|url| format!("{time}; url={url}")))
     }
 
     /// The value to send for `Link`; none: as it is.
@@ -494,7 +496,9 @@ mod tests {
         assert_eq!(map.refresh("5"), Ok(None));
         assert_eq!(map.refresh("5; url=next"), Ok(None));
         assert_eq!(map.refresh("0;URL = '/site/login'"), Ok(Some("0; url=/app/login".to_string())));
-        assert_eq!(map.refresh("1, http://web1.corp.example:8080/site/x"), Ok(Some("1, url=https://cmg.example/app/x".to_string())));
+        assert_eq!(map.refresh("1, http://web1.corp.example:8080/site/x"), Ok(Some("1; url=https://cmg.example/app/x".to_string())));
+        assert_eq!(map.refresh("0 ; url=/site/login"), Ok(Some("0; url=/app/login".to_string())));
+        assert_eq!(map.refresh("0 url=http://web2.corp.example/"), refused);
         assert_eq!(map.refresh("0; url=http://web2.corp.example/"), refused);
         assert_eq!(map.links("<next>; rel=next"), Ok(None));
         assert_eq!(
