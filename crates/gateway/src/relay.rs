@@ -472,10 +472,10 @@ impl<'a> Relay<'a> {
         }
     }
 
-    /// The exchange ends without a whole answer.
+    /// The exchange ends without a whole answer. 1xx heads are none, so that an answer may still follow them, but no other try.
     fn broken(&mut self, refusal: Refusal, stage: Stage) -> Break {
-        if self.down.framing.is_none() && !self.down.has_written {
-            return Break::Failed(refusal, stage);
+        if self.down.framing.is_none() && self.down.written == 0 {
+            return Break::Failed(refusal, if self.down.has_written { Stage::Refused } else { stage });
         }
         self.flush_the_part();
         Break::Cut(Some(refusal))

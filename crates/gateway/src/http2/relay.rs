@@ -326,10 +326,10 @@ impl<'a> Relay<'a> {
         self.broken(Refusal::ConnectionPointMisbehaved, Stage::Refused)
     }
 
-    /// The exchange ends without a whole answer.
+    /// The exchange ends without a whole answer. 1xx heads are none, so that an answer may still follow them, but no other try.
     fn broken(&self, refusal: Refusal, stage: Stage) -> Break {
         match self.down.stream {
-            None => Break::Failed(refusal, stage),
+            None => Break::Failed(refusal, if self.down.interims > 0 { Stage::Refused } else { stage }),
             Some(_) => Break::Cut(Some(refusal)),
         }
     }

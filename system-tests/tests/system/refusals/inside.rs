@@ -103,6 +103,15 @@ fn an_upload_that_stalls() {
 }
 
 #[test]
+fn an_upload_that_was_invited_and_stalls_is_answered_too() {
+    let mut wire = SITE.device().open();
+    wire.send_head("POST", "/short/upload", &[("Content-Length", "10"), ("Expect", "100-continue")]);
+    assert_eq!(wire.read_head().unwrap().status, 100);
+
+    SITE.assert_refused(&wire.read(), 408, "CMGService_Request_Timeout", "body_timeout");
+}
+
+#[test]
 fn an_upload_that_nobody_invites_is_not_the_clients_fault() {
     for (target, phrase, label) in
         [("/mute/", "CMGService_Timeout", "deadline"), ("/mute-inside/", "CMGConnector_Timeout", "server_timeout")]
