@@ -19,6 +19,9 @@ use crate::state::Gateway;
 /// How long a connection that is being closed is read from, so that the client sees the answer and not a reset.
 pub(crate) const LINGER: Duration = Duration::from_secs(2);
 
+/// Longest time for an answer of the gateway's own, which has a few hundred bytes.
+const ANSWER_TIME: Duration = Duration::from_secs(10);
+
 /// Bytes read while lingering.
 pub(crate) const LINGER_BYTES: usize = 1024 * 1024;
 
@@ -202,6 +205,6 @@ impl Client {
 
     /// Writes an answer of the gateway's own.
     pub(crate) async fn write(&mut self, bytes: &[u8]) -> bool {
-        matches!(timeout(Duration::from_secs(10), self.stream.write_all(bytes)).await, Ok(Ok(())))
+        matches!(timeout(ANSWER_TIME, self.stream.write_all(bytes)).await, Ok(Ok(())))
     }
 }

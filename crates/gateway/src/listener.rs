@@ -100,7 +100,8 @@ struct Greeted {
     tls: TlsStream,
     address: SocketAddr,
     server_name: Option<String>,
-    _from: OneFrom,
+    /// Its place among the connections of its address.
+    from: OneFrom,
 }
 
 /// Makes the handshake, within its deadline.
@@ -109,7 +110,7 @@ async fn greet(tcp: TcpStream, address: SocketAddr, port: u16, gateway: &Arc<Gat
     let longest = if places.is_pressed() { longest.min(PRESSED_TIME) } else { longest };
     let mut address = address;
     match timeout(longest, handshake(tcp, &mut address, port, gateway, places)).await {
-        Ok(Ok((tls, server_name, from))) => Some(Greeted { tls, address, server_name, _from: from }),
+        Ok(Ok((tls, server_name, from))) => Some(Greeted { tls, address, server_name, from }),
         Ok(Err((reason, error))) => {
             gateway.events.connection_refused(reason, address, Some(&error));
             None
@@ -159,9 +160,9 @@ fn offers_tunnel(hello: &Hello) -> bool {
 
 /// Serves a connection as what its handshake made it.
 async fn serve(greeted: Greeted, port: u16, gateway: Arc<Gateway>, places: &Arc<Places>) {
-    let Greeted { tls, address, server_name, _from } = greeted;
+    let Greeted { tls, address, server_name, from } = greeted;
     if tls.protocol() == Some(ALPN_TUNNEL) {
-        drop(_from);
+        drop(from);
         return Box::pin(serve_tunnel(tls, address, &gateway)).await;
     }
     let Ok(_place) = Arc::clone(&places.clients).try_acquire_owned() else {
