@@ -221,11 +221,6 @@ impl Endpoints {
         self.by_id.get(id).map(|place| &self.all[*place])
     }
 
-    /// All endpoints.
-    pub fn iter(&self) -> impl Iterator<Item = &Endpoint> {
-        self.all.iter()
-    }
-
     /// Ports that endpoints have of their own.
     pub fn own_ports(&self) -> impl Iterator<Item = u16> {
         self.own_port.keys().copied()

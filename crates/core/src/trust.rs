@@ -23,7 +23,7 @@ pub struct Trust {
     pub revocation: RevocationPolicy,
 }
 
-/// One blocked certificate.
+/// One blocked certificate or token.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Block {
     /// By SHA-1 thumbprint.

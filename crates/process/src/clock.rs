@@ -14,7 +14,7 @@ thread_local! {
 }
 
 /// Appends `at` as text. Times before 1970 are written as its beginning.
-pub fn push_timestamp(at: SystemTime, out: &mut Vec<u8>) {
+pub(crate) fn push_timestamp(at: SystemTime, out: &mut Vec<u8>) {
     let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
     out.extend_from_slice(&second(since.as_secs()));
     let [hundreds, tens, ones] = digits(u64::from(since.subsec_millis()));

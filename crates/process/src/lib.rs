@@ -16,5 +16,4 @@ pub mod runtime;
 mod secret;
 pub mod shutdown;
 
-pub use clock::push_timestamp;
-pub use secret::{Secret, public_file, secret_file};
+pub use secret::{Secret, secret_file};

@@ -26,22 +26,7 @@ pub fn secret_file(key: &str, path: &Path) -> Result<Secret, Problem> {
     Ok(Secret(bytes))
 }
 
-/// Reads the file that `key` names and that anybody may see, such as a certificate.
-pub fn public_file(key: &str, path: &Path) -> Result<Vec<u8>, Problem> {
-    std::fs::read(path).map_err(|error| unreadable(key, path, &error))
-}
-
 impl Secret {
-    /// A secret that does not come from a file.
-    pub fn new(bytes: Vec<u8>) -> Self {
-        Self(bytes)
-    }
-
-    /// The bytes, for the one who needs them.
-    pub fn expose(&self) -> &[u8] {
-        &self.0
-    }
-
     /// The first line as text, without its end: how a password stands in a file. None if it is not UTF-8.
     pub fn expose_line(&self) -> Option<&str> {
         str::from_utf8(&self.0).ok().map(|text| text.lines().next().unwrap_or(""))
@@ -113,12 +98,11 @@ mod tests {
 
     #[test]
     fn a_secret_never_prints() {
-        assert_eq!(format!("{:?}", Secret::new(b"hunter2".to_vec())), "[secret]");
+        assert_eq!(format!("{:?}", Secret(b"hunter2".to_vec())), "[secret]");
     }
 
     #[test]
     fn a_file_that_is_absent_is_a_problem_of_its_key() {
         assert_eq!(secret_file("tunnel.key", Path::new("/no/such")).expect_err("absent").key, "tunnel.key");
-        assert_eq!(public_file("tunnel.certificate", Path::new("/no/such")).expect_err("absent").key, "tunnel.certificate");
     }
 }
