@@ -255,12 +255,14 @@ async fn stalled(running: &Running, load: &Load) -> Result<Metrics> {
 }
 
 /// Small requests alone, then beside four downloads that take what they can, then beside four that are held to half
-/// of the processor.
+/// of the processor: bytes cost more of it at a lower rate, so the rate is corrected once.
 async fn beside_bulk(running: &Running, load: Load) -> Result<Metrics> {
     let load = Load { connections: 16, time: load.time.max(Duration::from_secs(5)), ..load };
     let alone = load::open(&load, BESIDE, running.pids()).await?;
     let saturated = with_downloads(running, &load, None).await?;
-    let half = with_downloads(running, &load, Some(saturated.bytes_per_cpu_s() / 2.0)).await?;
+    let first_guess = saturated.bytes_per_cpu_s() / 2.0;
+    let guessed = with_downloads(running, &load, Some(first_guess)).await?;
+    let half = with_downloads(running, &load, Some(first_guess * 0.5 / share(&guessed.small.usage))).await?;
 
     let mut metrics = Metrics::default();
     let alone_p99 = percentile(&alone.latencies, 99.0);

@@ -31,7 +31,7 @@ const GATHER: usize = 32 * 1024;
 const LARGE_READ: u64 = 16 * 1024;
 
 /// Bytes moved each way before other tasks get their turn.
-const TURN: usize = 64 * 1024;
+const TURN: usize = 32 * 1024;
 
 /// How an exchange ended.
 pub(crate) struct Done {

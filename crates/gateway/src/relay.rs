@@ -26,7 +26,7 @@ const GATHER: usize = 32 * 1024;
 const AHEAD: usize = 64 * 1024;
 
 /// Bytes moved each way before other tasks get their turn: a bulk transfer must not stand in front of a small request.
-const TURN: usize = 64 * 1024;
+const TURN: usize = 32 * 1024;
 
 /// A request that got an answer.
 #[derive(Clone, Copy, Debug)]

@@ -7,7 +7,8 @@ use socket2::{SockRef, Socket, TcpKeepalive};
 use tokio::net::TcpStream;
 
 /// Unsent bytes the kernel may hold. The rest waits in our own queues, where a small answer can overtake a large one. Measured on a
-/// lossy path: the 50th percentile of small requests behind four downloads falls from 1145 to 206 ms.
+/// lossy path: the 50th percentile of small requests behind four downloads falls from 1145 to 206 ms. For clients: a socket asks for
+/// more when a little of it has left, and not for megabytes at once, in whose burst everybody else waits.
 const NOTSENT_LOWAT: u32 = 64 * 1024;
 
 /// Data unacknowledged for this long ends a tunnel connection: a cut cable is noticed even where no heartbeat is due.
@@ -19,6 +20,7 @@ const CLIENT_USER_TIMEOUT: Duration = Duration::from_secs(60);
 /// Options of clients' connections at the gateway, set once on the listening socket: accepted connections inherit them.
 pub(crate) fn set_client_options(listener: &Socket) -> io::Result<()> {
     listener.set_tcp_nodelay(true)?;
+    listener.set_tcp_notsent_lowat(NOTSENT_LOWAT)?;
     listener.set_tcp_keepalive(&TcpKeepalive::new().with_time(Duration::from_secs(120)).with_interval(Duration::from_secs(30)))?;
     listener.set_tcp_user_timeout(Some(CLIENT_USER_TIMEOUT))
 }

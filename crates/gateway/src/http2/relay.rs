@@ -22,7 +22,7 @@ use crate::relay::{Done, Failed, Stage};
 use crate::standing::Standing;
 
 /// Bytes moved each way before other tasks get their turn.
-const TURN: usize = 64 * 1024;
+const TURN: usize = 32 * 1024;
 
 /// 1xx heads before an answer: as many as connection points pass on. They are not under flow control.
 const INTERIMS: u32 = 32;
