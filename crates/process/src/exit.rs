@@ -8,7 +8,7 @@ use std::process::ExitCode;
 pub fn code<E: Error>(outcome: Result<(), E>) -> ExitCode {
     let Err(error) = outcome else { return ExitCode::SUCCESS };
     eprintln!("{error}");
-    for cause in successors(error.source(), |cause| cause.source()) {
+    for cause in successors(error.source(), |&cause| cause.source()) {
         eprintln!("  because: {cause}");
     }
     ExitCode::FAILURE
