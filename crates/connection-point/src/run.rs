@@ -207,9 +207,13 @@ fn reload(file: &Path, point: &Point, upkeep: &mut Upkeep, level: &log::Level) {
 /// How long gateways are given to hear of a drain: what they have sent until then is carried out, since no other may do so.
 const HEARD: Duration = Duration::from_millis(500);
 
+/// How long sessions have at least to write what is left and to close.
+const GOODBYE: Duration = Duration::from_secs(2);
+
 /// Takes nothing new, finishes what is under way, ends.
 async fn drain(point: &Point, connectors: &[Arc<Connector>], longest: Duration, signals: &mut Signals) {
     info!(in_flight = point.drain.in_flight(), "Draining");
+    let until = tokio::time::Instant::now() + longest;
     for connector in connectors {
         connector.drain();
     }
@@ -232,7 +236,8 @@ async fn drain(point: &Point, connectors: &[Arc<Connector>], longest: Duration, 
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    let _ = tokio::time::timeout(Duration::from_secs(2), gone).await;
+    // What was answered may still have to leave over a slow line.
+    let _ = tokio::time::timeout_at(until.max(tokio::time::Instant::now() + GOODBYE), gone).await;
     point.events.flush();
     info!("Stopped");
 }

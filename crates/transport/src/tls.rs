@@ -23,6 +23,9 @@ use crate::stream::make_room;
 /// Ciphertext that waits for more to leave with: session tickets go with the first answer.
 const HELD: usize = 4 * 1024;
 
+/// Longest TLS record, with its header and what encryption adds (RFC 5246, 6.2.3, allows 2 KiB).
+const RECORD: usize = 5 + 16 * 1024 + 2 * 1024;
+
 /// A ClientHello longer than this is refused.
 const HELLO_LIMIT: usize = 16 * 1024;
 
@@ -43,6 +46,8 @@ pub struct TlsStream {
     /// Plaintext that came in while only writing was asked for.
     early: Vec<u8>,
     peer_closed: bool,
+    /// The closing alert has been encrypted.
+    closing: bool,
     handshaking: bool,
     /// The peer has sent what is no TLS, or what was not accepted. rustls then remembers places in bytes that are gone, and must not be
     /// asked again.
@@ -133,6 +138,7 @@ impl TlsStream {
             sent: 0,
             early: Vec::new(),
             peer_closed: false,
+            closing: false,
             handshaking: true,
             failed: false,
         }
@@ -233,6 +239,10 @@ impl TlsStream {
         scratch[..kept].copy_from_slice(&self.partial);
         make_room(out, kept + read);
         let used = self.drive(&mut scratch[..kept + read], out).map_err(invalid)?;
+        if kept + read - used > RECORD && !self.peer_closed {
+            // A handshake message that goes on and on: rustls keeps what has come of it.
+            return Poll::Ready(Err(invalid("a message longer than a record")));
+        }
         self.partial.clear();
         self.partial.extend_from_slice(&scratch[used..kept + read]);
         if self.partial.is_empty() {
@@ -329,7 +339,9 @@ impl TlsStream {
     /// Says goodbye: the closing alert, then the end of the TCP stream. The peer then knows that nothing was cut off.
     pub fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut alert = [0; 64];
-        if let Ok(length) = self.seal(Outgoing::Goodbye, &mut alert) {
+        if !std::mem::replace(&mut self.closing, true)
+            && let Ok(length) = self.seal(Outgoing::Goodbye, &mut alert)
+        {
             self.unsent.extend_from_slice(&alert[..length]);
         }
         ready!(self.poll_flush_socket(cx))?;

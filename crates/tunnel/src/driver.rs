@@ -140,7 +140,7 @@ impl Driver {
         if self.unwritten.len() > UNREAD_LIMIT {
             return Poll::Ready(Err(Ended::Misbehaved("it asks for more and more and reads nothing")));
         }
-        if self.stopping && self.unwritten.is_empty() {
+        if self.stopping && self.unwritten.is_empty() && self.queues.urgent.is_empty() && self.queues.bulk.is_empty() {
             return Poll::Ready(Err(Ended::Closed));
         }
         if more {

@@ -221,9 +221,14 @@ pub(crate) fn wait(mut lane: Lane, link: &Arc<Link>) {
     tokio::spawn(async move {
         let over = link.upgrade().map(|link| Arc::clone(&link.over));
         let Some(over) = over else { return };
+        // Listened for before it is asked whether the bell has rung already.
+        let rings = over.notified();
+        if link.upgrade().is_none_or(|link| link.ended.load(Ordering::SeqCst)) {
+            return;
+        }
         let exchange = tokio::select! {
             exchange = lane.next_carry() => exchange,
-            () = over.notified() => return,
+            () = rings => return,
         };
         drop(waiting);
         if let (Ok(exchange), Some(link)) = (exchange, link.upgrade()) {

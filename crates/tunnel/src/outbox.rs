@@ -1,6 +1,6 @@
 //! What exchanges hand to the task that owns their session's connection, and how a gateway numbers credentials.
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use bytes::Bytes;
 use tokio::sync::{Notify, mpsc};
@@ -55,6 +55,8 @@ pub(crate) struct Link {
     pub(crate) lanes_in: AtomicUsize,
     /// Rings for every waiting lane when the session ends.
     pub(crate) over: Arc<Notify>,
+    /// The session has ended.
+    pub(crate) ended: AtomicBool,
     /// Rings when lanes were taken or lost; the connection point then dials more.
     pub(crate) lanes_changed: Arc<Notify>,
 }
@@ -82,6 +84,7 @@ impl Link {
             lanes_out: AtomicUsize::new(0),
             lanes_in: AtomicUsize::new(0),
             over: Arc::default(),
+            ended: AtomicBool::new(false),
             lanes_changed,
         };
         (Arc::new(link), Queues { urgent: urgent_queue, bulk: bulk_queue })
@@ -137,16 +140,38 @@ impl Link {
     /// The session has ended: nothing new, and no connection is kept for it.
     pub(crate) fn end(&self) {
         self.draining.store(true, Ordering::Relaxed);
+        self.ended.store(true, Ordering::SeqCst);
         self.over.notify_waiters();
         self.lanes().clear();
     }
 
-    fn lanes(&self) -> std::sync::MutexGuard<'_, Vec<Lane>> {
-        self.idle_lanes.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn lanes(&self) -> MutexGuard<'_, Vec<Lane>> {
+        self.idle_lanes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-static NEXT_CREDENTIAL: AtomicU32 = AtomicU32::new(1);
+/// The numbers of credentials. One that was given back is used again, so that they never run out: the session has been told to forget
+/// it before it hears of the next that has it.
+static NUMBERS: Mutex<Numbers> = Mutex::new(Numbers { used: 0, free: Vec::new() });
+
+struct Numbers {
+    /// All up to this one have been given out. 0 means no credential.
+    used: u32,
+    free: Vec<u32>,
+}
+
+impl Numbers {
+    fn lock() -> MutexGuard<'static, Self> {
+        NUMBERS.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&mut self) -> u32 {
+        self.free.pop().unwrap_or_else(|| {
+            self.used += 1;
+            self.used
+        })
+    }
+}
 
 /// One client's certificate chain or token, at the gateway. Sent once per session and then named by its number; when it is dropped,
 /// the connection points forget it.
@@ -178,7 +203,7 @@ impl Credentials {
     }
 
     fn numbered(payload: Vec<u8>) -> Self {
-        Self { number: NEXT_CREDENTIAL.fetch_add(1, Ordering::Relaxed), payload: payload.into(), told: Vec::new() }
+        Self { number: Numbers::lock().take(), payload: payload.into(), told: Vec::new() }
     }
 
     /// The number, after appending the credential to `frames` if this session has not been told it yet.
@@ -198,6 +223,7 @@ impl Drop for Credentials {
         for link in self.told.iter().filter_map(Weak::upgrade) {
             link.write(frame::header(Kind::Forget, false, self.number, 0).to_vec());
         }
+        Numbers::lock().free.push(self.number);
     }
 }
 
@@ -249,6 +275,15 @@ mod tests {
         drop(credentials);
 
         assert!(matches!(queues.urgent.try_recv(), Ok(Command::Write(frames)) if frames.start[3] == Kind::Forget as u8));
+    }
+
+    #[test]
+    fn numbers_are_used_again_and_none_is_nought() {
+        let mut numbers = Numbers { used: 0, free: vec![] };
+        let taken = [numbers.take(), numbers.take()];
+        numbers.free.push(taken[0]);
+
+        assert_eq!((taken, numbers.take(), numbers.take()), ([1, 2], 1, 3));
     }
 
     #[test]
