@@ -146,7 +146,7 @@ impl Decoder {
     fn read_trailers(&mut self, input: &[u8], at: usize) -> Result<Decoded, Fault> {
         let window = &input[..input.len().min(at + MAX_TRAILER_BYTES)];
         let mut fields = Vec::new();
-        let end = if has_blank_line(&window[at..])? {
+        let end = if has_blank_line(&window[at..], MAX_TRAILER_FIELDS).map_err(as_trailers)? {
             let mut lines = Lines { bytes: window, at };
             lines.read_fields(MAX_TRAILER_FIELDS, &mut fields, |field| check_trailer(field, window)).map_err(as_trailers)?
         } else {

@@ -39,24 +39,33 @@ impl HeadLimits {
         window.len() < self.longest()
     }
 
+    /// Lines of the largest head, without the blank one.
+    pub(crate) fn lines(&self) -> usize {
+        self.fields.saturating_add(1)
+    }
+
     fn longest(&self) -> usize {
         self.bytes.min(u32::MAX as usize)
     }
 }
 
-/// Whether `bytes` hold a blank line, so that reading them in earnest is worth it. Also finds bare LFs before it, lest
-/// a peer that ends its lines so is waited for in vain.
-pub(crate) fn has_blank_line(bytes: &[u8]) -> Result<bool, Fault> {
+/// Whether `bytes` hold a blank line, so that reading them in earnest is worth it. Also finds what a peer is waited for in vain with:
+/// bare LFs, and more than `limit` lines before the blank one, so that a head that comes byte by byte costs no more than a look at each
+/// of the lines it may have.
+pub(crate) fn has_blank_line(bytes: &[u8], limit: usize) -> Result<bool, Fault> {
     if bytes.ends_with(b"\r\n\r\n") {
         return Ok(true);
     }
     let mut start = 0;
-    for end in memchr_iter(b'\n', bytes) {
+    for (line, end) in memchr_iter(b'\n', bytes).enumerate() {
         if end == start || bytes[end - 1] != b'\r' {
             return Err(Fault::BareLf);
         }
         if end == start + 1 {
             return Ok(true);
+        }
+        if line == limit {
+            return Err(Fault::TooManyFields);
         }
         start = end + 1;
     }

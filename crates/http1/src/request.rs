@@ -48,7 +48,7 @@ pub struct RequestHead {
 pub fn parse_request(buf: &[u8], limits: &HeadLimits, mut fields: Vec<Field>) -> Result<Option<RequestHead>, Fault> {
     let window = limits.window(buf);
     let start = if window.starts_with(b"\r\n") { 2 } else { 0 };
-    if !has_blank_line(&window[start..])? {
+    if !has_blank_line(&window[start..], limits.lines())? {
         return unfinished(&window[start..], limits.has_room(window));
     }
 

@@ -55,7 +55,7 @@ pub fn parse_response(
     mut fields: Vec<Field>,
 ) -> Result<Option<ResponseHead>, Fault> {
     let window = limits.window(buf);
-    if !has_blank_line(window)? {
+    if !has_blank_line(window, limits.lines())? {
         return unfinished(window, limits.has_room(window));
     }
 

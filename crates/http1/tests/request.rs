@@ -230,6 +230,16 @@ fn limits_are_exact() {
 }
 
 #[test]
+fn a_head_of_too_many_fields_is_not_waited_for() {
+    let text = with_fields("A: b\r\n");
+    let part = &text[..text.len() - 2];
+    let parse = |fields| parse_request(part, &HeadLimits { fields, ..LIMITS }, Vec::new());
+
+    assert_eq!(parse(2), Ok(None));
+    assert_eq!(parse(1), Err(Fault::TooManyFields));
+}
+
+#[test]
 fn bytes_behind_the_head_do_not_count_against_its_limit() {
     let mut text = with_fields("");
     let limits = HeadLimits { bytes: text.len(), fields: 1 };
