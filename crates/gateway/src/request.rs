@@ -102,7 +102,7 @@ async fn carry(
         account.by = admitted.by;
         account.who = Arc::clone(&admitted.who);
         let _admission = gateway.clients.admit(&admitted.client, state.limits.rate, state.limits.concurrent_requests)?;
-        let standing = Standing::new(gateway, received, Basis::of(&admitted, state));
+        let standing = Standing::new(gateway, received, &endpoint.id, Basis::of(&admitted, state));
         let body = body.get_or_insert_with(|| FirstBody::take(head.framing, &mut client.input));
         let exchange = open(gateway, admitted, received, body, client.address, setting.id, &avoid)?;
         let way = exchange.way();

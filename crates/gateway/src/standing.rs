@@ -5,6 +5,7 @@
 //! in force. Most requests do not live to see it; for the others it is two comparisons, until something has changed.
 use std::net::IpAddr;
 
+use cmg_core::ids::EndpointId;
 use cmg_core::refusal::Refusal;
 use cmg_core::snapshot::Generation;
 use cmg_core::time::WallTime;
@@ -19,6 +20,8 @@ use crate::state::{Gateway, State, now};
 pub(crate) struct Standing<'a> {
     gateway: &'a Gateway,
     received: &'a Received,
+    /// What the request was let in to. It gets no leave to go on with something else.
+    endpoint: &'a EndpointId,
     basis: Basis,
 }
 
@@ -44,8 +47,8 @@ impl Basis {
 }
 
 impl<'a> Standing<'a> {
-    pub(crate) fn new(gateway: &'a Gateway, received: &'a Received, basis: Basis) -> Self {
-        Self { gateway, received, basis }
+    pub(crate) fn new(gateway: &'a Gateway, received: &'a Received, endpoint: &'a EndpointId, basis: Basis) -> Self {
+        Self { gateway, received, endpoint, basis }
     }
 
     /// Decides again where it could come out otherwise.
@@ -56,6 +59,9 @@ impl<'a> Standing<'a> {
         }
         let Received { head, bytes, .. } = self.received;
         let found = find(head, bytes, guest.door, &state)?;
+        if found.endpoint.id != *self.endpoint {
+            return Err(Refusal::NotPublished);
+        }
         let visitor = Visitor { chain: guest.chain, known: &mut Known::default(), address: guest.address };
         let admitted = admit(found, self.received, visitor, &state, &self.gateway.clients)?;
         self.basis = Basis::of(&admitted, &state);

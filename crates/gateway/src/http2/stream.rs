@@ -214,7 +214,7 @@ impl Stream {
         let done = loop {
             let Admitted { exchange, endpoint, basis, _admission } = admitted;
             let way = exchange.way();
-            let standing = (Standing::new(&gateway, &asked.received, basis), &*caller);
+            let standing = (Standing::new(&gateway, &asked.received, &endpoint.id, basis), &*caller);
             let relay = Relay::new(&mut client, exchange, &endpoint, &asked.received.head, asked.account.id, standing);
             let failed = match relay.run().await {
                 Ok(done) => break done,

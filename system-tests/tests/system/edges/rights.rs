@@ -94,6 +94,21 @@ fn a_stream_of_http2_ends_when_its_certificate_is_revoked() {
     assert_cut(&site, &target, "certificate_revoked");
 }
 
+#[test]
+fn a_websocket_ends_when_its_endpoint_is_withdrawn_although_another_one_would_take_it() {
+    let site = Site::start(|setup| {
+        setup.endpoint("rest", "prefix = \"/\"\nface = \"open\"\nopen_acknowledged = true");
+        setup.endpoint("withdrawn", "");
+    });
+    let mut socket = WebSocket::open(&site.device(), "/withdrawn/ws");
+
+    config::edit(&site.lab().gateways[0].config, |file| withdraw(file, "withdrawn")).unwrap();
+    site.reload();
+
+    assert!(socket.wire.is_closed());
+    assert_cut(&site, "/withdrawn/ws", "not_published");
+}
+
 fn client(site: &Site, name: &str) -> Issued {
     site.lab().clients.client(name).unwrap()
 }
@@ -126,6 +141,11 @@ fn block(file: &mut Table, text: &str) {
     let block: Table = text.parse().unwrap();
     let blocks = file.entry("block").or_insert(toml::Value::Array(vec![]));
     blocks.as_array_mut().unwrap().push(block.into());
+}
+
+fn withdraw(file: &mut Table, id: &str) {
+    let endpoints = file["endpoint"].as_array_mut().unwrap();
+    endpoints.retain(|endpoint| endpoint["id"].as_str() != Some(id));
 }
 
 /// Asserts that the log and the metrics tell why a request broke off.
