@@ -135,8 +135,13 @@ fn reload(file: &Path, gateway: &Gateway, listeners: &mut Listeners, level: &log
             for finding in &state.snapshot.findings {
                 warn!(key = finding.key, "Finding: {}", finding.what);
             }
+            let distrusts = before.infrastructure.iter().any(|root| !state.infrastructure.contains(root));
             gateway.state.store(state);
             gateway.events.reloaded(Reload::Applied);
+            if distrusts {
+                warn!("An infrastructure authority counts no more: all tunnels end, and connection points with another dial again");
+                gateway.hub.stop();
+            }
         }
         Err(problems) => {
             for problem in problems {

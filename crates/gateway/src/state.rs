@@ -21,6 +21,8 @@ pub(crate) struct State {
     pub(crate) snapshot: Snapshot,
     pub(crate) verifier: Verifier,
     pub(crate) tls: PublicTls,
+    /// Roots of the infrastructure authorities, DER.
+    pub(crate) infrastructure: Vec<Vec<u8>>,
     pub(crate) limits: Limits,
 }
 
@@ -41,12 +43,13 @@ impl State {
     pub(crate) fn build(config: Config, number: u64, before: Option<&State>) -> Result<Self, Vec<Problem>> {
         let snapshot = Snapshot::parse(Generation { epoch: 0, number }, config.parts)?;
         let verifier = Verifier::new(&snapshot.trusts, &snapshot.blocks, &snapshot.token_keys)?;
-        let tls = PublicTls::new(config.identities, config.role, &config.infrastructure)?;
+        let infrastructure = config.infrastructure;
+        let tls = PublicTls::new(config.identities, config.role, &infrastructure)?;
         let tls = match before {
             Some(before) => tls.with_tickets_of(&before.tls),
             None => tls,
         };
-        Ok(Self { snapshot, verifier, tls, limits: config.limits })
+        Ok(Self { snapshot, verifier, tls, infrastructure, limits: config.limits })
     }
 
     /// Which configuration this is.

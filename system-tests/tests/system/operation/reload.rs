@@ -1,5 +1,6 @@
 //! SIGHUP: a changed file is applied whole or not at all.
 
+use cmg_lab::Authority;
 use cmg_lab::config::edit;
 use toml::Value;
 
@@ -99,6 +100,29 @@ fn an_endpoint_comes_and_goes_with_its_port() {
     }
     site.reload();
     until("the port is closed again", || std::net::TcpStream::connect(("127.0.0.1", port)).err());
+}
+
+#[test]
+fn a_connection_point_whose_authority_counts_no_more_is_gone() {
+    let site = Site::start(|_| {});
+    let file = site.lab().site_dir().join("infrastructure-ca.pem");
+    let old = std::fs::read_to_string(&file).unwrap();
+    let new = Authority::root("the next infrastructure authority").unwrap().certificate_pem();
+    let sessions = || site.metric("cmg_gateway_tunnel_sessions");
+
+    std::fs::write(&file, format!("{old}{new}")).unwrap();
+    reload(site.gateway());
+    assert_eq!(site.device().get("/echo").status, 404, "the gateway still serves");
+    assert!(sessions() > 0.0, "one more authority ends nothing");
+
+    std::fs::write(&file, &new).unwrap();
+    reload(site.gateway());
+    until("nobody is connected", || (sessions() == 0.0).then_some(()));
+    assert_eq!(site.device().get(&(site.mutual() + "/echo")).status, 503);
+
+    std::fs::write(&file, &old).unwrap();
+    reload(site.gateway());
+    until("it is back", || (sessions() > 0.0).then_some(()));
 }
 
 #[test]
