@@ -4,6 +4,7 @@ use cmg_core::server::BackMap;
 use cmg_http1::{Framing, Known, RequestKind, ResponseHead, connection_options, eq_ignore_case, is_hop_by_hop};
 use cmg_tunnel::{BodyLength, Fields};
 
+use crate::relay::LIMITS;
 use crate::servers::Service;
 
 /// A field whose value was changed, by its place among the fields; none: it is left out.
@@ -30,6 +31,12 @@ impl Outgoing {
                 _ => None,
             };
             changed.extend(mapped.map(|value| (place, value)));
+        }
+        // What has become longer still has to fit where a head fits.
+        let longer: usize = changed.iter().filter_map(|(_, value)| value.as_ref()).map(String::len).sum();
+        let shorter: usize = changed.iter().map(|(place, _)| head.fields[*place].value.of(bytes).len()).sum();
+        if head.len + longer > LIMITS.bytes + shorter {
+            return Err(Refusal::ServerMalformed);
         }
         Ok(Self { changed })
     }

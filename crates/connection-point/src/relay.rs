@@ -19,7 +19,7 @@ use crate::pool::ServerConnection;
 use crate::servers::Service;
 
 /// Bounds of a server's answer: as large as a client's head may be.
-const LIMITS: HeadLimits = HeadLimits { bytes: 64 * 1024, fields: 200 };
+pub(crate) const LIMITS: HeadLimits = HeadLimits { bytes: 64 * 1024, fields: 200 };
 
 /// Answers of status 1xx before the answer, at most: they are not flow controlled.
 const INTERIMS: u32 = 32;

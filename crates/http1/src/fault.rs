@@ -52,6 +52,8 @@ faults! {
     SpaceBeforeColon => "space_before_colon",
     /// A field name is empty or not a token.
     FieldName => "field_name",
+    /// A field name longer than [`MAX_FIELD_NAME`](crate::MAX_FIELD_NAME).
+    FieldNameTooLong => "field_name_too_long",
     /// A field value holds a control character.
     FieldValue => "field_value",
     /// A request of version 1.1 without Host.
@@ -101,7 +103,7 @@ impl Fault {
     /// Whether the fields are too many or too long rather than wrong. Servers answer that with 431.
     #[must_use]
     pub fn too_large(self) -> bool {
-        matches!(self, Self::HeadTooLarge | Self::TooManyFields | Self::TrailersTooLarge)
+        matches!(self, Self::HeadTooLarge | Self::TooManyFields | Self::FieldNameTooLong | Self::TrailersTooLarge)
     }
 }
 

@@ -32,7 +32,7 @@ pub use decoder::{Decoded, Decoder, MAX_TRAILER_BYTES, MAX_TRAILER_FIELDS, Piece
 pub use encode::{CHUNK_END, CRLF, LAST_CHUNK, LAST_CHUNK_HEAD, push_chunk_head, push_field};
 pub use fault::Fault;
 pub use known::Known;
-pub use lines::{Field, HeadLimits};
+pub use lines::{Field, HeadLimits, MAX_FIELD_NAME};
 pub use request::{RequestHead, parse_request};
 pub use response::{RequestKind, ResponseHead, parse_response};
 pub use span::Span;

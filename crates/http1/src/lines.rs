@@ -8,6 +8,9 @@ use memchr::{memchr, memchr_iter};
 use crate::bytes::{is_blank, is_field_value, token_len, trim};
 use crate::{Fault, Known, Span};
 
+/// Bytes that a field name may have: the longest in use have a fifth of it, and whoever passes names on can count them in one byte.
+pub const MAX_FIELD_NAME: usize = 255;
+
 /// One field of a head or a trailer section.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Field {
@@ -126,6 +129,9 @@ fn parse_field(bytes: &[u8], range: Range<usize>) -> Result<Field, Fault> {
     let name_len = token_len(line);
     if name_len == 0 || line.get(name_len) != Some(&b':') {
         return Err(bare_cr_or(name_fault(line, name_len), line));
+    }
+    if name_len > MAX_FIELD_NAME {
+        return Err(Fault::FieldNameTooLong);
     }
     let (name, after) = (&line[..name_len], &line[name_len + 1..]);
     if !is_field_value(after) {

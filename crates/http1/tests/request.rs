@@ -1,6 +1,6 @@
 //! Heads of requests: one test per rule.
 
-use cmg_http1::{Fault, Framing, HeadLimits, Known, RequestHead, Version, connection_options, parse_request};
+use cmg_http1::{Fault, Framing, HeadLimits, Known, MAX_FIELD_NAME, RequestHead, Version, connection_options, parse_request};
 
 const LIMITS: HeadLimits = HeadLimits { bytes: 1024, fields: 8 };
 
@@ -237,6 +237,15 @@ fn a_head_of_too_many_fields_is_not_waited_for() {
 
     assert_eq!(parse(2), Ok(None));
     assert_eq!(parse(1), Err(Fault::TooManyFields));
+}
+
+#[test]
+fn a_field_name_has_255_bytes_at_most() {
+    let with_name = |length: usize| with_fields(&format!("{}: b\r\n", "n".repeat(length)));
+
+    assert_eq!(head(with_name(MAX_FIELD_NAME)).fields.len(), 2);
+    assert_eq!(parse(with_name(MAX_FIELD_NAME + 1)), Err(Fault::FieldNameTooLong));
+    assert!(Fault::FieldNameTooLong.too_large());
 }
 
 #[test]

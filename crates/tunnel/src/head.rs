@@ -69,11 +69,12 @@ pub struct ResponseHead<'a> {
     pub body: BodyLength,
 }
 
-/// Appends fields to a head. Lengths were checked by the HTTP parser: names up to 255 bytes, values up to 65535.
+/// Appends fields to a head. The HTTP parser has refused longer names than 255 bytes, and its callers longer heads than 65,536.
 pub struct Fields<'v>(&'v mut Vec<u8>);
 
 impl Fields<'_> {
-    /// Appends one field. A name or value that is too long is left out; the parser's limits keep that from happening.
+    /// Appends one field: a name of at most 255 bytes and a value of at most 65,535. One that is longer is left out; whoever read it has
+    /// to refuse it.
     pub fn push(&mut self, name: &[u8], value: &[u8]) {
         let (Ok(name_len), Ok(value_len)) = (u8::try_from(name.len()), u16::try_from(value.len())) else { return };
         self.0.push(name_len);

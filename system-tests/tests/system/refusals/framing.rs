@@ -155,6 +155,12 @@ fn a_head_of_too_many_bytes() {
 }
 
 #[test]
+fn a_field_name_of_too_many_bytes() {
+    let request = format!("GET / HTTP/1.1\r\nHost: localhost\r\n{}: y\r\n\r\n", "x".repeat(256));
+    refused_bytes(request.as_bytes(), (431, "CMGService_Head_Too_Large", "head_too_large"), "field_name_too_long");
+}
+
+#[test]
 fn a_head_of_too_many_fields() {
     let request = format!("GET / HTTP/1.1\r\nHost: localhost\r\n{}\r\n", "X: y\r\n".repeat(101));
     refused_bytes(request.as_bytes(), (431, "CMGService_Head_Too_Large", "head_too_large"), "too_many_fields");

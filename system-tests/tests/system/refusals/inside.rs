@@ -1,6 +1,6 @@
 //! Requests that were let in and found nobody who could answer.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::sync::LazyLock;
 
@@ -24,6 +24,7 @@ static SITE: LazyLock<Site> = LazyLock::new(|| {
         setup.inside("short-inside", "idle = \"300ms\"");
         setup.delivered("moved", "prefix = \"/elsewhere\"");
         setup.delivered("hasty", &format!("servers = [\"http://{}\"]", hasty()));
+        setup.delivered("wordy", &format!("servers = [\"http://{}\"]", wordy()));
         setup.endpoint("short", "idle = \"300ms\"");
         setup.inside("short", "idle = \"1h\"");
         setup.endpoint("total", "idle = \"1h\"\ntotal = \"300ms\"");
@@ -47,6 +48,22 @@ fn hasty() -> std::net::SocketAddr {
     address
 }
 
+/// A server whose answer is as long as a head may be, and redirects.
+fn wordy() -> std::net::SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (start, end) = ("HTTP/1.1 302 Found\r\nLocation: /", "\r\nContent-Length: 0\r\n\r\n");
+    let answer = format!("{start}{}{end}", "x".repeat(64 * 1024 - start.len() - end.len()));
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let _ = stream.read(&mut [0; 4096]);
+            let _ = stream.write_all(answer.as_bytes());
+        }
+    });
+    address
+}
+
 #[test]
 fn a_server_that_is_down() {
     SITE.assert_refused(&SITE.device().get("/down/"), 502, "CMGConnector_Server_Unreachable", "server_unreachable");
@@ -60,6 +77,13 @@ fn a_server_that_is_not_believed() {
 #[test]
 fn a_server_that_does_not_speak_http() {
     let reply = SITE.device().get(&(SITE.mutual() + "/garbage"));
+
+    SITE.assert_refused(&reply, 502, "CMGConnector_Bad_Answer", "server_malformed");
+}
+
+#[test]
+fn a_server_whose_redirect_is_too_long_once_it_names_the_gateway() {
+    let reply = SITE.device().get("/wordy/");
 
     SITE.assert_refused(&reply, 502, "CMGConnector_Bad_Answer", "server_malformed");
 }
