@@ -217,8 +217,17 @@ impl<'a> Relay<'a> {
                 }
             }
             self.up.done = self.up.ended && self.up.out.is_empty() && self.up.body.is_empty();
+            if self.up.done && self.is_upgraded() {
+                self.close();
+            }
         }
         if self.up.done { self.poll_gone(cx) } else { Poll::Ready(Ok(())) }
+    }
+
+    /// The client of an upgraded connection has closed it: the server has what it sent, and what the server sends is for nobody.
+    fn close(&mut self) {
+        self.down.ready = 0;
+        self.down.ending = true;
     }
 
     /// The server takes no more of the request. It may have answered before it stopped reading, so its answer is still read.

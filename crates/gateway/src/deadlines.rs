@@ -49,6 +49,12 @@ impl Deadlines {
         self.total = None;
     }
 
+    /// An upgraded connection has lost one of its ends; the other is waited for as a request is.
+    pub(crate) fn resume(&mut self, endpoint: &Endpoint) {
+        self.idle = Some(endpoint.idle);
+        self.touch();
+    }
+
     /// When `timer` has to ring.
     pub(crate) fn next(&self) -> Instant {
         self.end_at().min(self.look)

@@ -97,6 +97,8 @@ struct Up {
     trailers: Option<Vec<u8>>,
     ending: bool,
     done: bool,
+    /// The client of an upgraded connection has closed it.
+    closed: bool,
     received: u64,
 }
 
@@ -144,6 +146,7 @@ impl<'a> Relay<'a> {
             trailers: None,
             ending: false,
             done: body.whole,
+            closed: false,
             received: body.bytes.len() as u64,
         };
         let down = Down {
@@ -221,7 +224,7 @@ impl<'a> Relay<'a> {
         let mut moved = 0;
         while moved < TURN {
             if self.up.done {
-                return self.poll_gone(cx);
+                return if self.up.closed { Poll::Pending } else { self.poll_gone(cx) };
             }
             if self.up.ready > 0 {
                 let last = self.up.framing == 0 && self.up.decoder.is_finished() && self.down.framing != Some(Framing::Upgraded);
@@ -316,7 +319,8 @@ impl<'a> Relay<'a> {
             }
             Ok(0) if self.down.framing == Some(Framing::Upgraded) => {
                 self.up.trailers = Some(Vec::new());
-                self.up.ending = true;
+                (self.up.ending, self.up.closed) = (true, true);
+                self.deadlines.resume(self.endpoint);
                 Poll::Ready(Ok(()))
             }
             _ => Poll::Ready(Err(Break::Cut(None))),
@@ -335,6 +339,9 @@ impl<'a> Relay<'a> {
 
     /// Moves the answer. Ready: there is more to do at once.
     fn poll_down(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Break>> {
+        if self.up.closed {
+            return self.poll_discard(cx).map(Ok);
+        }
         let mut moved = 0;
         while moved < TURN {
             ready!(self.poll_gather(cx))?;
@@ -350,6 +357,16 @@ impl<'a> Relay<'a> {
             }
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// Waits for the other end of an upgraded connection that its client has closed: that end has what the client sent, and what it sends
+    /// is for nobody (RFC 9110, 9.3.6).
+    fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while let Event::Data(bytes) = ready!(self.exchange.poll_event(cx)) {
+            self.exchange.consumed(bytes.len());
+        }
+        self.down.done = true;
+        Poll::Ready(())
     }
 
     /// Takes events in until there is enough to write. Pending: there is nothing to write either.

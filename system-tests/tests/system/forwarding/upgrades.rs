@@ -1,7 +1,7 @@
 //! WebSockets.
 
 use super::SITE;
-use crate::support::{Caller, Frame, UPGRADE, WebSocket};
+use crate::support::{Caller, Frame, UPGRADE, WebSocket, field};
 
 #[test]
 fn text_and_binary_pass_both_ways_with_a_certificate() {
@@ -77,4 +77,38 @@ fn a_client_that_goes_away_closes_the_servers_end() {
         let found = seen.iter().find(|seen| seen.target == b"/ws?gone")?;
         (found.progress == cmg_lab::origin::Progress::Broken).then_some(())
     });
+}
+
+#[test]
+fn a_websocket_that_its_client_closes_has_not_broken_off() {
+    let target = SITE.mutual() + "/ws?closed-by-its-client";
+    let mut socket = WebSocket::open(&SITE.device(), &target);
+    socket.send(&Frame::Text("hello".to_owned()));
+    socket.receive();
+
+    socket.wire.close();
+
+    assert_ended(&target);
+}
+
+#[test]
+fn a_websocket_that_its_server_closes_has_not_broken_off() {
+    let target = SITE.mutual() + "/ws?closed-by-its-server";
+    let mut socket = WebSocket::open(&SITE.device(), &target);
+
+    socket.send(&Frame::Close);
+
+    assert_eq!(socket.receive(), Frame::Close);
+    assert!(socket.wire.is_closed_properly());
+    assert_ended(&target);
+}
+
+/// Asserts that both logs tell of an upgraded connection that came to its end.
+#[track_caller]
+fn assert_ended(target: &str) {
+    let outside = SITE.log_line("the gateway", |line| field(line, "event") == "request" && field(line, "target") == target);
+    let inside = SITE.point_log_line("the connection point", |line| field(line, "event") == "delivered" && field(line, "target") == target);
+    for line in [outside, inside] {
+        assert_eq!((line["status"].as_u64(), line["cut"].as_bool()), (Some(101), None), "{line}");
+    }
 }

@@ -222,6 +222,12 @@ impl Wire {
         Ok(self.received.drain(..length).collect())
     }
 
+    /// Says the TLS goodbye and closes.
+    pub(crate) fn close(mut self) {
+        self.stream.conn.send_close_notify();
+        let _ = self.stream.flush();
+    }
+
     /// Whether the other side has said goodbye and sent nothing before.
     pub(crate) fn is_closed(&mut self) -> bool {
         self.received.is_empty() && matches!(self.receive(&mut [0]), Ok(0) | Err(_))
