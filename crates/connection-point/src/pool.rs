@@ -1,5 +1,6 @@
 //! Connections to servers, used again: no client costs a port of its own.
 use std::collections::HashMap;
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -116,12 +117,21 @@ pub(crate) async fn connect(server: &Server, within: Duration) -> Result<ServerC
             let name = ServerName::try_from(server.url.host.clone()).map_err(|error| unreachable(error.into()))?;
             match timeout(within.saturating_sub(began.elapsed()), TlsStream::connect(tcp, name, Arc::clone(config))).await {
                 Ok(Ok(tls)) => ByteStream::Tls(Box::new(tls)),
-                Ok(Err(error)) => return Err(Unreachable { refusal: Refusal::ServerUntrusted, error: error.into() }),
+                Ok(Err(error)) if is_untrusted(&error) => {
+                    return Err(Unreachable { refusal: Refusal::ServerUntrusted, error: error.into() });
+                }
+                Ok(Err(error)) => return Err(unreachable(error.into())),
                 Err(elapsed) => return Err(unreachable(elapsed.into())),
             }
         }
     };
     Ok(ServerConnection { stream, input: BytesMut::new(), reused: false })
+}
+
+/// Whether a handshake failed by the server's certificate, and not by the line or by what else the two could not agree on.
+fn is_untrusted(error: &io::Error) -> bool {
+    let tls = error.get_ref().and_then(|source| source.downcast_ref::<rustls::Error>());
+    matches!(tls, Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented))
 }
 
 #[cfg(test)]

@@ -24,6 +24,7 @@ static SITE: LazyLock<Site> = LazyLock::new(|| {
         setup.inside("short-inside", "idle = \"300ms\"");
         setup.delivered("moved", "prefix = \"/elsewhere\"");
         setup.delivered("hasty", &format!("servers = [\"http://{}\"]", hasty()));
+        setup.delivered("hasty-tls", &format!("servers = [\"https://{}\"]\nserver_authorities = [\"infrastructure-ca.pem\"]", hasty()));
         setup.delivered("wordy", &format!("servers = [\"http://{}\"]", wordy()));
         setup.endpoint("short", "idle = \"300ms\"");
         setup.inside("short", "idle = \"1h\"");
@@ -67,6 +68,11 @@ fn wordy() -> std::net::SocketAddr {
 #[test]
 fn a_server_that_is_down() {
     SITE.assert_refused(&SITE.device().get("/down/"), 502, "CMGConnector_Server_Unreachable", "server_unreachable");
+}
+
+#[test]
+fn a_server_that_closes_in_the_handshake() {
+    SITE.assert_refused(&SITE.device().get("/hasty-tls/"), 502, "CMGConnector_Server_Unreachable", "server_unreachable");
 }
 
 #[test]
