@@ -8,7 +8,7 @@ use cmg_core::refusal::Refusal;
 use cmg_core::server::BackMap;
 use cmg_core::target::Target;
 use cmg_tunnel::{BodyLength, Claim, Incoming, RequestFrame};
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::answer::request_kind;
 use crate::claim::{Asker, verify};
@@ -162,10 +162,16 @@ async fn reach(allowed: &Allowed<'_>, point: &Point, fresh: bool) -> Result<(Arc
             return Ok((Arc::clone(server), connection));
         }
         match connect(server, allowed.service.delivery.connect_time).await {
-            Ok(connection) => return Ok((Arc::clone(server), connection)),
+            Ok(connection) => {
+                if server.reached() {
+                    info!(server = server.authority, "Server reached again");
+                }
+                return Ok((Arc::clone(server), connection));
+            }
             Err(unreachable) => {
-                server.shun();
-                warn!(server = server.authority, error = %unreachable.error, "Server not reached");
+                if server.shun() {
+                    warn!(server = server.authority, error = %unreachable.error, "Server not reached");
+                }
                 refusal = unreachable.refusal;
             }
         }

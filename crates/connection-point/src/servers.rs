@@ -24,6 +24,8 @@ pub(crate) struct Server {
     pub(crate) authority: String,
     pub(crate) tls: Option<Arc<ClientConfig>>,
     healthy: AtomicBool,
+    /// The last attempt to connect failed.
+    out_of_reach: AtomicBool,
     /// Milliseconds after `made` until which it is tried last.
     shunned_until: AtomicU64,
     made: Instant,
@@ -39,6 +41,7 @@ impl Service {
                 authority: url.authority(),
                 tls: tls.clone().filter(|_| url.https),
                 healthy: AtomicBool::new(known(url).is_none_or(|server| server.healthy.load(Ordering::Relaxed))),
+                out_of_reach: AtomicBool::new(false),
                 shunned_until: AtomicU64::new(0),
                 made: Instant::now(),
             })
@@ -78,10 +81,16 @@ impl Server {
         self.healthy.load(Ordering::Relaxed) && self.shunned_until.load(Ordering::Relaxed) <= now
     }
 
-    /// It could not be reached.
-    pub(crate) fn shun(&self) {
+    /// It could not be reached; true: that is news.
+    pub(crate) fn shun(&self) -> bool {
         let until = self.made.elapsed() + SHUNNED;
         self.shunned_until.store(u64::try_from(until.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        !self.out_of_reach.swap(true, Ordering::Relaxed)
+    }
+
+    /// It was reached; true: that is news.
+    pub(crate) fn reached(&self) -> bool {
+        self.out_of_reach.load(Ordering::Relaxed) && self.out_of_reach.swap(false, Ordering::Relaxed)
     }
 
     /// A probe has found it well or ill; true: that is news.
@@ -135,6 +144,17 @@ mod tests {
 
         assert_eq!(first(&service, 7), "c");
         assert_eq!(service.order(Some(7)).count(), 3);
+    }
+
+    #[test]
+    fn a_server_out_of_reach_is_news_once_and_so_is_its_return() {
+        let service = a_service(false);
+        let server = &service.servers()[0];
+        assert!(!server.reached());
+
+        assert!(server.shun() && !server.shun());
+        assert!(server.reached() && !server.reached());
+        assert!(server.shun());
     }
 
     #[test]

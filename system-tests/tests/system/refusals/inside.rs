@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use cmg_lab::Signal;
 use cmg_lab::ports::free_port;
 
-use crate::support::{Site, until, wait};
+use crate::support::{Site, field, lines, until, wait};
 
 static SITE: LazyLock<Site> = LazyLock::new(|| {
     // Takes connections and never answers.
@@ -68,6 +68,20 @@ fn wordy() -> std::net::SocketAddr {
 #[test]
 fn a_server_that_is_down() {
     SITE.assert_refused(&SITE.device().get("/down/"), 502, "CMGConnector_Server_Unreachable", "server_unreachable");
+}
+
+#[test]
+fn a_server_that_stays_down_is_told_once() {
+    (0..3).for_each(|_| assert_eq!(SITE.device().get("/down/").status, 502));
+
+    let told: Vec<_> = lines(&SITE.point().plan.log)
+        .into_iter()
+        .filter(|line| field(line, "message") == "Server not reached")
+        .map(|line| field(&line, "server").to_owned())
+        .collect();
+
+    assert!(!told.is_empty());
+    assert!(told.iter().all(|one| told.iter().filter(|other| *other == one).count() == 1), "{told:?}");
 }
 
 #[test]
