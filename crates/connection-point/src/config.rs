@@ -20,7 +20,7 @@ use cmg_core::snapshot::Parts;
 use cmg_core::time::WallTime;
 use cmg_credentials::RoleIdentity;
 use cmg_credentials::tls::tunnel_client;
-use cmg_standalone::{Reading, address, connection_point_parts, expiry, tunnel};
+use cmg_standalone::{AtStart, Reading, address, connection_point_parts, expiry, tunnel};
 use cmg_tunnel::connector::Route;
 use rustls::ClientConfig;
 
@@ -56,6 +56,23 @@ impl Config {
     /// Reads the file at `path` and every file that it names, or tells all that is wrong with them.
     pub fn read(path: &Path) -> Result<Self, Vec<Problem>> {
         examine(path).map(|(config, _)| config)
+    }
+
+    /// What wants a restart to be changed.
+    pub(crate) fn at_start(&self) -> AtStart {
+        AtStart::new(&[
+            ("name", &self.me),
+            ("metrics_listen", &self.metrics_listen),
+            ("metrics_public", &self.metrics_public),
+            ("drain", &self.drain),
+            ("log.format", &self.log.format),
+            ("tunnel.certificate", &self.role.key.cert),
+            ("tunnel.authority", &self.infrastructure),
+            ("tunnel.gateways", &self.routes.iter().map(|route| (&route.host, route.port)).collect::<Vec<_>>()),
+            ("tunnel.connections", &self.sessions),
+            ("tunnel.lanes", &self.lanes),
+            ("tunnel.proxy", &dial::fingerprint(&self.routes)),
+        ])
     }
 }
 

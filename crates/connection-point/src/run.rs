@@ -13,6 +13,7 @@ use cmg_process::log::AccessLog;
 use cmg_process::metrics::Metrics;
 use cmg_process::shutdown::{Drain, Signal, Signals};
 use cmg_process::{dice, log, open_files};
+use cmg_standalone::AtStart;
 use cmg_tunnel::Incoming;
 use cmg_tunnel::connector::{Connector, Settings};
 use thiserror::Error;
@@ -57,7 +58,7 @@ pub async fn run(file: &Path) -> Result<(), RunError> {
     let level = log::start(config.log.level, config.log.format).map_err(io::Error::other)?;
     // Each tunnel, each lane and each connection to a server is one.
     open_files::raise();
-    let drain_time = config.drain;
+    let (drain_time, at_start) = (config.drain, config.at_start());
     let (incoming, requests) = mpsc::unbounded_channel();
     let (serves, served) = watch::channel(Vec::new());
     let connectors = connectors(&config, &incoming, &served)?;
@@ -76,7 +77,7 @@ pub async fn run(file: &Path) -> Result<(), RunError> {
     info!("Connection point ready");
     loop {
         match signals.next().await {
-            Signal::Reload => reload(file, &point, &mut upkeep, &level),
+            Signal::Reload => reload(file, &point, &mut upkeep, &level, &at_start),
             Signal::Drain => break,
             Signal::Stop => return Ok(()),
         }
@@ -175,20 +176,23 @@ impl Upkeep {
 }
 
 /// Reads the file again; a file with problems changes nothing. Addresses of gateways and the role certificate need a restart.
-fn reload(file: &Path, point: &Point, upkeep: &mut Upkeep, level: &log::Level) {
+fn reload(file: &Path, point: &Point, upkeep: &mut Upkeep, level: &log::Level, at_start: &AtStart) {
     let before = point.state();
     let number = before.snapshot.generation.number + 1;
     let next = Config::read(file).and_then(|config| {
-        let log = config.log.clone();
-        State::build(config, number, Some(&before)).map(|state| (state, log))
+        let (wanted, waiting) = (config.log.level, at_start.changed_in(&config.at_start()));
+        State::build(config, number, Some(&before)).map(|state| (state, wanted, waiting))
     });
     match next {
-        Ok((state, log)) => {
-            level.set(log.level);
+        Ok((state, wanted, waiting)) => {
+            level.set(wanted);
             let state = Arc::new(state);
             point.state.store(Arc::clone(&state));
             upkeep.follow(&state);
             info!(generation = number, "Configuration applied");
+            if !waiting.is_empty() {
+                warn!(keys = waiting.join(", "), "Changed keys wait for a restart");
+            }
             for finding in &state.snapshot.findings {
                 warn!(key = finding.key, "Finding: {}", finding.what);
             }

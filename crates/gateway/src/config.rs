@@ -19,7 +19,7 @@ use cmg_core::snapshot::Parts;
 use cmg_core::time::WallTime;
 use cmg_credentials::tls::PublicTls;
 use cmg_credentials::{RoleIdentity, ServerIdentity};
-use cmg_standalone::{Reading, address, gateway_parts, tunnel};
+use cmg_standalone::{AtStart, Reading, address, gateway_parts, tunnel};
 use cmg_transport::proxy_protocol::Network;
 
 pub use limits::Limits;
@@ -60,6 +60,23 @@ impl Config {
     /// Reads the file at `path` and every file that it names, or tells all that is wrong with them.
     pub fn read(path: &Path) -> Result<Self, Vec<Problem>> {
         examine(path).map(|(config, _)| config)
+    }
+
+    /// What wants a restart to be changed.
+    pub(crate) fn at_start(&self) -> AtStart {
+        AtStart::new(&[
+            ("name", &self.name),
+            ("listen", &self.listen),
+            ("metrics_listen", &self.metrics_listen),
+            ("metrics_public", &self.metrics_public),
+            ("proxy_protocol_from", &self.proxy_protocol_from),
+            ("drain", &self.drain),
+            ("log.format", &self.log.format),
+            ("log.client_address", &self.log.client_address),
+            ("service.instances", &self.instances),
+            ("limits.connections", &self.limits.connections),
+            ("limits.handshakes", &self.limits.handshakes),
+        ])
     }
 }
 

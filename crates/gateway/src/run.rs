@@ -13,6 +13,7 @@ use cmg_process::log::AccessLog;
 use cmg_process::metrics::Metrics;
 use cmg_process::shutdown::{Drain, Signal, Signals};
 use cmg_process::{log, open_files};
+use cmg_standalone::AtStart;
 use cmg_tunnel::gateway::Hub;
 use thiserror::Error;
 use tokio::task::JoinHandle;
@@ -58,6 +59,7 @@ pub async fn run(file: &Path) -> Result<(), RunError> {
     }
     let (listen, drain_time) = (config.listen.clone(), config.drain);
     let metrics_at = (config.metrics_listen, if config.metrics_public { Exposure::Public } else { Exposure::Loopback });
+    let at_start = config.at_start();
     let places = Arc::new(Places::new(config.limits.handshakes, config.limits.connections));
     let (gateway, metrics) = build(config)?;
     let _health = health(metrics_at, &gateway, metrics).await?;
@@ -66,7 +68,7 @@ pub async fn run(file: &Path) -> Result<(), RunError> {
     info!("Gateway ready");
     loop {
         match signals.next().await {
-            Signal::Reload => reload(file, &gateway, &mut listeners, &level),
+            Signal::Reload => reload(file, &gateway, &mut listeners, &level, &at_start),
             Signal::Drain => break,
             Signal::Stop => return Ok(()),
         }
@@ -112,16 +114,16 @@ async fn health(at: (SocketAddr, Exposure), gateway: &Arc<Gateway>, metrics: Arc
 }
 
 /// Reads the file again; a file with problems changes nothing.
-fn reload(file: &Path, gateway: &Gateway, listeners: &mut Listeners, level: &log::Level) {
+fn reload(file: &Path, gateway: &Gateway, listeners: &mut Listeners, level: &log::Level, at_start: &AtStart) {
     let before = gateway.state();
     let next = Config::read(file).and_then(|config| {
-        let wanted = config.log.level;
-        State::build(config, before.generation().number + 1, Some(&before)).map(|state| (state, wanted))
+        let (wanted, waiting) = (config.log.level, at_start.changed_in(&config.at_start()));
+        State::build(config, before.generation().number + 1, Some(&before)).map(|state| (state, wanted, waiting))
     });
     let outcome = match next {
-        Ok((state, wanted)) => {
+        Ok((state, wanted, waiting)) => {
             let state = Arc::new(state);
-            listeners.follow(&state).map(|()| (state, wanted)).map_err(|error| {
+            listeners.follow(&state).map(|()| (state, wanted, waiting)).map_err(|error| {
                 let because = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
                 vec![Problem::new("endpoint.port", format!("{error}: {because}"), "free the port, or name another")]
             })
@@ -129,9 +131,12 @@ fn reload(file: &Path, gateway: &Gateway, listeners: &mut Listeners, level: &log
         Err(problems) => Err(problems),
     };
     match outcome {
-        Ok((state, wanted)) => {
+        Ok((state, wanted, waiting)) => {
             level.set(wanted);
             info!(generation = state.generation().number, "Configuration applied");
+            if !waiting.is_empty() {
+                warn!(keys = waiting.join(", "), "Changed keys wait for a restart");
+            }
             for finding in &state.snapshot.findings {
                 warn!(key = finding.key, "Finding: {}", finding.what);
             }

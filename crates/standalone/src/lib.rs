@@ -6,6 +6,7 @@
 //! in the same run. What only one program has (its certificates, its limits, its way out) is read by that program.
 
 pub mod address;
+mod at_start;
 mod blocks;
 mod deliveries;
 mod endpoints;
@@ -18,6 +19,7 @@ pub mod tunnel;
 use cmg_api::{ConnectionPointFile, EndpointFile, GatewayFile, ServedEndpointFile};
 use cmg_core::snapshot::Parts;
 
+pub use at_start::AtStart;
 pub use reading::Reading;
 
 /// The parts of a gateway's snapshot. What is wrong is noted in `reading`; the parts are of use only if nothing is.

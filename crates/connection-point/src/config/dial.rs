@@ -1,4 +1,6 @@
 //! `[tunnel]`: where the gateways are, and how to get there.
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use cmg_api::DialFile;
 use cmg_process::secret_file;
 use cmg_standalone::Reading;
@@ -43,6 +45,15 @@ pub(super) fn routes(file: &DialFile, reading: &mut Reading) -> Vec<Route> {
         }
     }
     routes
+}
+
+/// Tells one way out from another without saying its password.
+pub(super) fn fingerprint(routes: &[Route]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for Proxy { host, port, login } in routes.iter().filter_map(|route| route.proxy.as_ref()) {
+        (host, port, login).hash(&mut hasher);
+    }
+    hasher.finish()
 }
 
 fn proxy(file: &DialFile, reading: &mut Reading) -> Option<Proxy> {

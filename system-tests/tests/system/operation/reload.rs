@@ -65,6 +65,36 @@ fn the_level_of_the_log_follows_the_file() {
 }
 
 #[test]
+fn what_waits_for_a_restart_is_named() {
+    let site = Site::start(|_| {});
+    for program in [site.gateway(), site.point()] {
+        edit(&program.plan.config, |file| {
+            file["drain"] = Value::from("11s");
+            file["metrics_listen"] = Value::from("127.0.0.1:1");
+        })
+        .unwrap();
+
+        assert!(reload(program));
+
+        let line = line_of(program, "the warning", |line| field(line, "message") == "Changed keys wait for a restart");
+        assert_eq!((field(&line, "level"), field(&line, "keys")), ("WARN", "metrics_listen, drain"));
+    }
+}
+
+#[test]
+fn a_change_that_is_in_force_waits_for_nothing() {
+    let site = Site::start(|_| {});
+    edit(&site.gateway().plan.config, |file| file["log"]["level"] = Value::from("debug")).unwrap();
+
+    site.reload();
+
+    site.log_line("it says so", |line| line.to_string().contains("Configuration applied"));
+    for program in [site.gateway(), site.point()] {
+        assert!(!lines(&program.plan.log).iter().any(|line| field(line, "message").contains("restart")));
+    }
+}
+
+#[test]
 fn a_wrong_file_can_be_put_right() {
     let site = Site::start(|_| {});
     let config = &site.gateway().plan.config;
