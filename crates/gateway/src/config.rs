@@ -8,11 +8,12 @@ mod limits;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use cmg_api::{GatewayFile, LogFile};
+use cmg_api::{GatewayFile, LimitsFile, LogFile};
 use cmg_core::ids::{GatewayId, Role, is_name};
 use cmg_core::problem::{Finding, Problem};
 use cmg_core::snapshot::Parts;
@@ -105,6 +106,7 @@ fn config(file: &GatewayFile, parts: Parts, reading: &mut Reading) -> Option<Con
     let listen = listen(&file.listen, reading);
     let metrics_listen = address::metrics(&file.metrics_listen, file.metrics_public, METRICS_EXAMPLE, reading);
     own_ports(&parts, &listen, metrics_listen, reading);
+    places(&file.limits, &parts, &listen, reading);
     let config = Config {
         listen,
         proxy_protocol_from: networks(&file.proxy_protocol_from, reading),
@@ -157,6 +159,17 @@ fn own_ports(parts: &Parts, listen: &[SocketAddr], metrics: Option<SocketAddr>, 
             format!("{metrics} is a public address"),
             format!("write another port, such as {METRICS_EXAMPLE}"),
         );
+    }
+}
+
+/// Each listening socket keeps a place for the handshake of the next who comes; with no more places than sockets, some would never let
+/// anybody in.
+fn places(limits: &LimitsFile, parts: &Parts, listen: &[SocketAddr], reading: &mut Reading) {
+    let own: BTreeSet<u16> = parts.endpoints.iter().filter_map(|endpoint| endpoint.port).collect();
+    let sockets = listen.len() * (1 + own.len());
+    if (1..=sockets).contains(&(limits.handshakes as usize)) {
+        let what = format!("{} is too few for {sockets} listening sockets, each of which keeps one place free", limits.handshakes);
+        reading.problem("limits.handshakes", what, format!("write {} or more, such as 2048", sockets + 1));
     }
 }
 

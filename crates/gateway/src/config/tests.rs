@@ -132,6 +132,7 @@ fn every_wrong_key_is_named() {
         ("[limits]", "[limits]\nhead_fields = 1001", "limits.head_fields"),
         ("connections = 4000", "connections = 0", "limits.connections"),
         ("handshakes = 256", "handshakes = 0", "limits.handshakes"),
+        ("handshakes = 256", "handshakes = 3", "limits.handshakes"),
         ("[limits]", "[limits]\nhandshake_time = \"0s\"", "limits.handshake_time"),
         ("[limits]", "[limits]\nhead_time = \"0s\"", "limits.head_time"),
         ("[limits]", "[limits]\nkeep_alive = \"0s\"", "limits.keep_alive"),
@@ -145,6 +146,17 @@ fn every_wrong_key_is_named() {
     ] {
         assert_eq!(site.keys(&[(from, to)]), [key], "{from} -> {to}");
     }
+}
+
+#[test]
+fn one_handshake_more_than_there_are_listening_sockets_is_enough() {
+    let site = Site::new();
+
+    assert_eq!(site.keys(&[("handshakes = 256", "handshakes = 4")]), [""; 0]);
+    assert_eq!(
+        site.keys(&[("handshakes = 256", "handshakes = 4"), ("listen = [", "listen = [\"127.0.0.2:443\", ")]),
+        ["limits.handshakes"]
+    );
 }
 
 #[test]

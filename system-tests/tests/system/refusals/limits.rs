@@ -112,7 +112,7 @@ fn what_is_no_tls() {
 
 #[test]
 fn handshakes_in_progress_wait_for_their_turn() {
-    let site = Site::start(|setup| setup.gateway("[limits]\nhandshakes = 2\nhandshake_time = \"500ms\""));
+    let site = Site::start(|setup| setup.gateway("[limits]\nhandshakes = 3\nhandshake_time = \"500ms\""));
     let _silent: Vec<_> = (0..4).map(|_| TcpStream::connect(("127.0.0.1", site.lab().gateways[0].port)).unwrap()).collect();
 
     assert_eq!(site.device().get(&(site.mutual() + "/bytes/1")).status, 200, "after those that never speak have been given up");
