@@ -102,15 +102,18 @@ struct Greeted {
     server_name: Option<String>,
     /// Its place among the connections of its address.
     from: OneFrom,
+    /// The hub's, from before the handshake.
+    era: u64,
 }
 
 /// Makes the handshake, within its deadline.
 async fn greet(tcp: TcpStream, address: SocketAddr, port: u16, gateway: &Arc<Gateway>, places: &Arc<Places>) -> Option<Greeted> {
     let longest = gateway.state.load().limits.handshake_time;
     let longest = if places.is_pressed() { longest.min(PRESSED_TIME) } else { longest };
+    let era = gateway.hub.era();
     let mut address = address;
     match timeout(longest, handshake(tcp, &mut address, port, gateway, places)).await {
-        Ok(Ok((tls, server_name, from))) => Some(Greeted { tls, address, server_name, from }),
+        Ok(Ok((tls, server_name, from))) => Some(Greeted { tls, address, server_name, from, era }),
         Ok(Err((reason, error))) => {
             gateway.events.connection_refused(reason, address, Some(&error));
             None
@@ -160,10 +163,10 @@ fn offers_tunnel(hello: &Hello) -> bool {
 
 /// Serves a connection as what its handshake made it.
 async fn serve(greeted: Greeted, port: u16, gateway: Arc<Gateway>, places: &Arc<Places>) {
-    let Greeted { tls, address, server_name, from } = greeted;
+    let Greeted { tls, address, server_name, from, era } = greeted;
     if tls.protocol() == Some(ALPN_TUNNEL) {
         drop(from);
-        return Box::pin(serve_tunnel(tls, address, &gateway)).await;
+        return Box::pin(serve_tunnel(tls, address, era, &gateway)).await;
     }
     let Ok(_place) = Arc::clone(&places.clients).try_acquire_owned() else {
         return gateway.events.connection_refused(ConnectionReason::TooMany, address, None);
@@ -178,9 +181,9 @@ async fn serve(greeted: Greeted, port: u16, gateway: Arc<Gateway>, places: &Arc<
 }
 
 /// A connection point has come: its certificate, checked in the handshake, says which.
-async fn serve_tunnel(tls: TlsStream, address: SocketAddr, gateway: &Gateway) {
+async fn serve_tunnel(tls: TlsStream, address: SocketAddr, era: u64, gateway: &Gateway) {
     match tls.peer_certificates().and_then(role_of) {
-        Some(Role::ConnectionPoint(id)) => gateway.hub.serve(ByteStream::Tls(Box::new(tls)), id).await,
+        Some(Role::ConnectionPoint(id)) => gateway.hub.serve(ByteStream::Tls(Box::new(tls)), id, era).await,
         Some(Role::Gateway(_)) | None => gateway.events.connection_refused(ConnectionReason::TunnelRefused, address, None),
     }
 }

@@ -145,7 +145,7 @@ fn reload(file: &Path, gateway: &Gateway, listeners: &mut Listeners, level: &log
             gateway.events.reloaded(Reload::Applied);
             if distrusts {
                 warn!("An infrastructure authority counts no more: all tunnels end, and connection points with another dial again");
-                gateway.hub.stop();
+                gateway.hub.distrust();
             }
         }
         Err(problems) => {

@@ -1,6 +1,6 @@
 //! The gateway's end: takes tunnel connections in, knows who is live, opens exchanges.
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -54,6 +54,7 @@ pub struct Hub {
     sessions: Mutex<Vec<(Arc<Session>, Vec<String>)>>,
     routes: ArcSwap<Routes>,
     draining: AtomicBool,
+    era: AtomicU64,
 }
 
 /// What a caller says about a request it wants carried.
@@ -73,11 +74,19 @@ pub struct Opening<'a> {
 impl Hub {
     /// A hub without sessions. `instances`: every instance behind the service's name, as the configuration lists them.
     pub fn new(instance: GatewayId, instances: Vec<String>) -> Self {
-        Self { instance, instances, sessions: Mutex::default(), routes: ArcSwap::default(), draining: AtomicBool::new(false) }
+        Self {
+            instance,
+            instances,
+            sessions: Mutex::default(),
+            routes: ArcSwap::default(),
+            draining: AtomicBool::new(false),
+            era: AtomicU64::new(0),
+        }
     }
 
-    /// Serves one tunnel connection of `connection_point`, as its certificate names it, until the connection ends.
-    pub async fn serve(&self, mut stream: ByteStream, connection_point: ConnectionPointId) {
+    /// Serves one tunnel connection of `connection_point`, as its certificate names it, until the connection ends. `era`: what
+    /// [`Hub::era`] said before it was decided which certificates count.
+    pub async fn serve(&self, mut stream: ByteStream, connection_point: ConnectionPointId, era: u64) {
         let mut received = BytesMut::new();
         let hello = match timeout(OPENING, self.open_connection(&mut stream, &mut received)).await {
             Ok(Ok(hello)) => hello,
@@ -89,7 +98,8 @@ impl Hub {
             Err(_) => return warn!(%connection_point, "Tunnel connection refused: no hello in time"),
         };
         match hello.purpose {
-            Purpose::Session => self.serve_session(stream, received, connection_point, hello.session).await,
+            Purpose::Session => self.serve_session(stream, received, connection_point, hello.session, era).await,
+            _ if era != self.era() => {}
             Purpose::Up | Purpose::Down => self.take_lane(stream, received, &connection_point, hello),
         }
     }
@@ -109,7 +119,7 @@ impl Hub {
         Ok(hello)
     }
 
-    async fn serve_session(&self, stream: ByteStream, received: BytesMut, connection_point: ConnectionPointId, id: u64) {
+    async fn serve_session(&self, stream: ByteStream, received: BytesMut, connection_point: ConnectionPointId, id: u64, era: u64) {
         if self.sessions_of(&connection_point) >= SESSIONS_LIMIT {
             return warn!(%connection_point, "Session refused: the connection point has enough of them");
         }
@@ -117,6 +127,10 @@ impl Hub {
         let (serves, mut served) = mpsc::unbounded_channel();
         let session = Arc::new(Session { link: Arc::clone(&link), connection_point: connection_point.clone() });
         let entry = Entry::new(self, session);
+        // Only now: a session that is in the list is ended with the others.
+        if era != self.era() {
+            return;
+        }
         if self.draining.load(Ordering::Relaxed) {
             link.write(frame::header(Kind::Drain, false, 0, 0).to_vec());
         }
@@ -216,6 +230,17 @@ impl Hub {
         for (session, _) in self.sessions().iter() {
             session.link.write(frame::header(Kind::Drain, false, 0, 0).to_vec());
         }
+    }
+
+    /// Changes when certificates that counted do so no more.
+    pub fn era(&self) -> u64 {
+        self.era.load(Ordering::SeqCst)
+    }
+
+    /// Certificates that counted do so no more: ends every session, and those that are about to begin.
+    pub fn distrust(&self) {
+        self.era.fetch_add(1, Ordering::SeqCst);
+        self.stop();
     }
 
     /// Ends every session.

@@ -135,7 +135,7 @@ async fn accept(listener: TcpListener, tls: Arc<ServerConfig>, hub: Arc<Hub>) {
         connections.spawn(async move {
             let Ok(tls) = handshake(tcp, tls).await else { return };
             let Some(Role::ConnectionPoint(id)) = tls.peer_certificates().and_then(role_of) else { return };
-            hub.serve(ByteStream::Tls(Box::new(tls)), id).await;
+            hub.serve(ByteStream::Tls(Box::new(tls)), id, hub.era()).await;
         });
         while connections.try_join_next().is_some() {}
     }
