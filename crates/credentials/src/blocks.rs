@@ -49,10 +49,13 @@ impl Blocks {
     }
 }
 
-/// A distinguished name without what tools write differently: case, blanks around commas, and the order of its parts.
+/// A distinguished name without what tools write differently: case, blanks around commas and equals signs, quotes and escapes,
+/// slashes for commas, and the order of its parts.
 fn comparable(name: &str) -> String {
-    let lower = name.to_ascii_lowercase();
-    let mut parts: Vec<&str> = lower.split(',').map(str::trim).collect();
+    let lower = name.to_ascii_lowercase().replace(['"', '\\'], "");
+    let separator = if lower.starts_with('/') { '/' } else { ',' };
+    let parts = lower.split(separator).filter(|part| !part.trim().is_empty());
+    let mut parts: Vec<String> = parts.map(|part| part.split('=').map(str::trim).collect::<Vec<_>>().join("=")).collect();
     parts.sort_unstable();
     parts.join(",")
 }
@@ -63,7 +66,10 @@ mod tests {
 
     #[test]
     fn an_issuer_may_be_written_as_any_tool_writes_it() {
-        assert_eq!(comparable("CN=Lab CA, O=Example"), comparable("o=Example,cn=lab ca"));
+        for written in ["o=Example,cn=lab ca", "O = Example, CN = Lab CA", "/O=Example/CN=Lab CA", "CN=\"Lab CA\",O=Example"] {
+            assert_eq!(comparable("CN=Lab CA, O=Example"), comparable(written), "{written}");
+        }
+        assert_eq!(comparable("O=Example\\, Inc."), comparable("O = \"Example, Inc.\""));
         assert_ne!(comparable("CN=Lab CA, O=Example"), comparable("CN=Lab CA"));
     }
 }
