@@ -7,6 +7,7 @@ use cmg_core::endpoint::Endpoint;
 use cmg_core::refusal::Refusal;
 use cmg_core::server::BackMap;
 use cmg_core::target::Target;
+use cmg_process::log::chain;
 use cmg_tunnel::{BodyLength, Claim, Incoming, RequestFrame};
 use tracing::{info, warn};
 
@@ -170,7 +171,7 @@ async fn reach(allowed: &Allowed<'_>, point: &Point, fresh: bool) -> Result<(Arc
             }
             Err(unreachable) => {
                 if server.shun() {
-                    warn!(server = server.authority, error = %unreachable.error, "Server not reached");
+                    warn!(server = server.authority, error = chain(unreachable.error.as_ref()), "Server not reached");
                 }
                 refusal = unreachable.refusal;
             }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use cmg_core::server::Health;
 use cmg_http1::{HeadLimits, RequestKind, parse_response, push_field};
+use cmg_process::log::chain;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
@@ -46,12 +47,12 @@ async fn watch(server: Arc<Server>, health: Health, point: Arc<Point>, tell: imp
 
 /// Asks once; the error says in a few words what is wrong.
 async fn probe(server: &Server, health: &Health) -> Result<(), String> {
-    let mut connection = connect(server, PROBE_TIME).await.map_err(|unreachable| unreachable.error.to_string())?;
+    let mut connection = connect(server, PROBE_TIME).await.map_err(|unreachable| chain(unreachable.error.as_ref()))?;
     let mut request = format!("{} {} HTTP/1.1\r\n", health.method, health.path).into_bytes();
     push_field(b"Host", server.authority.as_bytes(), &mut request);
     push_field(b"Connection", b"close", &mut request);
     request.extend_from_slice(b"\r\n");
-    connection.stream.write_all(&request).await.map_err(|error| error.to_string())?;
+    connection.stream.write_all(&request).await.map_err(|error| chain(&error))?;
     loop {
         let kind = if health.method == "HEAD" { RequestKind::Head } else { RequestKind::Other };
         match parse_response(&connection.input, &LIMITS, kind, Vec::new()) {
@@ -61,7 +62,7 @@ async fn probe(server: &Server, health: &Health) -> Result<(), String> {
             Ok(None) => match connection.stream.fill(&mut connection.input).await {
                 Ok(0) => return Err("closed without an answer".to_owned()),
                 Ok(_) => {}
-                Err(error) => return Err(error.to_string()),
+                Err(error) => return Err(chain(&error)),
             },
         }
     }

@@ -2,8 +2,10 @@
 //!
 //! Standard output belongs to the access log and to answers of commands.
 
+use std::error::Error;
 use std::fmt;
 use std::io;
+use std::iter::successors;
 use std::time::SystemTime;
 
 use cmg_api::{LogFormat, LogLevel};
@@ -33,6 +35,12 @@ impl Level {
         // Fails only where the subscriber is gone, and then there is no level.
         let _ = self.0.reload(filter(level));
     }
+}
+
+/// An error with everything that caused it, in one line.
+pub fn chain(error: &(dyn Error + 'static)) -> String {
+    let causes = successors(error.source(), |&cause| cause.source());
+    causes.fold(error.to_string(), |line, cause| format!("{line}: {cause}"))
 }
 
 fn subscriber<W>(level: LogLevel, format: LogFormat, to: W) -> (impl tracing::Subscriber + Send + Sync, Level)
@@ -96,6 +104,26 @@ mod tests {
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
         }
+    }
+
+    #[derive(Debug)]
+    struct Unreached(io::Error);
+
+    impl fmt::Display for Unreached {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("cannot connect")
+        }
+    }
+
+    impl Error for Unreached {
+        fn source(&self) -> Option<&(dyn Error + 'static)> {
+            Some(&self.0)
+        }
+    }
+
+    #[test]
+    fn an_error_is_told_with_what_caused_it() {
+        assert_eq!(chain(&Unreached(io::Error::other("refused"))), "cannot connect: refused");
     }
 
     fn log(level: LogLevel, format: LogFormat) -> (impl tracing::Subscriber + Send + Sync, Level, Seen) {

@@ -17,6 +17,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use cmg_lab::{Discovery, Hop, Lab, LabError, LabOptions, Origin, Published, System};
+use cmg_process::log::chain;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use first::FirstRequest;
@@ -218,13 +219,7 @@ fn identity_header(text: &str) -> Result<(String, String), String> {
 
 /// Says what went wrong, cause by cause.
 fn fail(error: &LabError) -> ExitCode {
-    let mut text = format!("error: {error}");
-    let mut cause = std::error::Error::source(error);
-    while let Some(source) = cause {
-        text.push_str(&format!(": {source}"));
-        cause = source.source();
-    }
-    screen::note(&text);
+    screen::note(&format!("error: {}", chain(error)));
     ExitCode::FAILURE
 }
 

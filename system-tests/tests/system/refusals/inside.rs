@@ -85,6 +85,15 @@ fn a_server_that_stays_down_is_told_once() {
 }
 
 #[test]
+fn the_log_tells_why_a_server_is_down() {
+    assert_eq!(SITE.device().get("/down/").status, 502);
+
+    let lines = lines(&SITE.point().plan.log);
+    let told = lines.iter().find(|line| field(line, "error").starts_with("cannot connect to ")).unwrap();
+    assert!(field(told, "error").contains(": Connection refused"), "{told}");
+}
+
+#[test]
 fn a_server_that_closes_in_the_handshake() {
     SITE.assert_refused(&SITE.device().get("/hasty-tls/"), 502, "CMGConnector_Server_Unreachable", "server_unreachable");
 }
