@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use cmg_api::{ConnectionPointFile, LogFile};
 use cmg_core::ids::{ConnectionPointId, EndpointId, Role};
@@ -23,6 +23,8 @@ use cmg_credentials::tls::tunnel_client;
 use cmg_standalone::{AtStart, Reading, address, connection_point_parts, expiry, tunnel};
 use cmg_tunnel::connector::Route;
 use rustls::ClientConfig;
+
+use crate::state::now;
 
 /// What a connection point works by, out of its file.
 pub struct Config {
@@ -46,6 +48,8 @@ pub struct Config {
     pub sessions: usize,
     /// Idle lanes each way on each of them.
     pub lanes: usize,
+    /// Revocation lists that are out of date, and refuse clients.
+    pub overdue_lists: Vec<Finding>,
     /// What the snapshot is made of.
     pub parts: Parts,
     /// How TLS is spoken with the servers of each endpoint that has `https` servers.
@@ -79,8 +83,7 @@ impl Config {
 /// Reads the file at `path` as a connection point would, and tells what is wrong with it, or what an administrator should know.
 pub fn check(path: &Path) -> Result<Vec<Finding>, Vec<Problem>> {
     let (config, mut found) = examine(path)?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-    found.extend(findings(&config, WallTime(now.as_secs())));
+    found.extend(findings(&config, now()));
     Ok(found)
 }
 
@@ -112,6 +115,7 @@ fn config(file: &ConnectionPointFile, parts: Parts, findings: &mut Vec<Finding>,
         log: file.log.clone(),
         role: role?,
         infrastructure: infrastructure?,
+        overdue_lists: reading.overdue_lists(&parts, now()),
         parts,
     };
     reading.keep_all(tunnel_client(config.role.clone(), &config.infrastructure)).map(|_| config)
@@ -125,5 +129,6 @@ fn findings(config: &Config, now: WallTime) -> Vec<Finding> {
     findings.extend(expiry::findings("tunnel.certificate", &config.role.key.cert, now));
     findings.extend(expiry::findings("tunnel.authority", &config.infrastructure, now));
     findings.extend(expiry::of_trusts(&config.parts, now));
+    findings.extend(config.overdue_lists.iter().cloned());
     findings
 }

@@ -36,7 +36,8 @@ pub(crate) struct Point {
 impl State {
     /// Builds the state of generation `number` from a checked configuration; servers that were ill under `before` still are.
     pub(crate) fn build(config: Config, number: u64, before: Option<&Self>) -> Result<Self, Vec<Problem>> {
-        let snapshot = Snapshot::parse(Generation { epoch: 0, number }, config.parts)?;
+        let mut snapshot = Snapshot::parse(Generation { epoch: 0, number }, config.parts)?;
+        snapshot.findings.extend(config.overdue_lists);
         let verifier = Verifier::new(&snapshot.trusts, &snapshot.blocks, &snapshot.token_keys)?;
         let service = |delivery: &Delivery| {
             let before = before.and_then(|before| before.services.get(&delivery.endpoint));

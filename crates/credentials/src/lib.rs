@@ -21,6 +21,7 @@ mod validity;
 pub mod verifier;
 
 pub use chain::ClientTrust;
+pub use lists::overdue;
 pub use load::{RoleIdentity, ServerIdentity};
 pub use token::TokenVerifier;
 pub use validity::Verified;

@@ -59,6 +59,16 @@ pub(crate) fn answer(lists: &[Arc<List>], subject: &Subject<'_>) -> ListAnswer {
     }
 }
 
+/// Which of `lists` (DER) are out of date at `now`, by number, and since when. One beside a newer one that covers the same is not among
+/// them, and neither is what cannot be read.
+pub fn overdue(lists: &[Vec<u8>], now: WallTime) -> Vec<(usize, WallTime)> {
+    let lists: Vec<_> = lists.iter().map(|der| List::parse(der).ok()).collect();
+    let in_force = |old: &List| lists.iter().flatten().any(|list| list.next_update >= now && list.replaces(old));
+    let numbered = lists.iter().enumerate().filter_map(|(number, list)| Some((number, list.as_ref()?)));
+    let overdue = numbered.filter(|(_, list)| list.next_update < now && !in_force(list));
+    overdue.map(|(number, list)| (number, list.next_update)).collect()
+}
+
 /// One revocation list.
 pub(crate) struct List {
     der: Vec<u8>,
@@ -115,13 +125,18 @@ impl List {
         self.issuer == signer.name && signer.signs_lists && self.is_signed_by(&signer.key)
     }
 
+    /// Whether both are for the same certificates.
+    fn replaces(&self, old: &Self) -> bool {
+        self.issuer == old.issuer && self.scope == old.scope
+    }
+
     fn revokes(&self, serial: &[u8]) -> bool {
         self.revoked.binary_search_by(|revoked| (**revoked).cmp(serial)).is_ok()
     }
 }
 
 /// What a list's issuing distribution point says about its scope.
-#[derive(Default)]
+#[derive(Default, PartialEq)]
 struct Scope {
     users_only: bool,
     authorities_only: bool,

@@ -11,19 +11,20 @@ mod tests;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use cmg_api::{GatewayFile, LimitsFile, LogFile};
 use cmg_core::ids::{GatewayId, Role, is_name};
 use cmg_core::problem::{Finding, Problem};
 use cmg_core::snapshot::Parts;
-use cmg_core::time::WallTime;
 use cmg_credentials::tls::PublicTls;
 use cmg_credentials::{RoleIdentity, ServerIdentity};
 use cmg_standalone::{AtStart, Reading, address, gateway_parts, tunnel};
 use cmg_transport::proxy_protocol::Network;
 
 pub use limits::Limits;
+
+use crate::state::now;
 
 const METRICS_EXAMPLE: &str = "127.0.0.1:9180";
 
@@ -53,6 +54,8 @@ pub struct Config {
     pub identities: Vec<ServerIdentity>,
     /// What strangers may cost.
     pub limits: Limits,
+    /// Revocation lists that are out of date, and refuse clients.
+    pub overdue_lists: Vec<Finding>,
     /// What the snapshot is made of.
     pub parts: Parts,
 }
@@ -84,8 +87,7 @@ impl Config {
 /// Reads the file at `path` as a gateway would, and tells what is wrong with it, or what an administrator should know.
 pub fn check(path: &Path) -> Result<Vec<Finding>, Vec<Problem>> {
     let (config, mut findings) = examine(path)?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-    findings.extend(findings::of(&config, WallTime(now.as_secs())));
+    findings.extend(findings::of(&config, now()));
     Ok(findings)
 }
 
@@ -119,6 +121,7 @@ fn config(file: &GatewayFile, parts: Parts, reading: &mut Reading) -> Option<Con
         log: file.log.clone(),
         role: role?,
         infrastructure: infrastructure?,
+        overdue_lists: reading.overdue_lists(&parts, now()),
         identities,
         parts,
     };

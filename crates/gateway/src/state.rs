@@ -41,7 +41,8 @@ pub(crate) struct Gateway {
 impl State {
     /// Builds the state of generation `number` from a checked configuration; tickets of `before` stay good.
     pub(crate) fn build(config: Config, number: u64, before: Option<&State>) -> Result<Self, Vec<Problem>> {
-        let snapshot = Snapshot::parse(Generation { epoch: 0, number }, config.parts)?;
+        let mut snapshot = Snapshot::parse(Generation { epoch: 0, number }, config.parts)?;
+        snapshot.findings.extend(config.overdue_lists);
         let verifier = Verifier::new(&snapshot.trusts, &snapshot.blocks, &snapshot.token_keys)?;
         let infrastructure = config.infrastructure;
         let tls = PublicTls::new(config.identities, config.role, &infrastructure)?;

@@ -6,6 +6,8 @@
 use std::cell::Cell;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use cmg_core::time::WallTime;
+
 /// `2026-11-24T05:41:48`
 type Second = [u8; 19];
 
@@ -19,6 +21,11 @@ pub(crate) fn push_timestamp(at: SystemTime, out: &mut Vec<u8>) {
     out.extend_from_slice(&second(since.as_secs()));
     let [hundreds, tens, ones] = digits(u64::from(since.subsec_millis()));
     out.extend_from_slice(&[b'.', hundreds, tens, ones, b'Z']);
+}
+
+/// `at`, wall clock, as `2026-11-24T05:41:48Z`.
+pub fn text(WallTime(at): WallTime) -> String {
+    String::from_utf8_lossy(&format_second(at)).into_owned() + "Z"
 }
 
 fn second(seconds: u64) -> Second {
@@ -93,6 +100,7 @@ mod tests {
             (253_402_300_799_999, "9999-12-31T23:59:59.999Z"),
         ] {
             assert_eq!(timestamp(milliseconds), text);
+            assert_eq!(super::text(WallTime(milliseconds / 1000)), text[..19].to_owned() + "Z");
         }
     }
 

@@ -3,7 +3,7 @@
 //! Nothing here knows what a gateway or a connection point is.
 
 mod access_log;
-mod clock;
+pub mod clock;
 pub mod dice;
 pub mod exit;
 pub mod file;

@@ -3,9 +3,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use cmg_core::problem::{Finding, Problem};
+use cmg_core::revocation::Lenience;
 use cmg_core::snapshot::{Generation, Parts, Snapshot};
-use cmg_credentials::Verifier;
-use cmg_process::file;
+use cmg_core::time::WallTime;
+use cmg_core::trust::Trust;
+use cmg_credentials::{Verifier, overdue};
+use cmg_process::{clock, file};
 use serde::de::DeserializeOwned;
 
 /// A configuration file being read: where its paths start, and every problem so far.
@@ -68,6 +71,21 @@ impl Reading {
             }
         }
         snapshot.map(|snapshot| snapshot.findings).unwrap_or_default()
+    }
+
+    /// Revocation lists that are out of date at `now` where that refuses clients: the program starts with them, and serves all others.
+    pub fn overdue_lists(&self, parts: &Parts, now: WallTime) -> Vec<Finding> {
+        let strict = parts.trusts.iter().filter(|trust| trust.revocation.check && trust.revocation.stale == Lenience::Deny);
+        let of_trust = |trust: &Trust| {
+            let since = |(number, due)| (format!("trust.{}.crls[{number}]", trust.name), clock::text(due));
+            overdue(&trust.lists, now).into_iter().map(since).collect::<Vec<_>>()
+        };
+        let finding = |(part, since): (String, String)| {
+            let key = self.origins.get(&part).cloned().unwrap_or(part);
+            let what = "every client that it covers is refused until it is replaced";
+            Finding::new(key, format!("the revocation list is out of date since {since}: {what}"))
+        };
+        strict.flat_map(of_trust).map(finding).collect()
     }
 
     /// The value if nothing is wrong, else all that is.

@@ -48,6 +48,13 @@ impl Site {
         reading.finish(Some(parts))
     }
 
+    fn overdue_lists(&self) -> Vec<String> {
+        let (mut reading, file) = Reading::open::<GatewayFile>(self.config());
+        let parts = gateway_parts(&file.unwrap(), &mut reading);
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        reading.overdue_lists(&parts, WallTime(now.as_secs())).iter().map(ToString::to_string).collect()
+    }
+
     fn problems(&self) -> Vec<String> {
         self.read().err().unwrap_or_default().into_iter().map(|problem| problem.key).collect()
     }
@@ -175,4 +182,25 @@ fn a_certificate_outside_its_time_is_a_finding() {
     assert_eq!(finding(199 * day + 1).as_deref(), Some("key: the certificate of `CN=pc1` expires less than a day from now"));
     assert_eq!(finding(201 * day).as_deref(), Some("key: the certificate of `CN=pc1` expired 1 day ago"));
     assert_eq!(finding(98 * day).as_deref(), Some("key: the certificate of `CN=pc1` counts only 2 days from now"));
+}
+
+#[test]
+fn a_list_that_is_out_of_date_is_a_finding_where_that_refuses_clients() {
+    let site = Site::new();
+    let (root, issuing) = (&site.lab.clients_root, &site.lab.clients);
+    site.write("two.crl", &(root.crl(&[]).unwrap().pem + &root.stale_crl(&[]).unwrap().pem));
+    site.write("clients-issuing.crl", &issuing.stale_crl(&[]).unwrap().pem);
+    site.trust(|trust| trust["crls"] = names(&["two.crl", "clients-issuing.crl"]));
+
+    let found = site.overdue_lists();
+
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].starts_with("trust.devices.crls[1]: the revocation list is out of date since 2"), "{found:?}");
+    for (key, value) in [("stale_crl", Value::from("allow")), ("check_revocation", Value::from(false))] {
+        site.trust(|trust| _ = trust.insert(key.to_owned(), value));
+        assert!(site.overdue_lists().is_empty());
+        site.trust(|trust| _ = trust.remove(key));
+    }
+    site.write("clients-issuing.crl", &issuing.crl(&[]).unwrap().pem);
+    assert!(site.overdue_lists().is_empty());
 }

@@ -6,6 +6,7 @@ use cmg_lab::{Authority, Discovery, Lab, LabOptions, Published};
 use tempfile::TempDir;
 
 use super::*;
+use crate::state::State;
 
 const EXAMPLE: &str = include_str!("../../../../docs/examples/connection-point.toml");
 
@@ -215,6 +216,19 @@ fn a_password_in_the_address_of_a_proxy_is_not_repeated() {
     let problems = check(&site.file).err().unwrap();
 
     assert!(!format!("{problems:?}").contains("hunter2"), "{problems:?}");
+}
+
+#[test]
+fn a_list_that_is_out_of_date_is_a_finding_of_check_and_of_the_start() {
+    let site = Site::new();
+    std::fs::write(site.lab.site_dir().join("clients-issuing.crl"), site.lab.clients.stale_crl(&[]).unwrap().pem).unwrap();
+
+    let checked = check(&site.file).unwrap();
+    let started = State::build(read(&site.file), 1, None).unwrap().snapshot.findings;
+
+    for findings in [checked, started] {
+        assert_eq!(findings.iter().filter(|finding| finding.key == "trust.devices.crls[1]").count(), 1, "{findings:?}");
+    }
 }
 
 #[test]

@@ -20,6 +20,7 @@ pub(super) fn of(config: &Config, now: WallTime) -> Vec<Finding> {
     findings.extend(expiry::findings("tunnel.certificate", &config.role.key.cert, now));
     findings.extend(expiry::findings("tunnel.authority", &config.infrastructure, now));
     findings.extend(expiry::of_trusts(&config.parts, now));
+    findings.extend(config.overdue_lists.iter().cloned());
     findings
 }
 

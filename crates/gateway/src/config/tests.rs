@@ -1,7 +1,8 @@
 //! Files of a laboratory and the documented example read; every wrong key is named, and all of them at once.
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
+use cmg_core::time::WallTime;
 use cmg_lab::{Authority, Issued, Lab, LabOptions, Published};
 use p12_keystore::{Certificate, KeyStore, KeyStoreEntry, PrivateKey, PrivateKeyChain};
 use rustls::pki_types::PrivateKeyDer;
@@ -9,6 +10,7 @@ use rustls::pki_types::pem::PemObject;
 use tempfile::TempDir;
 
 use super::*;
+use crate::state::State;
 
 const EXAMPLE: &str = include_str!("../../../../docs/examples/gateway.toml");
 
@@ -269,7 +271,7 @@ fn metrics_for_everybody_are_a_finding() {
 fn a_certificate_near_its_end_is_a_finding() {
     let site = Site::new();
     let config = read(&site.file);
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let WallTime(now) = now();
     let keys = |days: u64| {
         let found = findings::of(&config, WallTime(now + days * 86_400));
         found.into_iter().map(|finding| finding.key).collect::<Vec<_>>()
@@ -282,6 +284,19 @@ fn a_certificate_near_its_end_is_a_finding() {
         keys(3_700),
         ["certificate[0]", "tunnel.certificate", "tunnel.authority", "trust.devices.authorities", "trust.devices.intermediates"]
     );
+}
+
+#[test]
+fn a_list_that_is_out_of_date_is_a_finding_of_check_and_of_the_start() {
+    let site = Site::new();
+    std::fs::write(site.lab.site_dir().join("clients-issuing.crl"), site.lab.clients.stale_crl(&[]).unwrap().pem).unwrap();
+
+    let checked = check(&site.file).unwrap();
+    let started = State::build(read(&site.file), 1, None).unwrap().snapshot.findings;
+
+    for findings in [checked, started] {
+        assert_eq!(findings.iter().filter(|finding| finding.key == "trust.devices.crls[1]").count(), 1, "{findings:?}");
+    }
 }
 
 fn secret(path: &Path, contents: &[u8]) {
