@@ -139,7 +139,8 @@ fn subject_key(facts: &TokenFacts) -> [u8; 32] {
     key
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// Upper-case hex, as thumbprints are written.
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02X}")).collect()
 }
 

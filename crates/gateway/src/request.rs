@@ -8,6 +8,7 @@ use cmg_core::endpoint::Endpoint;
 use cmg_core::ids::RequestId;
 use cmg_core::refusal::Refusal;
 use cmg_core::target::Target;
+use cmg_credentials::facts::certificate_facts;
 use cmg_http1::{Fault, Framing, Known, RequestHead, Version, is_hop_by_hop};
 use cmg_tunnel::gateway::{Hub, Opening};
 use cmg_tunnel::{BodyLength, Exchange, Fields, RequestHead as TunnelHead, Way};
@@ -16,6 +17,7 @@ use pki_types::CertificateDer;
 use crate::admission::{Admitted, Visitor, admit, find, host_field};
 use crate::answer::{self, Setting};
 use crate::connection::{After, Client, Received};
+use crate::credential;
 use crate::events::RequestFinished;
 use crate::relay::{Done, Failed, Relay, Stage};
 use crate::standing::{Basis, Standing};
@@ -97,7 +99,7 @@ async fn carry(
     loop {
         let visitor = Visitor { chain: Client::chain(&client.stream), known: &mut client.known, address: client.address.ip() };
         let admitted = admit(found, received, visitor, state, &gateway.clients).inspect_err(|refusal| {
-            account.detail = missing_issuer(*refusal, Client::chain(&client.stream), state, endpoint);
+            account.detail = refused_certificate(*refusal, Client::chain(&client.stream), state, endpoint);
         })?;
         account.by = admitted.by;
         account.who = Arc::clone(&admitted.who);
@@ -208,18 +210,27 @@ async fn fail(client: &mut Client, state: &State, received: &Received, setting: 
     Done { after, status, refusal: Some(failed.refusal), received: failed.received, sent: 0 }
 }
 
-/// For the log: the issuer whose certificate is missing.
-pub(crate) fn missing_issuer(
+/// For the log: whose certificate was refused, so that a device can be found that is not known by it; and the issuer whose certificate
+/// is missing.
+pub(crate) fn refused_certificate(
     refusal: Refusal,
     chain: Option<&[CertificateDer<'static>]>,
     state: &State,
     endpoint: &Endpoint,
 ) -> Option<String> {
-    if refusal != Refusal::CertificateIssuerNotFound {
+    if !refusal.row().label.starts_with("certificate_") {
         return None;
     }
-    let issuer = state.verifier.issuer_not_found(endpoint.trust.as_ref()?, chain?)?;
-    Some(format!("issuer not found: {issuer}"))
+    let chain = chain?;
+    let facts = certificate_facts(chain.first()?).ok()?;
+    let thumbprint = credential::hex(&facts.thumbprint);
+    let mut detail = format!("{thumbprint}, subject {}, issuer {}", facts.subject, facts.issuer);
+    if refusal == Refusal::CertificateIssuerNotFound
+        && let Some(issuer) = endpoint.trust.as_ref().and_then(|trust| state.verifier.issuer_not_found(trust, chain))
+    {
+        detail.insert_str(0, &format!("issuer not found: {issuer}; "));
+    }
+    Some(detail)
 }
 
 impl Account {

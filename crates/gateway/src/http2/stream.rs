@@ -120,7 +120,7 @@ impl Desk {
         }
         let visitor = Visitor { chain, known: &mut self.known, address };
         let admitted = admit(found, received, visitor, state, &self.gateway.clients).inspect_err(|refusal| {
-            account.detail = request::missing_issuer(*refusal, chain, state, endpoint);
+            account.detail = request::refused_certificate(*refusal, chain, state, endpoint);
         })?;
         account.by = admitted.by;
         account.who = Arc::clone(&admitted.who);

@@ -176,7 +176,9 @@ fn a_certificate_that_is_not_valid_yet() {
 
 #[test]
 fn a_revoked_certificate() {
-    refused(&ALL.revoked, "certificate_revoked");
+    let reply = refused(&ALL.revoked, "certificate_revoked");
+    let line = ALL.site.logged(&reply);
+    assert!(field(&line, "detail").contains(", subject CN="), "the device can be found: {line}");
     assert_eq!(ask(&ALL.revoked, "lenient").status, 403, "lenience about lists is no lenience about what they say");
 }
 
