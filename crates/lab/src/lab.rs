@@ -138,16 +138,17 @@ impl Lab {
         let clients_root = Authority::root("Lab Clients Root")?;
         let clients = clients_root.issuing("Lab Clients Issuing")?;
         let tokens = TokenSigner::new("lab-1", Algorithm::Rs256)?;
+        let dir = std::path::absolute(dir).map_err(|source| LabError::File { path: dir.to_owned(), source })?;
         let lab = Self {
-            dir: std::path::absolute(dir).map_err(|source| LabError::File { path: dir.to_owned(), source })?,
             service_port: port_or_free(options.wanted_port)?,
-            gateways: (1..=options.gateways).map(|n| Gateway::new(dir, n, options.published.len())).collect::<Result<_, _>>()?,
-            connection_points: (1..=options.connection_points).map(|n| ConnectionPoint::new(dir, n)).collect::<Result<_, _>>()?,
+            gateways: (1..=options.gateways).map(|n| Gateway::new(&dir, n, options.published.len())).collect::<Result<_, _>>()?,
+            connection_points: (1..=options.connection_points).map(|n| ConnectionPoint::new(&dir, n)).collect::<Result<_, _>>()?,
             endpoints: options.published.iter().enumerate().map(Endpoint::new).collect::<Result<_, _>>()?,
             trusts_others: !options.client_authorities.is_empty(),
             servers: Authority::root("Lab Servers Root")?,
             infrastructure: Authority::root("Lab Infrastructure")?,
             client: clients.client("device-1.lab")?,
+            dir,
             token: tokens.site_token("device-1", AUDIENCE, TOKEN_LIFETIME)?,
             clients_root,
             clients,

@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use cmg_lab::{Lab, LabOptions, Published, config};
 use toml::{Table, Value};
@@ -16,6 +16,17 @@ fn every_file_that_a_configuration_names_is_there() {
             assert!(dir.path().join("site").join(&path).exists(), "{}: {key} = {path}", config.display());
         }
     }
+}
+
+#[test]
+fn every_path_of_a_laboratory_is_absolute() {
+    let dir = tempfile::tempdir().unwrap();
+    let to_root: PathBuf = std::env::current_dir().unwrap().components().skip(1).map(|_| "..").collect();
+    let relative = to_root.join(dir.path().strip_prefix("/").unwrap());
+
+    let lab = Lab::new(&relative, LabOptions::default()).unwrap();
+
+    assert!(relative.is_relative() && configs(&lab).iter().all(|config| config.is_absolute()), "{:?}", configs(&lab));
 }
 
 #[test]
