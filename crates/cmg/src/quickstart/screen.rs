@@ -10,7 +10,7 @@ use cmg_lab::Hop;
 use serde_json::{Value, json};
 
 use super::first::FirstRequest;
-use super::summary::Summary;
+use super::summary::{PublishedSummary, Summary};
 
 /// Standard output, in one of its two forms.
 pub(super) struct Screen {
@@ -62,7 +62,7 @@ impl Screen {
     pub(super) fn advice(&self, summary: &Summary) {
         self.line("\nTry it yourself:\n");
         for published in &summary.published {
-            self.line(&format!("  {}\n", curl(summary, &published.mutual_url)));
+            self.line(&format!("  {}\n", curl(summary, published)));
         }
         let lab_json = summary.site_dir.with_file_name("lab.json");
         self.line(&format!("Every address and file is in {}\nCtrl-C stops everything", lab_json.display()));
@@ -86,9 +86,13 @@ fn print(text: &str) {
     let _ = writeln!(output, "{text}").and_then(|()| output.flush());
 }
 
-fn curl(summary: &Summary, url: &str) -> String {
+fn curl(summary: &Summary, published: &PublishedSummary) -> String {
     let Summary { ca_cert, client_cert, client_key, .. } = summary;
-    format!("curl --cacert {} --cert {} --key {} {url}/", ca_cert.display(), client_cert.display(), client_key.display())
+    let who = match published.open {
+        true => String::new(),
+        false => format!(" --cert {} --key {}", client_cert.display(), client_key.display()),
+    };
+    format!("curl --cacert {}{who} {}/", ca_cert.display(), published.mutual_url)
 }
 
 fn steps(request: &FirstRequest) -> String {
@@ -136,4 +140,34 @@ fn millis(time: Duration) -> String {
 
 fn as_millis(time: Duration) -> f64 {
     time.as_secs_f64() * 1000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_open_server_is_tried_without_a_certificate() {
+        assert_eq!(tried(true), "curl --cacert /lab/ca.pem https://a/b/");
+        assert_eq!(tried(false), "curl --cacert /lab/ca.pem --cert /lab/client.pem --key /lab/client.key https://a/b/");
+    }
+
+    fn tried(open: bool) -> String {
+        let summary = Summary {
+            service_url: String::new(),
+            ca_cert: "/lab/ca.pem".into(),
+            client_cert: "/lab/client.pem".into(),
+            client_key: "/lab/client.key".into(),
+            token: String::new(),
+            token_file: "/lab/token".into(),
+            published: Vec::new(),
+            gateways: Vec::new(),
+            connection_points: Vec::new(),
+            site_dir: "/lab/site".into(),
+            findings: Vec::new(),
+        };
+        let [name, internal_url, server_url, root_url] = [const { String::new() }; 4];
+        let published = PublishedSummary { name, internal_url, mutual_url: "https://a/b".to_owned(), server_url, root_url, open };
+        curl(&summary, &published)
+    }
 }

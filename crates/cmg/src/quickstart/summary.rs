@@ -36,6 +36,8 @@ pub(super) struct PublishedSummary {
     pub(super) mutual_url: String,
     pub(super) server_url: String,
     pub(super) root_url: String,
+    /// Whether anybody may use it, without a certificate or a token.
+    pub(super) open: bool,
 }
 
 /// A running program.
@@ -97,6 +99,7 @@ fn published(lab: &Lab) -> Vec<PublishedSummary> {
         mutual_url: lab.mutual_url(endpoint),
         server_url: lab.server_url(endpoint),
         root_url: endpoint.root_url(),
+        open: endpoint.published.open,
     });
     summaries.collect()
 }
