@@ -16,15 +16,30 @@ pub(crate) fn run(program: Program, file: &Path) -> ExitCode {
             for finding in &findings {
                 println!("finding: {finding}");
             }
-            println!("{}: sound, {} findings", file.display(), findings.len());
+            println!("{}: sound, {}", file.display(), count(findings.len(), "finding"));
             ExitCode::SUCCESS
         }
         Err(problems) => {
             for problem in &problems {
                 eprintln!("{problem}");
             }
-            eprintln!("{}: {} problems", file.display(), problems.len());
+            eprintln!("{}: {}", file.display(), count(problems.len(), "problem"));
             ExitCode::FAILURE
         }
+    }
+}
+
+fn count(number: usize, what: &str) -> String {
+    let s = if number == 1 { "" } else { "s" };
+    format!("{number} {what}{s}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_is_singular() {
+        assert_eq!([0, 1, 2].map(|number| count(number, "finding")), ["0 findings", "1 finding", "2 findings"]);
     }
 }
