@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::{Buf, Bytes, BytesMut};
 use cmg_core::refusal::Refusal;
 use cmg_http1::{Fault, Field, RequestHead};
+use cmg_process::shutdown::InFlight;
 use cmg_transport::ByteStream;
 use pki_types::CertificateDer;
 use tokio::time::timeout;
@@ -70,7 +71,8 @@ enum NoRequest {
 pub(crate) async fn run(mut client: Box<Client>, gateway: Arc<Gateway>) {
     let mut fields = Vec::new();
     loop {
-        let after = match read_request(&mut client, &gateway, &mut fields).await {
+        let mut in_flight = None;
+        let after = match read_request(&mut client, &gateway, &mut fields, &mut in_flight).await {
             Ok(received) => Box::pin(request::serve(&mut client, &gateway, received)).await,
             Err(NoRequest::Gone) => After::Cut,
             Err(NoRequest::Over) => After::Close,
@@ -84,8 +86,13 @@ pub(crate) async fn run(mut client: Box<Client>, gateway: Arc<Gateway>) {
     }
 }
 
-/// Waits for a request and reads its head.
-async fn read_request(client: &mut Client, gateway: &Gateway, fields: &mut Vec<Field>) -> Result<Received, NoRequest> {
+/// Waits for a request and reads its head. From its first byte on it is `in_flight`: a drain waits for it.
+async fn read_request(
+    client: &mut Client,
+    gateway: &Gateway,
+    fields: &mut Vec<Field>,
+    in_flight: &mut Option<InFlight>,
+) -> Result<Received, NoRequest> {
     let limits = gateway.state.load().limits;
     if client.input.is_empty() {
         client.input = BytesMut::new();
@@ -100,6 +107,7 @@ async fn read_request(client: &mut Client, gateway: &Gateway, fields: &mut Vec<F
             Err(_) => return Err(NoRequest::Over),
         }
     }
+    *in_flight = Some(gateway.drain.guard());
     let at = Instant::now();
     match parse(client, &limits.head, fields) {
         Ok(Some(head)) => Ok(take(client, head, at)),

@@ -44,7 +44,6 @@ pub(crate) struct FirstBody {
 
 /// Serves one request and says what becomes of the connection.
 pub(crate) async fn serve(client: &mut Client, gateway: &Gateway, received: Received) -> After {
-    let _in_flight = gateway.drain.guard();
     let state = gateway.state();
     let mut account = Account::open();
     let setting = setting(account.id, &received.head, &received.bytes, gateway);

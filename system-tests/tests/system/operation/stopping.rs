@@ -75,6 +75,21 @@ fn a_download_in_flight_is_finished_whole() {
     ends_well(&mut site.system.connection_points[0]);
 }
 
+#[test]
+fn a_head_that_has_begun_to_come_is_served() {
+    let mut site = Site::start(|setup| setup.gateway("drain = \"1h\""));
+    let mut wire = site.device().open();
+    wire.write(format!("GET {}/echo HTTP/1.1\r\nHost: loc", site.mutual()).as_bytes());
+    until("its first bytes are there", || (site.metric("cmg_gateway_requests_in_flight") == 1.0).then_some(()));
+
+    wait(site.gateway().signal(Signal::Terminate)).unwrap();
+    line_of(site.gateway(), "it drains", |line| line.to_string().contains("Draining"));
+    wire.write(b"alhost\r\n\r\n");
+
+    assert_eq!(wire.read().status, 200);
+    ends_well(&mut site.system.gateways[0]);
+}
+
 /// An upload on a connection of its own, half of which is under way.
 fn half_an_upload(site: &Site, body: &[u8]) -> Wire {
     let mut wire = site.device().open();
