@@ -65,6 +65,8 @@ pub(crate) struct Extent {
     pub(crate) seconds: f64,
     /// Idle connections.
     pub(crate) idle: usize,
+    /// Keep-alive connections that ask.
+    pub(crate) connections: usize,
 }
 
 impl Extent {
@@ -114,7 +116,7 @@ impl Case {
         let load = Load {
             target: running.target(&lab.identities),
             request: Request::get(1024),
-            connections: 64,
+            connections: extent.connections,
             warm_up: Duration::from_millis(500),
             time: extent.time(),
         };

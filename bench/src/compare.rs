@@ -35,6 +35,9 @@ pub(crate) struct CompareArgs {
     /// How many idle connections
     #[arg(long, default_value_t = 19_000)]
     idle: usize,
+    /// How many keep-alive connections ask in the closed and open loops
+    #[arg(long, default_value_t = 64)]
+    connections: usize,
     /// Where the JSON goes
     #[arg(long, default_value = "bench/results.json")]
     out: PathBuf,
@@ -57,7 +60,7 @@ pub(crate) async fn run(args: CompareArgs) -> Result<()> {
         refuses_strangers(&system.start(&lab).await?, &lab).await?;
     }
 
-    let extent = Extent { seconds: args.seconds, idle: args.idle };
+    let extent = Extent { seconds: args.seconds, idle: args.idle, connections: args.connections };
     let mut report = Report { machine: Machine::this(), extent, samples: Vec::new(), failures: Vec::new() };
     for round in 0..args.rounds {
         for case in &cases {

@@ -78,4 +78,15 @@ mod tests {
         assert!(!is_quiet(&listener));
         Ok(())
     }
+
+    #[tokio::test]
+    async fn a_client_connection_holds_little_unsent() -> io::Result<()> {
+        let listener = crate::listen::bind("127.0.0.1:0".parse().map_err(io::Error::other)?)?;
+        let client = TcpStream::connect(listener.local_addr()?).await?;
+        let (accepted, _) = listener.accept().await?;
+
+        assert_eq!(SockRef::from(&accepted).tcp_notsent_lowat()?, NOTSENT_LOWAT);
+        drop(client);
+        Ok(())
+    }
 }

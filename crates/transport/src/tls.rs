@@ -348,11 +348,6 @@ impl TlsStream {
         Pin::new(&mut self.tcp).poll_shutdown(cx)
     }
 
-    /// Whether bytes that were read are waiting, so that the socket need not become readable before [`TlsStream::poll_fill`].
-    pub fn holds_plaintext(&self) -> bool {
-        !self.early.is_empty()
-    }
-
     /// The socket, for waiting and for its addresses.
     pub fn tcp(&self) -> &TcpStream {
         &self.tcp
