@@ -175,7 +175,7 @@ mod tests {
         };
         let report = Report {
             machine: Machine::this(),
-            extent: Extent { seconds: 1.0, idle: 1 },
+            extent: Extent { seconds: 1.0, idle: 1, connections: 1 },
             samples: vec![
                 sample(System::Cmg, 0, 10.0),
                 sample(System::Nginx1, 0, 20.0),
