@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::defaults;
 use crate::endpoint::ServedEndpointFile;
 use crate::log::LogFile;
 use crate::text::Duration;
@@ -18,13 +19,13 @@ pub struct ConnectionPointFile {
     pub name: String,
     /// Where `/livez`, `/readyz` and `/metrics` are. Default `127.0.0.1:9181`: for this machine only, and beside a
     /// gateway's.
-    #[serde(default = "metrics_listen")]
+    #[serde(default = "defaults::connection_point_metrics")]
     pub metrics_listen: String,
     /// Allows a `metrics_listen` that other machines can reach. Default false, since nobody logs in there.
     #[serde(default)]
     pub metrics_public: bool,
     /// How long SIGTERM waits for requests in flight. Default `30s`, which service managers wait too.
-    #[serde(default = "drain")]
+    #[serde(default = "defaults::drain")]
     pub drain: Duration,
     /// `[log]`
     #[serde(default)]
@@ -37,6 +38,9 @@ pub struct ConnectionPointFile {
     /// `[[block]]`: its own copy. Default none.
     #[serde(default)]
     pub block: Vec<BlockFile>,
+    /// Files with one block a line, as a gateway has them: its own copy. Default none.
+    #[serde(default)]
+    pub block_lists: Vec<PathBuf>,
     /// `[[token_key]]`: its own copy. Default none, which is right where clients have certificates only.
     #[serde(default)]
     pub token_key: Vec<TokenKeyFile>,
@@ -71,14 +75,6 @@ pub struct DialFile {
     pub proxy_user: Option<String>,
     /// A file with that user's password in its first line, mode 0600.
     pub proxy_password_file: Option<PathBuf>,
-}
-
-fn metrics_listen() -> String {
-    "127.0.0.1:9181".to_owned()
-}
-
-const fn drain() -> Duration {
-    Duration::seconds(30)
 }
 
 const fn connections() -> u32 {

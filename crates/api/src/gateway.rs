@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::defaults;
 use crate::endpoint::EndpointFile;
 use crate::limits::LimitsFile;
 use crate::log::LogFile;
@@ -20,7 +21,7 @@ pub struct GatewayFile {
     /// Addresses and ports that the public and the connection points reach, such as `0.0.0.0:443` and `[::]:443`.
     pub listen: Vec<String>,
     /// Where `/livez`, `/readyz` and `/metrics` are. Default `127.0.0.1:9180`: for this machine only.
-    #[serde(default = "metrics_listen")]
+    #[serde(default = "defaults::gateway_metrics")]
     pub metrics_listen: String,
     /// Allows a `metrics_listen` that other machines can reach. Default false, since nobody logs in there.
     #[serde(default)]
@@ -29,7 +30,7 @@ pub struct GatewayFile {
     #[serde(default)]
     pub proxy_protocol_from: Vec<String>,
     /// How long SIGTERM waits for requests in flight. Default `30s`, which service managers wait too.
-    #[serde(default = "drain")]
+    #[serde(default = "defaults::drain")]
     pub drain: Duration,
     /// `[log]`
     #[serde(default)]
@@ -50,6 +51,9 @@ pub struct GatewayFile {
     /// `[[block]]`. Default none.
     #[serde(default)]
     pub block: Vec<BlockFile>,
+    /// Files with one block a line: `thumbprint HEX`, `serial HEX`, `serial HEX ISSUER` or `token ID`. Default none.
+    #[serde(default)]
+    pub block_lists: Vec<PathBuf>,
     /// `[[token_key]]`. Default none, which is right where clients have certificates only.
     #[serde(default)]
     pub token_key: Vec<TokenKeyFile>,
@@ -91,12 +95,4 @@ pub struct CertificateFile {
     pub pfx: Option<PathBuf>,
     /// A file with the password of `pfx` in its first line, mode 0600.
     pub password_file: Option<PathBuf>,
-}
-
-fn metrics_listen() -> String {
-    "127.0.0.1:9180".to_owned()
-}
-
-const fn drain() -> Duration {
-    Duration::seconds(30)
 }

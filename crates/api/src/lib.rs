@@ -1,4 +1,4 @@
-//! What crosses a process boundary: so far the two configuration files, as they are written.
+//! What crosses a process boundary: configuration files as they are written, and what site and members say to each other.
 //!
 //! Only shapes live here. Whether an address is an address, whether a named trust policy exists, whether two keys
 //! may stand together is judged where the file becomes a snapshot, so that every problem can be reported with the
@@ -6,7 +6,11 @@
 //!
 //! The files can be written as well as read, for those who generate them.
 
+pub mod bytes;
 mod connection_point;
+pub mod control;
+mod defaults;
+mod document;
 mod endpoint;
 mod gateway;
 mod limits;
@@ -15,6 +19,10 @@ pub mod text;
 mod trust;
 
 pub use connection_point::{ConnectionPointFile, DialFile};
+pub use document::{
+    ConnectionPointDocument, DialledGateway, EnrolledConnectionPointFile, EnrolledGatewayFile, EnrolmentCode, GatewayDocument,
+    MembershipFile,
+};
 pub use endpoint::{EndpointFile, Face, Forwarded, HealthFile, ServedEndpointFile, Stickiness};
 pub use gateway::{CertificateFile, GatewayFile, ServiceFile, TunnelEndFile};
 pub use limits::LimitsFile;

@@ -49,6 +49,10 @@ id!(
     ConnectionPointId
 );
 id!(
+    /// One running site server.
+    SiteServerId
+);
+id!(
     /// A named set of client certificate authorities.
     TrustName
 );
@@ -90,10 +94,14 @@ pub enum Role {
     Gateway(GatewayId),
     /// A connection point.
     ConnectionPoint(ConnectionPointId),
+    /// A site server.
+    SiteServer(SiteServerId),
+    /// What signs snapshots for a site; the name tells one such key from the next.
+    Snapshot(String),
 }
 
 impl Role {
-    /// Reads a role URI, `spiffe://<site>/gateway/<name>` or `spiffe://<site>/connection-point/<name>`.
+    /// Reads a role URI: `spiffe://<site>/<kind>/<name>`, the kind being `gateway`, `connection-point`, `site-server` or `snapshot`.
     ///
     /// The issuing authority decides whether a role counts at all; this reads the name only.
     pub fn from_uri(uri: &str) -> Option<Self> {
@@ -105,16 +113,35 @@ impl Role {
         match kind {
             "gateway" => Some(Self::Gateway(GatewayId::new(name))),
             "connection-point" => Some(Self::ConnectionPoint(ConnectionPointId::new(name))),
+            "site-server" => Some(Self::SiteServer(SiteServerId::new(name))),
+            "snapshot" => Some(Self::Snapshot(name.into())),
             _ => None,
+        }
+    }
+
+    /// The kind in the URI.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Gateway(_) => "gateway",
+            Self::ConnectionPoint(_) => "connection-point",
+            Self::SiteServer(_) => "site-server",
+            Self::Snapshot(_) => "snapshot",
+        }
+    }
+
+    /// The name in the URI.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Gateway(id) => id.as_str(),
+            Self::ConnectionPoint(id) => id.as_str(),
+            Self::SiteServer(id) => id.as_str(),
+            Self::Snapshot(name) => name,
         }
     }
 
     /// The URI that [`Role::from_uri`] reads back.
     pub fn to_uri(&self, site: &str) -> String {
-        match self {
-            Self::Gateway(id) => alloc::format!("spiffe://{site}/gateway/{id}"),
-            Self::ConnectionPoint(id) => alloc::format!("spiffe://{site}/connection-point/{id}"),
-        }
+        alloc::format!("spiffe://{site}/{}/{}", self.kind(), self.name())
     }
 }
 
@@ -124,9 +151,14 @@ mod tests {
 
     #[test]
     fn a_role_uri_reads_back() {
-        let role = Role::ConnectionPoint(ConnectionPointId::new("cp-1"));
-
-        assert_eq!(Role::from_uri(&role.to_uri("lab")), Some(role));
+        for role in [
+            Role::Gateway(GatewayId::new("gw-1")),
+            Role::ConnectionPoint(ConnectionPointId::new("cp-1")),
+            Role::SiteServer(SiteServerId::new("site-1")),
+            Role::Snapshot("1".into()),
+        ] {
+            assert_eq!(Role::from_uri(&role.to_uri("lab")), Some(role));
+        }
     }
 
     #[test]

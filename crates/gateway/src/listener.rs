@@ -184,7 +184,7 @@ async fn serve(greeted: Greeted, port: u16, gateway: Arc<Gateway>, places: &Arc<
 async fn serve_tunnel(tls: TlsStream, address: SocketAddr, era: u64, gateway: &Gateway) {
     match tls.peer_certificates().and_then(role_of) {
         Some(Role::ConnectionPoint(id)) => gateway.hub.serve(ByteStream::Tls(Box::new(tls)), id, era).await,
-        Some(Role::Gateway(_)) | None => gateway.events.connection_refused(ConnectionReason::TunnelRefused, address, None),
+        Some(_) | None => gateway.events.connection_refused(ConnectionReason::TunnelRefused, address, None),
     }
 }
 

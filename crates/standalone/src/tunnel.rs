@@ -16,18 +16,18 @@ pub fn role(role: &Role, certificate: &Path, private_key: &Path, reading: &mut R
         private_key_key: "tunnel.key",
         private_key: &reading.path(private_key),
     };
-    let name = name_of(role);
+    let name = role.name();
     if !is_name(name) {
         reading.problem("name", format!("\"{name}\" is no name"), "write 1 to 64 letters, digits, dots, hyphens or underscores");
     }
     let identity = reading.keep(read_role_identity(files))?;
     let found = &identity.role;
     if discriminant(found) != discriminant(role) {
-        let what = format!("it is the certificate of a {}", kind_of(found));
-        reading.problem("tunnel.certificate", what, format!("name the certificate of this {}", kind_of(role)));
+        let what = format!("it is the certificate of a {}", found.kind());
+        reading.problem("tunnel.certificate", what, format!("name the certificate of this {}", role.kind()));
     } else if found != role {
-        let what = format!("\"{name}\" is not the name in the role certificate, which is for \"{}\"", name_of(found));
-        reading.problem("name", what, format!("write \"{}\", or name the certificate of \"{name}\"", name_of(found)));
+        let what = format!("\"{name}\" is not the name in the role certificate, which is for \"{}\"", found.name());
+        reading.problem("name", what, format!("write \"{}\", or name the certificate of \"{name}\"", found.name()));
     }
     Some(identity)
 }
@@ -46,18 +46,4 @@ pub fn authority(file: &Path, parts: &Parts, reading: &mut Reading) -> Option<Ve
         }
     }
     Some(infrastructure)
-}
-
-fn kind_of(role: &Role) -> &'static str {
-    match role {
-        Role::Gateway(_) => "gateway",
-        Role::ConnectionPoint(_) => "connection point",
-    }
-}
-
-fn name_of(role: &Role) -> &str {
-    match role {
-        Role::Gateway(id) => id.as_str(),
-        Role::ConnectionPoint(id) => id.as_str(),
-    }
 }

@@ -31,8 +31,8 @@ impl PublicTls {
         if names.is_none() {
             problems.push(Problem::new("certificate", "no server certificate is named", "name at least one [[certificate]]"));
         }
-        if matches!(role.role, Role::ConnectionPoint(_)) {
-            let what = "it is a connection point's certificate";
+        if !matches!(role.role, Role::Gateway(_)) {
+            let what = format!("it is the certificate of a {}", role.role.kind());
             problems.push(Problem::new("tunnel.certificate", what, "name the certificate with this gateway's role"));
         }
         let tunnel = tunnel::server_config(role, infrastructure).map_err(|problem| problems.push(problem));

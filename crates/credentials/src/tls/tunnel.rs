@@ -69,8 +69,8 @@ pub fn describe_untrusted(error: &Error) -> Option<String> {
 
 /// The connection point's end: shows `role`, believes a gateway of the `infrastructure` authority (roots, DER).
 pub fn tunnel_client(role: RoleIdentity, infrastructure: &[Vec<u8>]) -> Result<Arc<ClientConfig>, Vec<Problem>> {
-    if matches!(role.role, Role::Gateway(_)) {
-        let what = "it is a gateway's certificate";
+    if !matches!(role.role, Role::ConnectionPoint(_)) {
+        let what = format!("it is the certificate of a {}", role.role.kind());
         return Err(vec![Problem::new("tunnel.certificate", what, "name the certificate with this connection point's role")]);
     }
     let gateways = Peers::new(infrastructure, End::Gateway).map_err(|problem| vec![problem])?;
@@ -115,6 +115,7 @@ impl End {
         match role {
             Role::Gateway(_) => self == Self::Gateway,
             Role::ConnectionPoint(_) => self == Self::ConnectionPoint,
+            Role::SiteServer(_) | Role::Snapshot(_) => false,
         }
     }
 

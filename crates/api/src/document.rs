@@ -1,0 +1,162 @@
+//! What the site says to a member in a snapshot, and what is left for the member's own file.
+//!
+//! The keys are those of the file of a program without a site, so there is one reference for both. An enrolled program's file holds
+//! what belongs to the machine; what belongs to the site comes in the document, and each is refused in the other's place.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::endpoint::ServedEndpointFile;
+use crate::gateway::{CertificateFile, ServiceFile};
+use crate::limits::LimitsFile;
+use crate::log::LogFile;
+use crate::text::Duration;
+use crate::trust::{TokenKeyFile, TrustFile};
+use crate::{EndpointFile, defaults};
+
+/// The document in a gateway's snapshot, TOML.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GatewayDocument {
+    /// `[service]`
+    #[serde(default)]
+    pub service: ServiceFile,
+    /// `[[certificate]]`: `chain` names a part, `key` a secret.
+    #[serde(default)]
+    pub certificate: Vec<CertificateFile>,
+    /// `[limits]`
+    #[serde(default)]
+    pub limits: LimitsFile,
+    /// `[trust.NAME]`
+    #[serde(default)]
+    pub trust: BTreeMap<String, TrustFile>,
+    /// Parts with one block a line.
+    #[serde(default)]
+    pub block_lists: Vec<PathBuf>,
+    /// `[[token_key]]`
+    #[serde(default)]
+    pub token_key: Vec<TokenKeyFile>,
+    /// `[[endpoint]]`
+    #[serde(default)]
+    pub endpoint: Vec<EndpointFile>,
+}
+
+/// The document in a connection point's snapshot, TOML.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConnectionPointDocument {
+    /// `[[gateway]]`: the instances to connect to.
+    #[serde(default)]
+    pub gateway: Vec<DialledGateway>,
+    /// Multiplexed connections to each instance.
+    pub connections: u32,
+    /// Idle one-at-a-time connections beside each of those.
+    pub lanes: u32,
+    /// `[trust.NAME]`
+    #[serde(default)]
+    pub trust: BTreeMap<String, TrustFile>,
+    /// Parts with one block a line.
+    #[serde(default)]
+    pub block_lists: Vec<PathBuf>,
+    /// `[[token_key]]`
+    #[serde(default)]
+    pub token_key: Vec<TokenKeyFile>,
+    /// `[[endpoint]]`
+    #[serde(default)]
+    pub endpoint: Vec<ServedEndpointFile>,
+}
+
+/// `[[gateway]]` of a connection point's document: one instance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DialledGateway {
+    /// The instance's name.
+    pub name: String,
+    /// Its host and port, or those of a balancer in front of several.
+    pub address: String,
+    /// Whether it waits for its first certificate.
+    #[serde(default)]
+    pub enrols: bool,
+}
+
+/// `gateway.toml` of an enrolled gateway: what belongs to the machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EnrolledGatewayFile {
+    /// `[site]`, which makes the gateway an enrolled one.
+    pub site: MembershipFile,
+    /// Addresses and ports that the public and the connection points reach, such as `0.0.0.0:443` and `[::]:443`.
+    pub listen: Vec<String>,
+    /// Where `/livez`, `/readyz` and `/metrics` are. Default `127.0.0.1:9180`.
+    #[serde(default = "defaults::gateway_metrics")]
+    pub metrics_listen: String,
+    /// Allows a `metrics_listen` that other machines can reach. Default false.
+    #[serde(default)]
+    pub metrics_public: bool,
+    /// Networks whose connections must begin with PROXY protocol v2. Default none.
+    #[serde(default)]
+    pub proxy_protocol_from: Vec<String>,
+    /// How long SIGTERM waits for requests in flight. Default `30s`.
+    #[serde(default = "defaults::drain")]
+    pub drain: Duration,
+    /// `[log]`
+    #[serde(default)]
+    pub log: LogFile,
+}
+
+/// `connection-point.toml` of an enrolled connection point: what belongs to the machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EnrolledConnectionPointFile {
+    /// `[site]`, which makes the connection point an enrolled one.
+    pub site: MembershipFile,
+    /// Where `/livez`, `/readyz` and `/metrics` are. Default `127.0.0.1:9181`.
+    #[serde(default = "defaults::connection_point_metrics")]
+    pub metrics_listen: String,
+    /// Allows a `metrics_listen` that other machines can reach. Default false.
+    #[serde(default)]
+    pub metrics_public: bool,
+    /// How long SIGTERM waits for requests in flight. Default `30s`.
+    #[serde(default = "defaults::drain")]
+    pub drain: Duration,
+    /// `[log]`
+    #[serde(default)]
+    pub log: LogFile,
+    /// An HTTP proxy for CONNECT on the way to gateways. Default none: directly.
+    pub proxy: Option<String>,
+    /// The user name for the proxy's Basic log-in. Default none.
+    pub proxy_user: Option<String>,
+    /// A file with that user's password in its first line, mode 0600.
+    pub proxy_password_file: Option<PathBuf>,
+}
+
+/// `[site]` of an enrolled program.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MembershipFile {
+    /// The folder for keys, certificate and the last good configuration, made with mode 0700 where it is missing.
+    pub data: PathBuf,
+    /// The file with the one-time code, mode 0600. Needed until the program is enrolled; not read any more after that.
+    pub enrolment: Option<PathBuf>,
+}
+
+/// A one-time code, as the site writes it into a file of mode 0600: TOML.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EnrolmentCode {
+    /// `gateway` or `connection-point`.
+    pub kind: String,
+    /// The member's name.
+    pub name: String,
+    /// SHA-256 of the root certificate of the site's infrastructure authority (DER), hexadecimal.
+    pub root: crate::bytes::Sha256,
+    /// The secret: 16 random bytes, hexadecimal.
+    pub code: String,
+    /// When it stops counting, in seconds since 1970.
+    pub ends: u64,
+    /// For a connection point: the addresses of the site servers, such as `https://site.corp.example:8445`.
+    #[serde(default)]
+    pub site_servers: Vec<String>,
+}

@@ -1,0 +1,1 @@
+//! What only a site server may do: issue certificates and tokens, sign snapshots, keep secrets.

@@ -1,0 +1,1 @@
+//! The control plane: what is published, who may come in, and that every member runs exactly that.

@@ -1,0 +1,1 @@
+//! The site server's database: SQLite or PostgreSQL, by the same statements.
