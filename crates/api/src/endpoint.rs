@@ -164,6 +164,7 @@ impl ServedEndpointFile {
 
 /// The credential that an endpoint demands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Face {
     /// A client certificate.
@@ -178,6 +179,7 @@ pub enum Face {
 
 /// How a request finds its server among several.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Stickiness {
     /// Each request for itself.
@@ -189,6 +191,7 @@ pub enum Stickiness {
 
 /// How a server learns the client's address.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Forwarded {
     /// Not at all.
@@ -202,6 +205,7 @@ pub enum Forwarded {
 
 /// `health`: a request that a connection point sends to each server by itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct HealthFile {
     /// Path and query, from the root of the server.
@@ -218,35 +222,35 @@ pub struct HealthFile {
     pub expect: Vec<u16>,
 }
 
-fn methods() -> Vec<String> {
+pub(crate) fn methods() -> Vec<String> {
     ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "PROPFIND", "CCM_POST", "BITS_POST"].map(str::to_owned).into()
 }
 
-const fn body_limit() -> Size {
+pub(crate) const fn body_limit() -> Size {
     Size::mebibytes(32)
 }
 
-const fn idle() -> Duration {
+pub(crate) const fn idle() -> Duration {
     Duration::seconds(60)
 }
 
-const fn total() -> Duration {
+pub(crate) const fn total() -> Duration {
     Duration::minutes(15)
 }
 
-const fn upgrade() -> bool {
+pub(crate) const fn upgrade() -> bool {
     true
 }
 
-const fn connect_time() -> Duration {
+pub(crate) const fn connect_time() -> Duration {
     Duration::seconds(5)
 }
 
-fn request_id_header() -> String {
+pub(crate) fn request_id_header() -> String {
     "X-Request-Id".to_owned()
 }
 
-const fn map_redirects() -> bool {
+pub(crate) const fn map_redirects() -> bool {
     true
 }
 

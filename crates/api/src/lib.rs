@@ -15,6 +15,10 @@ mod endpoint;
 mod gateway;
 mod limits;
 mod log;
+pub mod resource;
+#[cfg(feature = "openapi")]
+mod schema;
+pub mod site;
 pub mod text;
 mod trust;
 

@@ -6,6 +6,7 @@ use crate::text::{Duration, Size};
 
 /// `[limits]`. Where 0 means no limit, it says so.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct LimitsFile {
     /// Client connections at once. Default 20,000; the operating system must allow the process more open files than

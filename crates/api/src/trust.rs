@@ -34,6 +34,7 @@ pub struct TrustFile {
 
 /// What to do where revocation cannot be known.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum WhenUnsure {
     /// Refuse.
@@ -79,6 +80,7 @@ pub struct TokenKeyFile {
 
 /// A signature algorithm of a token, named as in its header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum Algorithm {
     /// RSA PKCS#1 v1.5 with SHA-256.
     #[serde(rename = "RS256")]
@@ -99,6 +101,7 @@ pub enum Algorithm {
 
 /// What a token says about its bearer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum TokenKind {
     /// Issued by the site to a registered client.

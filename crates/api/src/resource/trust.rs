@@ -1,0 +1,47 @@
+//! Client certificate authorities: which client certificates count.
+
+use serde::{Deserialize, Serialize};
+
+use crate::trust::WhenUnsure;
+
+/// A named set of client certificate authorities with its revocation lists: one trust policy.
+///
+/// Only these roots count, however many others a machine trusts; that is what a certificate trust list is for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct ClientTrust {
+    /// Its name, which endpoints refer to.
+    pub name: String,
+    /// For people. Default empty.
+    #[serde(default)]
+    pub description: String,
+    /// Root certificates, PEM, any number in each text.
+    #[serde(default)]
+    pub authorities: Vec<String>,
+    /// Issuing certificates that clients need not send, PEM, any number in each text.
+    #[serde(default)]
+    pub intermediates: Vec<String>,
+    /// Whether the site's own authority for clients counts too. Default false.
+    #[serde(default)]
+    pub site_clients: bool,
+    /// Where the site fetches revocation lists: `http` and `https` addresses. Default none.
+    #[serde(default)]
+    pub crl_urls: Vec<String>,
+    /// Revocation lists that were uploaded, PEM. Default none.
+    #[serde(default)]
+    pub crls: Vec<String>,
+    /// Whether revocation lists are looked at. Default true.
+    #[serde(default = "yes")]
+    pub check_revocation: bool,
+    /// What a list whose `nextUpdate` has passed is worth. Default `deny`.
+    #[serde(default)]
+    pub stale_crl: WhenUnsure,
+    /// What happens to a certificate that no list covers. Default `deny`.
+    #[serde(default)]
+    pub unknown_crl: WhenUnsure,
+}
+
+const fn yes() -> bool {
+    true
+}

@@ -1,0 +1,60 @@
+//! `site.toml`: one site server.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::log::LogFile;
+use crate::text::Duration;
+
+/// The whole of `site.toml`. Paths are relative to its folder.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SiteFile {
+    /// The name of this site server, unique among those of one database.
+    pub name: String,
+    /// The site code, such as `LAB`, of a site that is set up by the first start. It does not change after that.
+    pub site: String,
+    /// The folder for the vault's key, the database where it is embedded, and what the first start writes; made with mode 0700
+    /// where it is missing.
+    pub data: PathBuf,
+    /// A file with the connection string of PostgreSQL in its first line, such as `postgres://user:password@host/database`, mode
+    /// 0600. Default none: SQLite in `data`.
+    pub database_file: Option<PathBuf>,
+    /// Where administrators reach the API. Default `127.0.0.1:8444`.
+    #[serde(default = "api_listen")]
+    pub listen: String,
+    /// The API's certificate with its issuers, PEM. Needed where `listen` can be reached by other machines.
+    pub certificate: Option<PathBuf>,
+    /// Its key, PEM, mode 0600.
+    pub key: Option<PathBuf>,
+    /// Where connection points reach this site server, such as `0.0.0.0:8445`.
+    #[serde(default = "control_listen")]
+    pub control_listen: String,
+    /// The addresses of all site servers as connection points reach them, such as `https://site.corp.example:8445`.
+    pub control_urls: Vec<String>,
+    /// Where `/livez`, `/readyz` and `/metrics` are. Default `127.0.0.1:9182`.
+    #[serde(default = "metrics_listen")]
+    pub metrics_listen: String,
+    /// Allows a `metrics_listen` that other machines can reach. Default false.
+    #[serde(default)]
+    pub metrics_public: bool,
+    /// How long SIGTERM waits for requests in flight. Default `30s`.
+    #[serde(default = "crate::defaults::drain")]
+    pub drain: Duration,
+    /// `[log]`
+    #[serde(default)]
+    pub log: LogFile,
+}
+
+fn api_listen() -> String {
+    "127.0.0.1:8444".to_owned()
+}
+
+fn control_listen() -> String {
+    "0.0.0.0:8445".to_owned()
+}
+
+fn metrics_listen() -> String {
+    "127.0.0.1:9182".to_owned()
+}
