@@ -4,9 +4,11 @@
 //! - a client on the public port may show any certificate; the handshake proves only that it holds the key, and each request is
 //!   judged under the policy of its endpoint (`public`, `strangers`);
 //! - both ends of a tunnel believe the infrastructure authority only, and only a certificate with the right role (`tunnel`);
+//! - a site server is believed by its role, a new member's first one by the root that its code pins (`site`);
 //! - a server behind a connection point is believed by its name and the authorities configured for it (`servers`).
 mod public;
 mod servers;
+mod site;
 mod strangers;
 mod tickets;
 mod tunnel;
@@ -21,6 +23,7 @@ use webpki::EndEntityCert;
 
 pub use public::PublicTls;
 pub use servers::server_client;
+pub use site::{enrolling_gateway, pinned_site_client, site_client, site_server};
 pub use tunnel::{PeerRefused, describe_untrusted, tunnel_client};
 
 /// ALPN name of a tunnel.

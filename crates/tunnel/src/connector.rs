@@ -5,9 +5,10 @@
 //! which connections are made, so recovery is the same code as start.
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use bytes::BytesMut;
 use cmg_core::ids::{ConnectionPointId, GatewayId, Role};
 use cmg_transport::connect::{DialError, Proxy, dial};
@@ -40,6 +41,12 @@ const MISSES: usize = 2;
 
 /// Lanes of one kind on one session, idle or busy, at most.
 const MOST_LANES: usize = 64;
+
+/// How long a gateway is given to hear that a session takes no new requests: what it has sent until then is carried out.
+const HEARD: Duration = Duration::from_millis(500);
+
+/// How often it is looked whether the last request of a session has come to its end.
+const POLL: Duration = Duration::from_millis(20);
 
 /// Instances of one service that are looked for. More come from a gateway that lies.
 const MOST_INSTANCES: usize = 256;
@@ -74,17 +81,22 @@ pub struct Settings {
 
 /// The tunnels to one service.
 pub struct Connector {
-    route: Route,
-    settings: Settings,
+    plan: ArcSwap<Plan>,
     incoming: mpsc::UnboundedSender<Incoming>,
     serves: watch::Receiver<Vec<String>>,
     instances: Mutex<BTreeMap<String, Vec<Arc<Link>>>>,
     /// Those that keep tunnels to other addresses of the same service.
-    others: OnceLock<Vec<Weak<Connector>>>,
+    others: Mutex<Vec<Weak<Connector>>>,
     ring: Arc<Notify>,
     draining: AtomicBool,
     next_session: AtomicU64,
     draw: fn() -> u64,
+}
+
+/// How connections are made from now on.
+struct Plan {
+    route: Route,
+    settings: Settings,
 }
 
 /// What a connection turned out to be good for.
@@ -123,12 +135,11 @@ impl Connector {
         draw: fn() -> u64,
     ) -> Arc<Self> {
         Arc::new(Self {
-            route,
-            settings,
+            plan: ArcSwap::from_pointee(Plan { route, settings }),
             incoming,
             serves,
             instances: Mutex::default(),
-            others: OnceLock::new(),
+            others: Mutex::default(),
             ring: Arc::default(),
             draining: AtomicBool::new(false),
             next_session: AtomicU64::new(draw() | 1),
@@ -137,13 +148,28 @@ impl Connector {
     }
 
     /// Makes connectors to the addresses of one service known to each other: an instance that one of them has reached is not
-    /// looked for by the others, whose addresses may not lead to it.
+    /// looked for by the others, whose addresses may not lead to it. The last introduction counts.
     pub fn introduce(connectors: &[Arc<Self>]) {
         for (place, connector) in connectors.iter().enumerate() {
             let others = connectors.iter().enumerate().filter(|(other, _)| *other != place);
-            // Set once; a second introduction changes nothing.
-            let _ = connector.others.set(others.map(|(_, other)| Arc::downgrade(other)).collect());
+            *connector.others() = others.map(|(_, other)| Arc::downgrade(other)).collect();
+            connector.ring.notify_one();
         }
+    }
+
+    /// Makes connections in another way from now on. Sessions that stand stay, but for those that are more than there should be.
+    pub fn change(&self, route: Route, settings: Settings) {
+        let wanted = settings.sessions;
+        self.plan.store(Arc::new(Plan { route, settings }));
+        for links in self.instances().values() {
+            let open = links.iter().filter(|link| !link.draining.load(Ordering::Relaxed));
+            for link in open.skip(wanted) {
+                link.draining.store(true, Ordering::Relaxed);
+                link.write(frame::header(Kind::Drain, false, 0, 0).to_vec());
+                tokio::spawn(finish(Arc::clone(link)));
+            }
+        }
+        self.ring.notify_one();
     }
 
     /// Keeps the tunnels until dropped.
@@ -164,7 +190,8 @@ impl Connector {
                 Ok(false) => misses += 1,
                 Err(error) => {
                     misses = usize::MAX;
-                    warn!(host = %self.route.host, port = self.route.port, error = %chain(&error), "Gateway not reached");
+                    let plan = self.plan.load();
+                    warn!(host = %plan.route.host, port = plan.route.port, error = %chain(&error), "Gateway not reached");
                 }
             }
             if misses >= MISSES * self.instances().len() {
@@ -186,7 +213,11 @@ impl Connector {
     }
 
     fn instances(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Vec<Arc<Link>>>> {
-        self.instances.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.instances.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn others(&self) -> std::sync::MutexGuard<'_, Vec<Weak<Self>>> {
+        self.others.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lacks_something(&self) -> bool {
@@ -203,21 +234,22 @@ impl Connector {
 
     /// Whether another connector has a session with the instance. Not to be asked while the own instances are locked.
     fn is_reached_elsewhere(&self, name: &str) -> bool {
-        let others = self.others.get().into_iter().flatten().filter_map(Weak::upgrade);
-        others.into_iter().any(|other| other.instances().get(name).is_some_and(|links| !links.is_empty()))
+        let others: Vec<_> = self.others().iter().filter_map(Weak::upgrade).collect();
+        others.iter().any(|other| other.instances().get(name).is_some_and(|links| !links.is_empty()))
     }
 
     /// What an instance with these sessions needs next: sessions first, then lanes.
     fn need(&self, links: &[Arc<Link>]) -> Use {
+        let Settings { sessions, lanes, .. } = self.plan.load().settings;
         let open = links.iter().filter(|link| !link.draining.load(Ordering::Relaxed));
-        if open.clone().count() < self.settings.sessions {
+        if open.clone().count() < sessions {
             return Use::Session;
         }
         for link in open {
-            if link.idle_lanes() < self.settings.lanes && link.lanes_out.load(Ordering::Relaxed) < MOST_LANES {
+            if link.idle_lanes() < lanes && link.lanes_out.load(Ordering::Relaxed) < MOST_LANES {
                 return Use::Lane(Arc::clone(link), Purpose::Down);
             }
-            if link.waiting_lanes.load(Ordering::Relaxed) < self.settings.lanes && link.lanes_in.load(Ordering::Relaxed) < MOST_LANES {
+            if link.waiting_lanes.load(Ordering::Relaxed) < lanes && link.lanes_in.load(Ordering::Relaxed) < MOST_LANES {
                 return Use::Lane(Arc::clone(link), Purpose::Up);
             }
         }
@@ -254,11 +286,13 @@ impl Connector {
     }
 
     async fn greeted(&self) -> Result<(ByteStream, BytesMut, Greeting), ConnectError> {
-        let tcp = dial(&self.route.host, self.route.port, self.route.proxy.as_ref(), DIAL_TIME).await?;
+        let plan = self.plan.load_full();
+        let Plan { route, settings } = &*plan;
+        let tcp = dial(&route.host, route.port, route.proxy.as_ref(), DIAL_TIME).await?;
         set_tunnel_options(&tcp).map_err(ConnectError::Tls)?;
-        let name = ServerName::try_from(self.route.host.clone()).map_err(|error| ConnectError::Tls(std::io::Error::other(error)))?;
-        let tls = TlsStream::connect(tcp, name, Arc::clone(&self.settings.tls)).await.map_err(|error| self.tls_error(error))?;
-        let role = tls.peer_certificates().and_then(|chain| (self.settings.role_of)(chain));
+        let name = ServerName::try_from(route.host.clone()).map_err(|error| ConnectError::Tls(std::io::Error::other(error)))?;
+        let tls = TlsStream::connect(tcp, name, Arc::clone(&settings.tls)).await.map_err(|error| tls_error(error, settings))?;
+        let role = tls.peer_certificates().and_then(|chain| (settings.role_of)(chain));
         let mut stream = ByteStream::Tls(Box::new(tls));
         let mut received = BytesMut::new();
         let frame = read_frame(&mut stream, &mut received).await.map_err(ConnectError::Greeting)?;
@@ -272,14 +306,6 @@ impl Connector {
             return Err(ConnectError::Version { oldest: greeting.oldest, newest: greeting.newest });
         }
         Ok((stream, received, greeting))
-    }
-
-    fn tls_error(&self, error: std::io::Error) -> ConnectError {
-        let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-        match tls.and_then(self.settings.intercepted_by) {
-            Some(issuer) => ConnectError::Intercepted { issuer },
-            None => ConnectError::Tls(error),
-        }
     }
 
     fn start_session(self: &Arc<Self>, stream: ByteStream, received: BytesMut, instance: String, id: u64) {
@@ -330,7 +356,8 @@ impl Connector {
         let unreached = {
             let instances = self.instances();
             if instances.is_empty() {
-                return vec![format!("{}:{}", self.route.host, self.route.port)];
+                let plan = self.plan.load();
+                return vec![format!("{}:{}", plan.route.host, plan.route.port)];
             }
             unreached(&instances)
         };
@@ -355,11 +382,41 @@ impl Connector {
         }
     }
 
+    /// Takes no new requests, lets those under way come to their ends within `longest`, and ends every session.
+    pub async fn retire(&self, longest: Duration) {
+        self.drain();
+        let idle = async {
+            tokio::time::sleep(HEARD).await;
+            while self.busy() > 0 {
+                tokio::time::sleep(POLL).await;
+            }
+        };
+        let _ = timeout(longest, idle).await;
+        self.stop();
+    }
+
     /// Ends every session after what is queued.
     pub fn stop(&self) {
         for link in self.instances().values().flatten() {
             let _ = link.command(Command::Stop);
         }
+    }
+}
+
+/// Lets the requests of one session come to their ends, and ends it.
+async fn finish(link: Arc<Link>) {
+    tokio::time::sleep(HEARD).await;
+    while link.busy.load(Ordering::Relaxed) > 0 && !link.ended.load(Ordering::Relaxed) {
+        tokio::time::sleep(POLL).await;
+    }
+    let _ = link.command(Command::Stop);
+}
+
+fn tls_error(error: std::io::Error, settings: &Settings) -> ConnectError {
+    let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    match tls.and_then(settings.intercepted_by) {
+        Some(issuer) => ConnectError::Intercepted { issuer },
+        None => ConnectError::Tls(error),
     }
 }
 

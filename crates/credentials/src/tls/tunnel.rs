@@ -103,11 +103,12 @@ pub(super) fn shown(key: &Arc<CertifiedKey>) -> Arc<SingleCertAndKey> {
     Arc::new(SingleCertAndKey::from(CertifiedKey::clone(key)))
 }
 
-/// The end of a tunnel where a peer stands.
+/// Where a peer stands: at an end of a tunnel, or behind the control interface of the site.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
+pub(super) enum End {
     Gateway,
     ConnectionPoint,
+    SiteServer,
 }
 
 impl End {
@@ -115,27 +116,28 @@ impl End {
         match role {
             Role::Gateway(_) => self == Self::Gateway,
             Role::ConnectionPoint(_) => self == Self::ConnectionPoint,
-            Role::SiteServer(_) | Role::Snapshot(_) => false,
+            Role::SiteServer(_) => self == Self::SiteServer,
+            Role::Snapshot(_) => false,
         }
     }
 
     fn usage(self) -> KeyUsage {
         match self {
-            Self::Gateway => KeyUsage::server_auth(),
+            Self::Gateway | Self::SiteServer => KeyUsage::server_auth(),
             Self::ConnectionPoint => KeyUsage::client_auth(),
         }
     }
 }
 
-/// Believes role certificates of the infrastructure authority at one end of a tunnel.
+/// Believes role certificates of the infrastructure authority where they belong.
 #[derive(Debug)]
-struct Peers {
+pub(super) struct Peers {
     anchors: Vec<TrustAnchor<'static>>,
     end: End,
 }
 
 impl Peers {
-    fn new(infrastructure: &[Vec<u8>], end: End) -> Result<Self, Problem> {
+    pub(super) fn new(infrastructure: &[Vec<u8>], end: End) -> Result<Self, Problem> {
         let key = "tunnel.authority";
         let instead = "name the infrastructure authority's root certificate";
         let anchors: Result<Vec<_>, _> = infrastructure
@@ -149,7 +151,7 @@ impl Peers {
         }
     }
 
-    fn verify(&self, leaf: &CertificateDer<'_>, intermediates: &[CertificateDer<'_>], now: UnixTime) -> Result<(), Error> {
+    pub(super) fn verify(&self, leaf: &CertificateDer<'_>, intermediates: &[CertificateDer<'_>], now: UnixTime) -> Result<(), Error> {
         let certificate = EndEntityCert::try_from(leaf).map_err(|_| CertificateError::BadEncoding)?;
         let algorithms = webpki::ALL_VERIFICATION_ALGS;
         certificate
@@ -252,7 +254,7 @@ impl ServerCertVerifier for Peers {
     }
 }
 
-fn signed_by_holder(
+pub(super) fn signed_by_holder(
     message: &[u8],
     certificate: &CertificateDer<'_>,
     signed: &DigitallySignedStruct,
@@ -261,6 +263,6 @@ fn signed_by_holder(
 }
 
 /// Only TLS 1.3 is offered, so this does not happen.
-fn no_tls12() -> Error {
-    Error::General("a tunnel speaks TLS 1.3 only".to_owned())
+pub(super) fn no_tls12() -> Error {
+    Error::General("only TLS 1.3 is spoken here".to_owned())
 }
