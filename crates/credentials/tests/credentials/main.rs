@@ -6,6 +6,7 @@ mod files;
 mod issuers;
 mod lab;
 mod revocation;
+mod site;
 mod tls;
 mod tokens;
 mod verifier;

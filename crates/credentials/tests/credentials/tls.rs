@@ -75,7 +75,7 @@ fn certified(issued: &Issued) -> Arc<CertifiedKey> {
     with_key(vec![issued.der.clone()], issued)
 }
 
-fn with_key(chain: Vec<CertificateDer<'static>>, issued: &Issued) -> Arc<CertifiedKey> {
+pub(crate) fn with_key(chain: Vec<CertificateDer<'static>>, issued: &Issued) -> Arc<CertifiedKey> {
     let key = provider().key_provider.load_private_key(PrivateKeyDer::Pkcs8(issued.key.serialize_der().into())).unwrap();
     Arc::new(CertifiedKey::new(chain, key))
 }
@@ -89,7 +89,7 @@ fn gateway(issued: &Issued) -> RoleIdentity {
 }
 
 /// Both ends after a handshake, and one more exchange for what follows it.
-fn connect(client: &Arc<ClientConfig>, name: &str, server: &Arc<ServerConfig>) -> Result<(ClientConnection, ServerConnection), Error> {
+pub(crate) fn connect(client: &Arc<ClientConfig>, name: &str, server: &Arc<ServerConfig>) -> Result<(ClientConnection, ServerConnection), Error> {
     let name = ServerName::try_from(name.to_owned()).unwrap();
     let mut client = ClientConnection::new(Arc::clone(client), name).unwrap();
     let mut server = ServerConnection::new(Arc::clone(server)).unwrap();
