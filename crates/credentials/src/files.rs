@@ -1,4 +1,6 @@
-//! Files that hold credentials. Secrets must be closed to everybody but their owner.
+//! Files that hold credentials, wherever they come from: the disk, or a snapshot of the site, which is a signed folder.
+//!
+//! On the disk, secrets must be closed to everybody but their owner.
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -8,16 +10,29 @@ use cmg_core::problem::Problem;
 /// Largest file read. Revocation lists of big authorities reach tens of megabytes.
 const LARGEST: u64 = 128 << 20;
 
-/// Reads `path`; `key` names it in a problem.
-pub(crate) fn read(key: &str, path: &Path) -> Result<Vec<u8>, Problem> {
-    contents(key, path, open(key, path)?)
+/// Where the files that a configuration names come from.
+pub trait Files: Send + Sync {
+    /// Reads the file called `path`; the configuration key `key` names it in a problem.
+    fn read(&self, key: &str, path: &Path) -> Result<Vec<u8>, Problem>;
+
+    /// Reads a secret, which nobody but its owner may read.
+    fn read_secret(&self, key: &str, path: &Path) -> Result<Vec<u8>, Problem>;
 }
 
-/// Reads a secret, which nobody but its owner may read.
-pub(crate) fn read_secret(key: &str, path: &Path) -> Result<Vec<u8>, Problem> {
-    let file = open(key, path)?;
-    demand_closed(key, path, &file)?;
-    contents(key, path, file)
+/// The files of this machine.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Disk;
+
+impl Files for Disk {
+    fn read(&self, key: &str, path: &Path) -> Result<Vec<u8>, Problem> {
+        contents(key, path, open(key, path)?)
+    }
+
+    fn read_secret(&self, key: &str, path: &Path) -> Result<Vec<u8>, Problem> {
+        let file = open(key, path)?;
+        demand_closed(key, path, &file)?;
+        contents(key, path, file)
+    }
 }
 
 fn open(key: &str, path: &Path) -> Result<File, Problem> {

@@ -1,7 +1,8 @@
 //! Credentials: what proves who somebody is, and every use of cryptography outside the handshake itself.
 //!
 //! `load` reads files, `facts` reads certificates, `chain` and `token` verify, `verifier` joins them with the block list and a
-//! bounded memory of what was verified, `tls` builds every rustls configuration.
+//! bounded memory of what was verified, `tls` builds every rustls configuration, `members` proves roles and what the site has signed,
+//! `sealed` keeps secrets from everybody on the way.
 //! Absent on purpose: a clock (time is an argument), the network (lists and keys are handed in), the operating system's trust
 //! store (only configured authorities count), and any decision about endpoints (that is `cmg-core`).
 
@@ -11,8 +12,10 @@ pub mod facts;
 mod files;
 mod lists;
 pub mod load;
+pub mod members;
 mod memo;
 mod object;
+pub mod sealed;
 mod signed;
 mod text;
 pub mod tls;

@@ -1,6 +1,6 @@
 //! Certificates, keys, lists and PFX files, read into what the rest of the program works with.
 //!
-//! `key` is the configuration key that named the file; every problem carries it.
+//! `files` is where they come from, `key` the configuration key that named one; every problem carries it.
 use std::path::Path;
 use std::sync::Arc;
 
@@ -11,7 +11,9 @@ use pki_types::pem::PemObject;
 use pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, PrivatePkcs8KeyDer, SubjectPublicKeyInfoDer};
 use rustls::sign::CertifiedKey;
 
-use crate::{facts, files, tls};
+use crate::{facts, tls};
+
+pub use crate::files::{Disk, Files};
 
 /// A server certificate with its key.
 #[derive(Clone, Debug)]
@@ -45,14 +47,20 @@ pub struct PairFiles<'a> {
 }
 
 /// Reads a server certificate from PEM files.
-pub fn read_server_identity(files: PairFiles<'_>) -> Result<ServerIdentity, Problem> {
-    server_identity(files.chain_key, files.chain, read_pair(files)?)
+pub fn read_server_identity(files: &dyn Files, pair: PairFiles<'_>) -> Result<ServerIdentity, Problem> {
+    server_identity(pair.chain_key, pair.chain, read_pair(files, pair)?)
 }
 
 /// Reads a server certificate from a PFX (PKCS#12) file with the password in `password_file`.
-pub fn read_server_identity_pfx(key: &str, pfx: &Path, password_key: &str, password_file: &Path) -> Result<ServerIdentity, Problem> {
-    let bytes = files::read_secret(key, pfx)?;
-    let password = read_password(password_key, password_file)?;
+pub fn read_server_identity_pfx(
+    files: &dyn Files,
+    key: &str,
+    pfx: &Path,
+    password_key: &str,
+    password_file: &Path,
+) -> Result<ServerIdentity, Problem> {
+    let bytes = files.read_secret(key, pfx)?;
+    let password = read_password(files, password_key, password_file)?;
     let store = KeyStore::from_pkcs12(&bytes, &password, Pkcs12ImportPolicy::Strict).map_err(|error| {
         let what = format!("{} cannot be opened: {error}", pfx.display());
         Problem::new(key, what, "name a PFX file and the file with its password")
@@ -67,27 +75,28 @@ pub fn read_server_identity_pfx(key: &str, pfx: &Path, password_key: &str, passw
 }
 
 /// Reads a role certificate from PEM files.
-pub fn read_role_identity(files: PairFiles<'_>) -> Result<RoleIdentity, Problem> {
-    let key = read_pair(files)?;
+pub fn read_role_identity(files: &dyn Files, pair: PairFiles<'_>) -> Result<RoleIdentity, Problem> {
+    let key = read_pair(files, pair)?;
     let Some(role) = tls::role_of(&key.cert) else {
-        let what = format!("{} names no role", files.chain.display());
+        let what = format!("{} names no role", pair.chain.display());
         let instead = "use a certificate with exactly one URI spiffe://<site>/gateway/<name> or spiffe://<site>/connection-point/<name>";
-        return Err(Problem::new(files.chain_key, what, instead));
+        return Err(Problem::new(pair.chain_key, what, instead));
     };
     Ok(RoleIdentity { role, key })
 }
 
 /// Reads a certificate and its key from PEM files, for instance what a connection point shows to a server.
-pub fn read_pair(files: PairFiles<'_>) -> Result<Arc<CertifiedKey>, Problem> {
-    let chain = read_certificates(files.chain_key, files.chain)?.into_iter().map(CertificateDer::from).collect();
-    let private_key = read_private_key(files.private_key_key, files.private_key)?;
-    certified(files.private_key_key, files.private_key, chain, private_key)
+pub fn read_pair(files: &dyn Files, pair: PairFiles<'_>) -> Result<Arc<CertifiedKey>, Problem> {
+    let chain = read_certificates(files, pair.chain_key, pair.chain)?.into_iter().map(CertificateDer::from).collect();
+    let private_key = read_private_key(files, pair.private_key_key, pair.private_key)?;
+    certified(pair.private_key_key, pair.private_key, chain, private_key)
 }
 
 /// Reads certificates from a file of one DER or any number of PEM certificates.
-pub fn read_certificates(key: &str, path: &Path) -> Result<Vec<Vec<u8>>, Problem> {
-    let found =
-        der_or_pem(key, path, "certificate", |pem| CertificateDer::pem_slice_iter(pem).map(|item| item.map(|der| der.to_vec())).collect())?;
+pub fn read_certificates(files: &dyn Files, key: &str, path: &Path) -> Result<Vec<Vec<u8>>, Problem> {
+    let found = der_or_pem(files, key, path, "certificate", |pem| {
+        CertificateDer::pem_slice_iter(pem).map(|item| item.map(|der| der.to_vec())).collect()
+    })?;
     for der in &found {
         facts::parse(der).map_err(|_| {
             let what = format!("{} holds a certificate that cannot be read", path.display());
@@ -98,19 +107,19 @@ pub fn read_certificates(key: &str, path: &Path) -> Result<Vec<Vec<u8>>, Problem
 }
 
 /// Reads revocation lists from a file of one DER or any number of PEM lists.
-pub fn read_lists(key: &str, path: &Path) -> Result<Vec<Vec<u8>>, Problem> {
-    der_or_pem(key, path, "revocation list", |pem| {
+pub fn read_lists(files: &dyn Files, key: &str, path: &Path) -> Result<Vec<Vec<u8>>, Problem> {
+    der_or_pem(files, key, path, "revocation list", |pem| {
         CertificateRevocationListDer::pem_slice_iter(pem).map(|item| item.map(|der| der.to_vec())).collect()
     })
 }
 
 /// Reads a public key, SubjectPublicKeyInfo in DER, from a PEM public key or a certificate.
-pub fn read_public_key(key: &str, path: &Path) -> Result<Vec<u8>, Problem> {
-    let bytes = files::read(key, path)?;
+pub fn read_public_key(files: &dyn Files, key: &str, path: &Path) -> Result<Vec<u8>, Problem> {
+    let bytes = files.read(key, path)?;
     if let Ok(public_key) = SubjectPublicKeyInfoDer::from_pem_slice(&bytes) {
         return Ok(public_key.to_vec());
     }
-    let certificates = read_certificates(key, path).ok();
+    let certificates = read_certificates(files, key, path).ok();
     let first = certificates.as_ref().and_then(|found| found.first()).and_then(|der| facts::parse(der).ok());
     let Some(certificate) = first else {
         let what = format!("{} holds no public key", path.display());
@@ -121,10 +130,16 @@ pub fn read_public_key(key: &str, path: &Path) -> Result<Vec<u8>, Problem> {
 
 type PemResult = Result<Vec<Vec<u8>>, pki_types::pem::Error>;
 
-fn der_or_pem(key: &str, path: &Path, what: &str, from_pem: impl Fn(&[u8]) -> PemResult) -> Result<Vec<Vec<u8>>, Problem> {
+fn der_or_pem(
+    files: &dyn Files,
+    key: &str,
+    path: &Path,
+    what: &str,
+    from_pem: impl Fn(&[u8]) -> PemResult,
+) -> Result<Vec<Vec<u8>>, Problem> {
     const SEQUENCE: u8 = 0x30;
 
-    let bytes = files::read(key, path)?;
+    let bytes = files.read(key, path)?;
     if bytes.first() == Some(&SEQUENCE) {
         return Ok(vec![bytes]);
     }
@@ -139,8 +154,8 @@ fn der_or_pem(key: &str, path: &Path, what: &str, from_pem: impl Fn(&[u8]) -> Pe
     Ok(found)
 }
 
-fn read_private_key(key: &str, path: &Path) -> Result<PrivateKeyDer<'static>, Problem> {
-    let bytes = files::read_secret(key, path)?;
+fn read_private_key(files: &dyn Files, key: &str, path: &Path) -> Result<PrivateKeyDer<'static>, Problem> {
+    let bytes = files.read_secret(key, path)?;
     PrivateKeyDer::from_pem_slice(&bytes).map_err(|_| {
         let encrypted = bytes.windows(21).any(|window| window == b"ENCRYPTED PRIVATE KEY");
         let (what, instead) = if encrypted {
@@ -153,8 +168,8 @@ fn read_private_key(key: &str, path: &Path) -> Result<PrivateKeyDer<'static>, Pr
 }
 
 /// A password stands in the first line of its file.
-fn read_password(key: &str, path: &Path) -> Result<String, Problem> {
-    let bytes = files::read_secret(key, path)?;
+fn read_password(files: &dyn Files, key: &str, path: &Path) -> Result<String, Problem> {
+    let bytes = files.read_secret(key, path)?;
     let text = String::from_utf8(bytes)
         .map_err(|_| Problem::new(key, format!("{} is not UTF-8", path.display()), "write the password as UTF-8 text"))?;
     Ok(text.lines().next().unwrap_or_default().to_owned())

@@ -36,28 +36,42 @@ fn by_token(key: &str, id: &str, reading: &mut Reading) -> Option<Block> {
 }
 
 fn by_thumbprint(key: &str, thumbprint: &str, reading: &mut Reading) -> Option<Block> {
-    let digits = hex::digits(thumbprint).unwrap_or_default();
-    let block = hex::bytes(&digits).map(Block::Sha1).or_else(|| hex::bytes(&digits).map(Block::Sha256));
+    let block = of_thumbprint(thumbprint);
     if block.is_none() {
-        let instead = "write the SHA-1 (40 digits) or SHA-256 (64 digits) of the certificate in hexadecimal";
-        reading.problem(key, format!("\"{thumbprint}\" is no thumbprint"), instead);
+        reading.problem(key, format!("\"{thumbprint}\" is no thumbprint"), THUMBPRINT);
     }
     block
+}
+
+pub(crate) const THUMBPRINT: &str = "write the SHA-1 (40 digits) or SHA-256 (64 digits) of the certificate in hexadecimal";
+
+pub(crate) const SERIAL: &str = "write it in hexadecimal, without 0x";
+
+/// The block of a certificate with this thumbprint; none: it is none.
+pub(crate) fn of_thumbprint(text: &str) -> Option<Block> {
+    let digits = hex::digits(text)?;
+    hex::bytes(&digits).map(Block::Sha1).or_else(|| hex::bytes(&digits).map(Block::Sha256))
+}
+
+/// The block of certificates with this serial number; none: it is none.
+pub(crate) fn of_serial(text: &str, issuer: Option<&str>) -> Option<Block> {
+    let digits = hex::digits(text)?;
+    let serial = match digits.trim_start_matches('0') {
+        "" => "0",
+        significant => significant,
+    };
+    Some(Block::Serial { serial: serial.to_owned(), issuer: issuer.map(str::to_owned) })
 }
 
 fn by_serial(key: &str, serial: &str, issuer: Option<&str>, reading: &mut Reading) -> Option<Block> {
     if issuer.is_some_and(|issuer| issuer.trim().is_empty()) {
         reading.problem(format!("{key}.issuer"), "it is empty", "write a distinguished name such as CN=Example CA, or remove it for any");
     }
-    let Some(digits) = hex::digits(serial) else {
-        reading.problem(format!("{key}.serial"), format!("\"{serial}\" is no serial number"), "write it in hexadecimal, without 0x");
-        return None;
-    };
-    let serial = match digits.trim_start_matches('0') {
-        "" => "0",
-        significant => significant,
-    };
-    Some(Block::Serial { serial: serial.to_owned(), issuer: issuer.map(str::to_owned) })
+    let block = of_serial(serial, issuer);
+    if block.is_none() {
+        reading.problem(format!("{key}.serial"), format!("\"{serial}\" is no serial number"), SERIAL);
+    }
+    block
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 
 pub mod address;
 mod at_start;
+mod block_lists;
 mod blocks;
 mod deliveries;
 mod endpoints;
@@ -16,8 +17,11 @@ mod reading;
 mod trusts;
 pub mod tunnel;
 
-use cmg_api::{ConnectionPointFile, EndpointFile, GatewayFile, ServedEndpointFile};
+use std::path::PathBuf;
+
+use cmg_api::{BlockFile, ConnectionPointFile, EndpointFile, GatewayFile, ServedEndpointFile};
 use cmg_core::snapshot::Parts;
+use cmg_core::trust::Block;
 
 pub use at_start::AtStart;
 pub use reading::Reading;
@@ -26,7 +30,7 @@ pub use reading::Reading;
 pub fn gateway_parts(file: &GatewayFile, reading: &mut Reading) -> Parts {
     Parts {
         trusts: trusts::trusts(&file.trust, reading),
-        blocks: blocks::read(&file.block, reading),
+        blocks: blocks(&file.block, &file.block_lists, reading),
         token_keys: trusts::token_keys(&file.token_key, reading),
         endpoints: endpoints::read(&file.endpoint, reading),
         deliveries: Vec::new(),
@@ -39,12 +43,18 @@ pub fn connection_point_parts(file: &ConnectionPointFile, reading: &mut Reading)
     let published: Vec<_> = file.endpoint.iter().map(ServedEndpointFile::published).collect();
     Parts {
         trusts: trusts::trusts(&file.trust, reading),
-        blocks: blocks::read(&file.block, reading),
+        blocks: blocks(&file.block, &file.block_lists, reading),
         token_keys: trusts::token_keys(&file.token_key, reading),
         endpoints: endpoints::read(&published, reading),
         deliveries: deliveries::read(&file.endpoint, reading),
         open_acknowledged: acknowledged(&published),
     }
+}
+
+fn blocks(tables: &[BlockFile], lists: &[PathBuf], reading: &mut Reading) -> Vec<Block> {
+    let mut blocks = blocks::read(tables, reading);
+    block_lists::read(lists, &mut blocks, reading);
+    blocks
 }
 
 fn acknowledged(files: &[EndpointFile]) -> Vec<String> {

@@ -1,19 +1,23 @@
 //! What reading a configuration file has found so far.
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use cmg_core::problem::{Finding, Problem};
 use cmg_core::revocation::Lenience;
 use cmg_core::snapshot::{Generation, Parts, Snapshot};
 use cmg_core::time::WallTime;
 use cmg_core::trust::Trust;
+use cmg_credentials::load::{Disk, Files};
 use cmg_credentials::{Verifier, overdue};
 use cmg_process::{clock, file};
 use serde::de::DeserializeOwned;
 
-/// A configuration file being read: where its paths start, and every problem so far.
+/// A configuration file being read: where its paths start, where the files are that it names, and every problem so far.
 pub struct Reading {
     file: PathBuf,
+    /// The files of a snapshot; none: those of this machine.
+    files: Option<Arc<dyn Files>>,
     problems: Vec<Problem>,
     /// A file may hold several certificates, and a verifier counts certificates, not files: its keys, and those of the files.
     origins: BTreeMap<String, String>,
@@ -23,11 +27,37 @@ impl Reading {
     /// Opens the file at `path`; no contents where a value is wrong or missing.
     pub fn open<T: DeserializeOwned>(path: &Path) -> (Self, Option<T>) {
         let file::Reading { value, problems } = file::read(path);
-        (Self { file: path.to_owned(), problems: problems.0, origins: BTreeMap::new() }, value)
+        (Self { file: path.to_owned(), files: None, problems: problems.0, origins: BTreeMap::new() }, value)
     }
 
-    /// The file that the configuration names; relative paths start at the configuration file's folder.
+    /// Goes on with the text of a document of the site, whose files come from `files`; no contents where a value is wrong or missing.
+    pub fn go_on<T: DeserializeOwned>(&mut self, document: &str, files: Arc<dyn Files>) -> Option<T> {
+        self.files = Some(files);
+        let file::Reading { value, problems } = file::parse(document);
+        problems.0.into_iter().for_each(|problem| self.add(problem));
+        value
+    }
+
+    /// Says more about an unknown key than that it is unknown.
+    pub fn explain(&mut self, key: &str, what: &str, instead: &str) {
+        if let Some(problem) = self.problems.iter_mut().find(|problem| problem.key == key) {
+            (problem.what, problem.instead) = (what.to_owned(), instead.to_owned());
+        }
+    }
+
+    /// Where the files are that the configuration names: on this machine, or in a snapshot.
+    pub fn files(&self) -> &dyn Files {
+        self.files.as_deref().unwrap_or(&Disk)
+    }
+
+    /// The name in [`Reading::files`] of a file that the configuration names; on this machine, relative paths start at the
+    /// configuration file's folder.
     pub fn path(&self, named: &Path) -> PathBuf {
+        if self.files.is_some() { named.to_owned() } else { self.local(named) }
+    }
+
+    /// A file of this machine, wherever the others are.
+    pub fn local(&self, named: &Path) -> PathBuf {
         file::beside(&self.file, named)
     }
 
@@ -111,7 +141,7 @@ fn is_within(inner: &str, outer: &str) -> bool {
 impl Reading {
     /// A reading of a file in `folder` that is not looked at.
     pub(crate) fn in_folder(folder: &Path) -> Self {
-        Self { file: folder.join("test.toml"), problems: Vec::new(), origins: BTreeMap::new() }
+        Self { file: folder.join("test.toml"), files: None, problems: Vec::new(), origins: BTreeMap::new() }
     }
 
     /// Keys of the problems so far.

@@ -8,7 +8,7 @@ use cmg_core::ids::{TrustName, is_name};
 use cmg_core::problem::Problem;
 use cmg_core::revocation::{Lenience, RevocationPolicy};
 use cmg_core::trust::{Algorithm, TokenKey, Trust};
-use cmg_credentials::load::{read_certificates, read_lists, read_public_key};
+use cmg_credentials::load::{Files, read_certificates, read_lists, read_public_key};
 
 use crate::Reading;
 
@@ -30,14 +30,14 @@ fn trust(name: &str, file: &TrustFile, reading: &mut Reading) -> Trust {
     }
 }
 
-type Read = fn(&str, &Path) -> Result<Vec<Vec<u8>>, Problem>;
+type Read = fn(&dyn Files, &str, &Path) -> Result<Vec<Vec<u8>>, Problem>;
 
 /// What is in all the files that `key` lists.
 fn contents(key: &str, files: &[PathBuf], read: Read, reading: &mut Reading) -> Vec<Vec<u8>> {
     let mut all = Vec::new();
     for (place, file) in files.iter().enumerate() {
         let file_key = format!("{key}[{place}]");
-        for der in reading.keep(read(&file_key, &reading.path(file))).unwrap_or_default() {
+        for der in reading.keep(read(reading.files(), &file_key, &reading.path(file))).unwrap_or_default() {
             reading.comes_from(format!("{key}[{}]", all.len()), &file_key);
             all.push(der);
         }
@@ -60,7 +60,7 @@ fn token_key(key: &str, file: &TokenKeyFile, reading: &mut Reading) -> TokenKey 
         id: file.id.clone(),
         issuer: file.issuer.clone(),
         algorithms: file.algorithms.iter().copied().map(algorithm).collect(),
-        public_key: reading.keep(read_public_key(&format!("{key}.key"), &reading.path(&file.key))).unwrap_or_default(),
+        public_key: reading.keep(read_public_key(reading.files(), &format!("{key}.key"), &reading.path(&file.key))).unwrap_or_default(),
         kind: token_kind(file.kind),
         // Whole seconds, upwards, so that a little more than is allowed stays more.
         leeway: leeway.as_secs() + u64::from(leeway.subsec_nanos() > 0),

@@ -1,7 +1,7 @@
-//! `[tunnel]`: where the gateways are, and how to get there.
-use std::hash::{DefaultHasher, Hash, Hasher};
+//! Where the gateways are, and how to get there.
+use std::path::Path;
 
-use cmg_api::DialFile;
+use cmg_api::{DialFile, EnrolledConnectionPointFile};
 use cmg_process::secret_file;
 use cmg_standalone::Reading;
 use cmg_transport::connect::Proxy;
@@ -27,40 +27,64 @@ pub(super) fn connections(file: &DialFile, reading: &mut Reading) -> (usize, usi
     (file.connections as usize, file.lanes as usize)
 }
 
-/// The way to each gateway, or to the name in front of several.
+/// The keys that say how to get out: those of `[tunnel]`, or those of an enrolled connection point's file.
+pub(super) struct WayOut<'a> {
+    prefix: &'static str,
+    proxy: Option<&'a str>,
+    user: Option<&'a str>,
+    password_file: Option<&'a Path>,
+}
+
+impl<'a> WayOut<'a> {
+    pub(super) fn of_tunnel(file: &'a DialFile) -> Self {
+        let (proxy, user) = (file.proxy.as_deref(), file.proxy_user.as_deref());
+        Self { prefix: "tunnel.", proxy, user, password_file: file.proxy_password_file.as_deref() }
+    }
+
+    pub(super) fn of_machine(file: &'a EnrolledConnectionPointFile) -> Self {
+        let (proxy, user) = (file.proxy.as_deref(), file.proxy_user.as_deref());
+        Self { prefix: "", proxy, user, password_file: file.proxy_password_file.as_deref() }
+    }
+
+    fn key(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
+    }
+}
+
+/// The way to each gateway, or to the name in front of several, that `[tunnel]` names.
 pub(super) fn routes(file: &DialFile, reading: &mut Reading) -> Vec<Route> {
     if file.gateways.is_empty() {
         reading.problem("tunnel.gateways", "no gateway is named", GATEWAY_EXAMPLE);
     }
-    let proxy = proxy(file, reading);
+    let proxy = proxy(&WayOut::of_tunnel(file), reading);
     let mut routes: Vec<Route> = Vec::new();
     for (place, text) in file.gateways.iter().enumerate() {
         let key = format!("tunnel.gateways[{place}]");
-        match host_and_port(text) {
-            Some((host, port)) if routes.iter().any(|known| known.host == host && known.port == port) => {
-                reading.problem(key, format!("\"{text}\" is named twice"), "remove it here");
-            }
-            Some((host, port)) => routes.push(Route { host, port, proxy: proxy.clone() }),
-            None => reading.problem(key, format!("\"{text}\" is no host with a port"), GATEWAY_EXAMPLE),
+        let Some(route) = route(&key, text, proxy.as_ref(), reading) else { continue };
+        if routes.iter().any(|known| known.host == route.host && known.port == route.port) {
+            reading.problem(key, format!("\"{text}\" is named twice"), "remove it here");
+        } else {
+            routes.push(route);
         }
     }
     routes
 }
 
-/// Tells one way out from another without saying its password.
-pub(super) fn fingerprint(routes: &[Route]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    for Proxy { host, port, login } in routes.iter().filter_map(|route| route.proxy.as_ref()) {
-        (host, port, login).hash(&mut hasher);
-    }
-    hasher.finish()
+/// The way to one gateway, whose host and port `key` names.
+pub(super) fn route(key: &str, text: &str, proxy: Option<&Proxy>, reading: &mut Reading) -> Option<Route> {
+    let Some((host, port)) = host_and_port(text) else {
+        reading.problem(key, format!("\"{text}\" is no host with a port"), GATEWAY_EXAMPLE);
+        return None;
+    };
+    Some(Route { host, port, proxy: proxy.cloned() })
 }
 
-fn proxy(file: &DialFile, reading: &mut Reading) -> Option<Proxy> {
-    let login = login(file, reading);
-    let key = "tunnel.proxy";
-    let Some(url) = &file.proxy else {
-        if file.proxy_user.is_some() || file.proxy_password_file.is_some() {
+/// The proxy on the way out.
+pub(super) fn proxy(way: &WayOut<'_>, reading: &mut Reading) -> Option<Proxy> {
+    let login = login(way, reading);
+    let key = way.key("proxy");
+    let Some(url) = way.proxy else {
+        if way.user.is_some() || way.password_file.is_some() {
             reading.problem(key, "is missing beside its log-in", "write http://HOST:PORT, or remove proxy_user and proxy_password_file");
         }
         return None;
@@ -78,13 +102,13 @@ fn proxy(file: &DialFile, reading: &mut Reading) -> Option<Proxy> {
     Some(Proxy { host, port, login })
 }
 
-fn login(file: &DialFile, reading: &mut Reading) -> Option<(String, String)> {
-    let (user_key, password_key) = ("tunnel.proxy_user", "tunnel.proxy_password_file");
-    let user = file.proxy_user.as_ref();
+fn login(way: &WayOut<'_>, reading: &mut Reading) -> Option<(String, String)> {
+    let (user_key, password_key) = (way.key("proxy_user"), way.key("proxy_password_file"));
+    let user = way.user;
     if user.is_some_and(|user| user.is_empty() || user.contains(':') || user.contains(char::is_control)) {
-        reading.problem(user_key, "Basic log-in cannot say this name", "write one without colons, or use a proxy without log-in");
+        reading.problem(&user_key, "Basic log-in cannot say this name", "write one without colons, or use a proxy without log-in");
     }
-    let Some(password_file) = &file.proxy_password_file else {
+    let Some(password_file) = way.password_file else {
         if user.is_some() {
             reading.problem(password_key, "is missing beside proxy_user", "name a file of mode 0600 with the password in its first line");
         }
@@ -93,12 +117,12 @@ fn login(file: &DialFile, reading: &mut Reading) -> Option<(String, String)> {
     if user.is_none() {
         reading.problem(user_key, "is missing beside proxy_password_file", "write the user name");
     }
-    let secret = reading.keep(secret_file(password_key, &reading.path(password_file)))?;
+    let secret = reading.keep(secret_file(&password_key, &reading.local(password_file)))?;
     let Some(password) = secret.expose_line() else {
         reading.problem(password_key, format!("{} is not UTF-8", password_file.display()), "write the password as UTF-8 text");
         return None;
     };
-    Some((user?.clone(), password.to_owned()))
+    Some((user?.to_owned(), password.to_owned()))
 }
 
 /// Splits `host:port`, `[ipv6]:port` into a name or an address, and a port other than 0.

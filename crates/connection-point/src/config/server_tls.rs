@@ -39,7 +39,7 @@ pub(super) fn read(
 fn authorities(key: &str, file: &ServedEndpointFile, reading: &mut Reading) -> Vec<Vec<u8>> {
     let mut all = Vec::new();
     for (place, path) in file.server_authorities.iter().enumerate() {
-        let certificates = read_certificates(&format!("{key}[{place}]"), &reading.path(path));
+        let certificates = read_certificates(reading.files(), &format!("{key}[{place}]"), &reading.path(path));
         all.extend(reading.keep(certificates).unwrap_or_default());
     }
     all
@@ -55,7 +55,7 @@ fn identity(key: &str, file: &ServedEndpointFile, reading: &mut Reading) -> Opti
                 private_key_key: &private_key_key,
                 private_key: &reading.path(private_key),
             };
-            reading.keep(read_pair(files))
+            reading.keep(read_pair(reading.files(), files))
         }
         (Some(_), None) => {
             reading.problem(private_key_key, "is missing beside server_certificate", "name the key's file");

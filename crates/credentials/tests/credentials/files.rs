@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use cmg_core::ids::{GatewayId, Role};
 use cmg_core::problem::Problem;
 use cmg_credentials::load::{
-    PairFiles, read_certificates, read_lists, read_public_key, read_role_identity, read_server_identity, read_server_identity_pfx,
+    Disk, PairFiles, read_certificates, read_lists, read_public_key, read_role_identity, read_server_identity, read_server_identity_pfx,
 };
 use p12_keystore::{Certificate, EncryptionAlgorithm, KeyStore, KeyStoreEntry, PrivateKey, PrivateKeyChain};
 use rcgen::KeyPair;
@@ -54,7 +54,7 @@ fn a_server_certificate_is_read_with_its_names_and_chain() {
     let server = issuing.server(&["Cmg.Example", "*.apps.example"]);
     let (chain, key) = folder.pair(&server, &[&issuing], &server.key);
 
-    let identity = read_server_identity(files(&chain, &key)).unwrap();
+    let identity = read_server_identity(&Disk, files(&chain, &key)).unwrap();
 
     assert_eq!(identity.names, ["cmg.example", "*.apps.example"]);
     assert_eq!(identity.key.cert.len(), 2);
@@ -69,7 +69,7 @@ fn rsa_and_both_curves_are_read() {
         let chain = folder.write("chain.pem", certificate.pem(), 0o644);
         let key = folder.write("key.pem", key.serialize_pem(), 0o600);
 
-        assert!(read_server_identity(files(&chain, &key)).is_ok(), "{algorithm:?}");
+        assert!(read_server_identity(&Disk, files(&chain, &key)).is_ok(), "{algorithm:?}");
     }
 }
 
@@ -81,7 +81,7 @@ fn a_key_that_others_can_read_is_refused_with_the_way_out() {
     for mode in [0o640, 0o604, 0o644] {
         let key = folder.write("open.pem", server.key.serialize_pem(), mode);
 
-        let problem = read_server_identity(files(&chain, &key)).unwrap_err();
+        let problem = read_server_identity(&Disk, files(&chain, &key)).unwrap_err();
 
         assert_eq!(problem.key, "certificate[0].key");
         assert!(problem.what.contains(&format!("{mode:04o}")) && problem.what.contains("0600"), "{problem}");
@@ -95,7 +95,7 @@ fn a_key_of_another_certificate_is_refused() {
     let (server, other) = (root.server(&["cmg.example"]), root.server(&["other.example"]));
     let (chain, key) = folder.pair(&server, &[], &other.key);
 
-    let problem = read_server_identity(files(&chain, &key)).unwrap_err();
+    let problem = read_server_identity(&Disk, files(&chain, &key)).unwrap_err();
 
     assert!(problem.what.contains("does not belong"), "{problem}");
 }
@@ -107,7 +107,7 @@ fn an_encrypted_key_is_told_apart() {
     let (chain, _) = folder.pair(&server, &[], &server.key);
     let key = folder.write("locked.pem", pem("ENCRYPTED PRIVATE KEY", b"\x30\x00"), 0o600);
 
-    let problem = read_server_identity(files(&chain, &key)).unwrap_err();
+    let problem = read_server_identity(&Disk, files(&chain, &key)).unwrap_err();
 
     assert!(problem.what.contains("encrypted"), "{problem}");
 }
@@ -130,7 +130,7 @@ fn a_pfx_file_is_read_with_its_password() {
     for algorithm in [EncryptionAlgorithm::PbeWithHmacSha256AndAes256, EncryptionAlgorithm::PbeWithShaAnd3KeyTripleDesCbc] {
         let file = folder.write("server.pfx", pfx(&server, &[&issuing, &root], "s3cret", algorithm), 0o600);
 
-        let identity = read_server_identity_pfx("certificate[0].pfx", &file, "certificate[0].password_file", &password).unwrap();
+        let identity = read_server_identity_pfx(&Disk, "certificate[0].pfx", &file, "certificate[0].password_file", &password).unwrap();
 
         assert_eq!(identity.names, ["cmg.example"]);
         assert_eq!(identity.key.cert[0], server.der);
@@ -143,7 +143,7 @@ fn a_pfx_file_with_a_wrong_password_or_an_open_one_is_refused() {
     let server = root.server(&["cmg.example"]);
     let bytes = pfx(&server, &[&root], "s3cret", EncryptionAlgorithm::PbeWithHmacSha256AndAes256);
     let file = folder.write("server.pfx", bytes, 0o600);
-    let read = |password: &Path| read_server_identity_pfx("pfx", &file, "password_file", password).unwrap_err();
+    let read = |password: &Path| read_server_identity_pfx(&Disk, "pfx", &file, "password_file", password).unwrap_err();
 
     let wrong: Problem = read(&folder.write("wrong", "other", 0o600));
     assert_eq!(wrong.key, "pfx");
@@ -157,7 +157,7 @@ fn a_role_certificate_says_its_role() {
     let gateway = root.role("spiffe://lab/gateway/gateway-1");
     let (chain, key) = folder.pair(&gateway, &[], &gateway.key);
 
-    assert_eq!(read_role_identity(files(&chain, &key)).unwrap().role, Role::Gateway(GatewayId::new("gateway-1")));
+    assert_eq!(read_role_identity(&Disk, files(&chain, &key)).unwrap().role, Role::Gateway(GatewayId::new("gateway-1")));
 }
 
 #[test]
@@ -166,7 +166,7 @@ fn a_certificate_without_a_role_is_refused_as_one() {
     let server = root.server(&["cmg.example"]);
     let (chain, key) = folder.pair(&server, &[], &server.key);
 
-    assert!(read_role_identity(files(&chain, &key)).unwrap_err().what.contains("no role"));
+    assert!(read_role_identity(&Disk, files(&chain, &key)).unwrap_err().what.contains("no role"));
 }
 
 #[test]
@@ -178,10 +178,10 @@ fn certificates_and_lists_are_read_from_pem_and_der() {
     let list_pem = folder.write("list.pem", pem("X509 CRL", &list), 0o644);
     let list_der = folder.write("list.crl", &list, 0o644);
 
-    assert_eq!(read_certificates("k", &two).unwrap(), [root.der.to_vec(), root.der.to_vec()]);
-    assert_eq!(read_certificates("k", &one).unwrap(), [root.der.to_vec()]);
-    assert_eq!(read_lists("k", &list_pem).unwrap(), std::slice::from_ref(&list));
-    assert_eq!(read_lists("k", &list_der).unwrap(), [list]);
+    assert_eq!(read_certificates(&Disk, "k", &two).unwrap(), [root.der.to_vec(), root.der.to_vec()]);
+    assert_eq!(read_certificates(&Disk, "k", &one).unwrap(), [root.der.to_vec()]);
+    assert_eq!(read_lists(&Disk, "k", &list_pem).unwrap(), std::slice::from_ref(&list));
+    assert_eq!(read_lists(&Disk, "k", &list_der).unwrap(), [list]);
 }
 
 #[test]
@@ -190,7 +190,7 @@ fn a_public_key_is_read_from_a_key_or_a_certificate() {
     let key = folder.write("key.pub", root.key.public_key_pem(), 0o644);
     let certificate = folder.write("certificate.pem", pem("CERTIFICATE", &root.der), 0o644);
 
-    assert_eq!(read_public_key("k", &key).unwrap(), read_public_key("k", &certificate).unwrap());
+    assert_eq!(read_public_key(&Disk, "k", &key).unwrap(), read_public_key(&Disk, "k", &certificate).unwrap());
 }
 
 #[test]
@@ -201,11 +201,11 @@ fn files_that_do_not_fit_are_named() {
     let missing = folder.0.path().join("missing.pem");
 
     for problem in [
-        read_certificates("k", &empty).unwrap_err(),
-        read_certificates("k", &rubbish).unwrap_err(),
-        read_certificates("k", &missing).unwrap_err(),
-        read_lists("k", &empty).unwrap_err(),
-        read_public_key("k", &empty).unwrap_err(),
+        read_certificates(&Disk, "k", &empty).unwrap_err(),
+        read_certificates(&Disk, "k", &rubbish).unwrap_err(),
+        read_certificates(&Disk, "k", &missing).unwrap_err(),
+        read_lists(&Disk, "k", &empty).unwrap_err(),
+        read_public_key(&Disk, "k", &empty).unwrap_err(),
     ] {
         assert!(problem.key == "k" && problem.what.contains(".pem"), "{problem}");
     }
@@ -216,7 +216,7 @@ fn a_key_never_prints() {
     let (folder, root) = (Folder::new(), Authority::root("root"));
     let server = root.server(&["cmg.example"]);
     let (chain, key) = folder.pair(&server, &[], &server.key);
-    let printed = format!("{:?}", read_server_identity(files(&chain, &key)).unwrap());
+    let printed = format!("{:?}", read_server_identity(&Disk, files(&chain, &key)).unwrap());
 
     let secret = format!("{:?}", &server.key.serialized_der()[40..60]);
     assert!(!printed.contains(secret.trim_matches(['[', ']'])));

@@ -19,15 +19,18 @@ fn identity(key: &str, file: &CertificateFile, reading: &mut Reading) -> Option<
         Err(Problem::new(format!("{key}.{name}"), what, format!("name the file for {name}")))
     };
     let identity = match (chain, private_key, pfx, password_file) {
-        (Some(chain), Some(private_key), None, None) => read_server_identity(PairFiles {
-            chain_key: &format!("{key}.chain"),
-            chain: &reading.path(chain),
-            private_key_key: &format!("{key}.key"),
-            private_key: &reading.path(private_key),
-        }),
+        (Some(chain), Some(private_key), None, None) => {
+            let pair = PairFiles {
+                chain_key: &format!("{key}.chain"),
+                chain: &reading.path(chain),
+                private_key_key: &format!("{key}.key"),
+                private_key: &reading.path(private_key),
+            };
+            read_server_identity(reading.files(), pair)
+        }
         (None, None, Some(pfx), Some(password)) => {
             let (pfx_key, password_key) = (format!("{key}.pfx"), format!("{key}.password_file"));
-            read_server_identity_pfx(&pfx_key, &reading.path(pfx), &password_key, &reading.path(password))
+            read_server_identity_pfx(reading.files(), &pfx_key, &reading.path(pfx), &password_key, &reading.path(password))
         }
         (Some(_), None, None, None) => missing("key", "chain"),
         (None, Some(_), None, None) => missing("chain", "key"),

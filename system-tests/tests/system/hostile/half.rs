@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use cmg_credentials::load::{PairFiles, read_certificates, read_role_identity, read_server_identity};
+use cmg_credentials::load::{Disk, PairFiles, read_certificates, read_role_identity, read_server_identity};
 use cmg_credentials::tls::{ALPN_TUNNEL, PublicTls, tunnel_client};
 use cmg_lab::{Discovery, Lab, LabOptions, Origin, Program, Published};
 use cmg_transport::{ByteStream, TlsStream, read_hello};
@@ -129,16 +129,16 @@ impl FalsePoint {
 fn gateway_tls(lab: &Lab) -> Arc<rustls::ServerConfig> {
     let site = lab.site_dir();
     let (chain, key) = (site.join("server.pem"), site.join("server.key"));
-    let server = read_server_identity(PairFiles { chain_key: "chain", chain: &chain, private_key_key: "key", private_key: &key }).unwrap();
+    let server = read_server_identity(&Disk, PairFiles { chain_key: "chain", chain: &chain, private_key_key: "key", private_key: &key }).unwrap();
     let tls = PublicTls::new(vec![server], role(lab, "gateway-1"), &infrastructure(lab)).unwrap();
     tls.config_for(443, [ALPN_TUNNEL], false).unwrap()
 }
 
 fn role(lab: &Lab, name: &str) -> cmg_credentials::RoleIdentity {
     let (chain, key) = (lab.site_dir().join(format!("{name}.pem")), lab.site_dir().join(format!("{name}.key")));
-    read_role_identity(PairFiles { chain_key: "certificate", chain: &chain, private_key_key: "key", private_key: &key }).unwrap()
+    read_role_identity(&Disk, PairFiles { chain_key: "certificate", chain: &chain, private_key_key: "key", private_key: &key }).unwrap()
 }
 
 fn infrastructure(lab: &Lab) -> Vec<Vec<u8>> {
-    read_certificates("authority", &lab.site_dir().join("infrastructure-ca.pem")).unwrap()
+    read_certificates(&Disk, "authority", &lab.site_dir().join("infrastructure-ca.pem")).unwrap()
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use cmg_credentials::load::{PairFiles, RoleIdentity, ServerIdentity, read_role_identity, read_server_identity};
+use cmg_credentials::load::{Disk, Files, PairFiles, RoleIdentity, ServerIdentity, read_role_identity, read_server_identity};
 use cmg_credentials::tls::{ALPN_TUNNEL, PublicTls, tunnel_client};
 use cmg_lab::{Authority, Issued, Profile, Role};
 use rustls::{ClientConfig, ServerConfig};
@@ -52,8 +52,8 @@ impl Site {
         self.read(issued, "server", read_server_identity)
     }
 
-    fn read<T, E: std::fmt::Debug>(&self, issued: &Issued, stem: &str, read: impl FnOnce(PairFiles<'_>) -> Result<T, E>) -> T {
+    fn read<T, E: std::fmt::Debug>(&self, issued: &Issued, stem: &str, read: impl FnOnce(&dyn Files, PairFiles<'_>) -> Result<T, E>) -> T {
         let files = issued.write(self.folder.path(), stem).unwrap();
-        read(PairFiles { chain_key: "certificate", chain: &files.chain, private_key_key: "key", private_key: &files.key }).unwrap()
+        read(&Disk, PairFiles { chain_key: "certificate", chain: &files.chain, private_key_key: "key", private_key: &files.key }).unwrap()
     }
 }
