@@ -1,1 +1,3 @@
 //! The control plane: what is published, who may come in, and that every member runs exactly that.
+
+pub mod app;

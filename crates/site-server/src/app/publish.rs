@@ -1,0 +1,288 @@
+//! What each member runs by, out of the model: one document a member, and the parts that it names.
+//!
+//! A gateway's document holds external names, endpoint ids, trust anchors, revocation lists, blocks, token keys and limits. Names and
+//! addresses inside exist in the documents of connection points only, and a connection point gets those of its own site.
+
+mod documents;
+mod origins;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use cmg_api::bytes::Sha256;
+use cmg_api::control::{GenerationId, Manifest};
+use cmg_api::{ConnectionPointDocument, GatewayDocument, TokenKeyFile};
+use cmg_core::problem::Problem;
+use serde::Serialize;
+
+use super::blocks::Blocks;
+use super::model::Model;
+use documents::{Names, Papers};
+
+/// What is published besides the model: what the site made, fetched or was told.
+#[derive(Clone, Default)]
+pub struct Ground {
+    /// Blocked certificates and tokens.
+    pub blocks: Blocks,
+    /// Revocation lists that were fetched, DER, by the name of the trust.
+    pub fetched_lists: BTreeMap<String, Vec<Arc<[u8]>>>,
+    /// The site's own authority for clients: root, issuing certificate and revocation lists, DER.
+    pub site_clients: Option<SiteClients>,
+    /// The site's own token keys, and those that were fetched from issuers: the key's text, PEM, with what counts about it.
+    pub token_keys: Vec<PublishedTokenKey>,
+    /// The keys that secrets are sealed to, by member; only enrolled members have one.
+    pub sealing_keys: BTreeMap<String, Vec<u8>>,
+}
+
+/// The site's own authority for clients.
+#[derive(Clone)]
+pub struct SiteClients {
+    /// Roots, DER.
+    pub roots: Vec<Vec<u8>>,
+    /// Issuing certificates, DER.
+    pub issuers: Vec<Vec<u8>>,
+    /// Revocation lists, DER.
+    pub lists: Vec<Vec<u8>>,
+}
+
+/// A token key with its text in place of a file.
+#[derive(Clone)]
+pub struct PublishedTokenKey {
+    /// Everything but `key`, which is filled in where it is published.
+    pub file: TokenKeyFile,
+    /// The public key or certificate, PEM.
+    pub pem: String,
+}
+
+/// What every member runs by at one generation.
+#[derive(Clone, Default)]
+pub struct Publication {
+    /// Which generation.
+    pub generation: GenerationId,
+    /// Manifests by member, not signed.
+    pub manifests: BTreeMap<String, Manifest>,
+    /// Parts by digest.
+    pub parts: BTreeMap<Sha256, Arc<[u8]>>,
+}
+
+/// The private keys of certificate resources.
+pub trait Secrets {
+    /// The part that holds the private key sealed to the member; none: there is no such certificate.
+    fn sealed(&self, member: &str, sealing_key: &[u8], certificate: &str) -> Option<Arc<[u8]>>;
+}
+
+/// Makes the publication of a model, or tells every reason why it cannot be one.
+pub fn publication(model: &Model, ground: &Ground, secrets: &dyn Secrets, generation: GenerationId) -> Result<Publication, Vec<Problem>> {
+    let problems = model.problems();
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let mut desk = Desk { publication: Publication { generation, ..Publication::default() }, problems: Vec::new() };
+    let papers = Papers::new(model, ground, &mut desk);
+    for gateway in model.gateways.values() {
+        let (document, origins) = papers.gateway(gateway);
+        desk.judge_gateway(&document, &origins);
+        let digest = desk.document(&document);
+        for instance in &gateway.instances {
+            desk.manifest(format!("gateway/{}", instance.name), digest, &document, ground, secrets);
+        }
+    }
+    for point in model.connection_points.values() {
+        let (document, origins) = papers.connection_point(point);
+        desk.judge_connection_point(&document, &origins);
+        let digest = desk.document(&document);
+        desk.manifest(format!("connection-point/{}", point.name), digest, &document, ground, secrets);
+    }
+    desk.finish()
+}
+
+fn digest(bytes: &[u8]) -> [u8; 32] {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
+    digest.as_ref().try_into().expect("SHA-256 has 32 bytes")
+}
+
+/// A publication in the making.
+struct Desk {
+    publication: Publication,
+    problems: Vec<Problem>,
+}
+
+impl Desk {
+    /// Keeps a part and gives its digest.
+    fn part(&mut self, bytes: &[u8]) -> Sha256 {
+        let digest = Sha256(digest(bytes));
+        self.publication.parts.entry(digest).or_insert_with(|| bytes.into());
+        digest
+    }
+
+    fn document<T: Serialize>(&mut self, document: &T) -> Sha256 {
+        let text = toml::to_string(document).expect("a document is tables of texts, numbers and lists");
+        self.part(text.as_bytes())
+    }
+
+    /// A member gets a manifest when it is enrolled: before that there is nobody to seal secrets to.
+    fn manifest(&mut self, member: String, digest: Sha256, document: &dyn Names, ground: &Ground, secrets: &dyn Secrets) {
+        let Some(sealing_key) = ground.sealing_keys.get(&member) else { return };
+        let mut sealed = BTreeMap::new();
+        for certificate in document.secrets() {
+            if let Some(part) = secrets.sealed(&member, sealing_key, &certificate) {
+                sealed.insert(certificate, self.part(&part));
+            }
+        }
+        let all = document.parts().into_iter().chain([digest]).chain(sealed.values().copied());
+        let size = |digest: &Sha256| self.publication.parts.get(digest).map_or(0, |part| part.len() as u64);
+        let parts = all.map(|digest| (digest, size(&digest))).collect();
+        let generation = self.publication.generation;
+        self.publication.manifests.insert(member.clone(), Manifest { member, generation, document: digest, parts, sealed });
+    }
+
+    fn judge_gateway(&mut self, document: &GatewayDocument, origins: &origins::Origins) {
+        let _ = (document, origins);
+    }
+
+    fn judge_connection_point(&mut self, document: &ConnectionPointDocument, origins: &origins::Origins) {
+        let _ = (document, origins);
+    }
+
+    fn finish(self) -> Result<Publication, Vec<Problem>> {
+        if self.problems.is_empty() { Ok(self.publication) } else { Err(self.problems) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cmg_api::resource::Gateway;
+
+    use super::*;
+
+    struct NoSecrets;
+
+    impl Secrets for NoSecrets {
+        fn sealed(&self, member: &str, _: &[u8], certificate: &str) -> Option<Arc<[u8]>> {
+            Some(format!("{certificate} sealed to {member}").as_bytes().into())
+        }
+    }
+
+    const MEMBERS: [&str; 4] = ["gateway/gw-1", "gateway/gw-2", "connection-point/cp-1", "connection-point/cp-2"];
+
+    fn a_model(resources: &[(&str, &str)]) -> Model {
+        let mut model = Model { own_site: "LAB".to_owned(), ..Model::default() };
+        for (kind, body) in [
+            ("site", r#"{"name":"LAB"}"#),
+            ("site", r#"{"name":"XYZ"}"#),
+            ("certificate", r#"{"name":"web","chain":"-----chain"}"#),
+            (
+                "gateway",
+                r#"{"name":"main","host":"cmg.example","certificates":["web"],
+                    "instances":[{"name":"gw-1","address":"a:443"},{"name":"gw-2","address":"b:443"}]}"#,
+            ),
+            ("connection-point", r#"{"name":"cp-1"}"#),
+            ("connection-point", r#"{"name":"cp-2","site":"XYZ"}"#),
+        ] {
+            model.take(kind, body).unwrap();
+        }
+        for (kind, body) in resources {
+            model.take(kind, body).unwrap();
+        }
+        model
+    }
+
+    fn ground() -> Ground {
+        Ground { sealing_keys: MEMBERS.map(|member| (member.to_owned(), vec![4; 65])).into(), ..Ground::default() }
+    }
+
+    fn published(model: &Model) -> Publication {
+        publication(model, &ground(), &NoSecrets, GenerationId { epoch: 1, number: 7 }).unwrap()
+    }
+
+    fn document(publication: &Publication, member: &str) -> String {
+        let part = &publication.parts[&publication.manifests[member].document];
+        String::from_utf8(part.to_vec()).unwrap()
+    }
+
+    const SECRET: (&str, &str) = (
+        "endpoint",
+        r#"{"name":"app","prefix":"/app","face":"server","token_kinds":["site"],"audiences":["a"],"servers":["http://inside.corp:81"]}"#,
+    );
+
+    #[test]
+    fn no_name_inside_is_in_a_gateways_document() {
+        let publication = published(&a_model(&[SECRET]));
+
+        assert!(document(&publication, "gateway/gw-1").contains("prefix = \"/app\""));
+        for member in ["gateway/gw-1", "gateway/gw-2"] {
+            for digest in publication.manifests[member].parts.keys() {
+                let text = String::from_utf8_lossy(&publication.parts[digest]).into_owned();
+                assert!(!text.contains("inside.corp"), "{member}: {text}");
+            }
+        }
+        assert!(document(&publication, "connection-point/cp-1").contains("inside.corp"));
+    }
+
+    #[test]
+    fn a_connection_point_gets_the_endpoints_of_its_own_site() {
+        let publication = published(&a_model(&[SECRET]));
+
+        assert!(!document(&publication, "connection-point/cp-2").contains("inside.corp"));
+    }
+
+    #[test]
+    fn instances_share_a_document_and_have_secrets_of_their_own() {
+        let publication = published(&a_model(&[]));
+
+        let (one, other) = (&publication.manifests["gateway/gw-1"], &publication.manifests["gateway/gw-2"]);
+        assert_eq!(one.document, other.document);
+        assert_ne!(one.sealed["web"], other.sealed["web"]);
+        assert!(!one.parts.contains_key(&other.sealed["web"]), "an instance is told of its own secrets only");
+    }
+
+    #[test]
+    fn who_is_not_enrolled_has_nothing_to_follow() {
+        let model = a_model(&[]);
+
+        let publication = publication(&model, &Ground::default(), &NoSecrets, GenerationId::default()).unwrap();
+
+        assert!(publication.manifests.is_empty());
+    }
+
+    #[test]
+    fn a_stopped_gateway_publishes_nothing() {
+        let mut model = a_model(&[SECRET]);
+        let mut gateway = Gateway::clone(&model.gateways["main"]);
+        gateway.running = false;
+        model.gateways.insert("main".to_owned(), Arc::new(gateway));
+
+        assert!(!document(&published(&model), "gateway/gw-1").contains("/app"));
+    }
+
+    #[test]
+    fn under_the_names_of_two_gateways_an_endpoint_has_two_ids() {
+        let publication = published(&a_model(&[SECRET, ("gateway", r#"{"name":"second","host":"two.example"}"#)]));
+
+        let inside = document(&publication, "connection-point/cp-1");
+        assert!(inside.contains("id = \"app.main\"") && inside.contains("id = \"app.second\""), "{inside}");
+    }
+
+    #[test]
+    fn every_part_that_a_document_names_is_in_its_manifest() {
+        let trust = r#"{"name":"devices","authorities":["root"],"intermediates":["issuer"],"crls":["list"]}"#;
+        let endpoint = r#"{"name":"mp","role_id":"1","path_name":"x","face":"mutual","trust":"devices","servers":["https://a"],"server_authorities":["ca"]}"#;
+        let mut ground = ground();
+        ground.blocks.insert("1", crate::app::blocks::BlockLine::Token("t".to_owned()));
+
+        let publication =
+            publication(&a_model(&[("trust", trust), ("endpoint", endpoint)]), &ground, &NoSecrets, GenerationId::default()).unwrap();
+
+        let texts = |member: &str| {
+            let digests = publication.manifests[member].parts.keys();
+            digests.map(|digest| String::from_utf8_lossy(&publication.parts[digest]).into_owned()).collect::<Vec<_>>()
+        };
+        for wanted in ["root", "issuer", "list", "token t\n", "-----chain"] {
+            assert!(texts("gateway/gw-1").iter().any(|text| text == wanted), "{wanted}");
+        }
+        for wanted in ["root", "issuer", "list", "token t\n", "ca"] {
+            assert!(texts("connection-point/cp-1").iter().any(|text| text == wanted), "{wanted}");
+        }
+        assert!(!texts("gateway/gw-1").iter().any(|text| text == "ca"));
+    }
+}

@@ -1,0 +1,294 @@
+//! The documents of gateways and connection points.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use cmg_api::bytes::Sha256;
+use cmg_api::resource::{ClientTrust, ConnectionPoint, Gateway, PublishedEndpoint, TokenIssuer};
+use cmg_api::{
+    CertificateFile, ConnectionPointDocument, DialledGateway, GatewayDocument, ServedEndpointFile, ServiceFile, TokenKeyFile, TrustFile,
+};
+
+use super::origins::Origins;
+use super::{Desk, Ground};
+use crate::app::model::Model;
+use crate::app::templates;
+
+/// What several documents have in common, made once.
+pub(super) struct Papers<'m> {
+    model: &'m Model,
+    ground: &'m Ground,
+    trusts: BTreeMap<String, TrustFile>,
+    block_lists: Vec<PathBuf>,
+    token_keys: Vec<(String, TokenKeyFile)>,
+    /// Chains of certificate resources, as parts.
+    chains: BTreeMap<String, Sha256>,
+    endpoints: Vec<Published>,
+}
+
+/// One endpoint, and the resource it comes from.
+struct Published {
+    resource: String,
+    endpoint: Arc<PublishedEndpoint>,
+    server_authorities: Vec<PathBuf>,
+}
+
+/// The path by which a document names a part.
+fn path(digest: Sha256) -> PathBuf {
+    digest.to_string().into()
+}
+
+/// The path by which a document names the private key of a certificate.
+fn sealed(certificate: &str) -> PathBuf {
+    format!("sealed/{certificate}").into()
+}
+
+impl<'m> Papers<'m> {
+    pub(super) fn new(model: &'m Model, ground: &'m Ground, desk: &mut Desk) -> Self {
+        let text = |text: &String, desk: &mut Desk| path(desk.part(text.as_bytes()));
+        let trusts = model.trusts.values().map(|trust| (trust.name.clone(), trust_file(trust, ground, desk))).collect();
+        let token_keys = token_keys(model, ground, desk);
+        let endpoints = all_endpoints(model)
+            .map(|(resource, endpoint)| {
+                let server_authorities = endpoint.server_authorities.iter().map(|pem| text(pem, desk)).collect();
+                Published { resource, endpoint, server_authorities }
+            })
+            .collect();
+        let chains = model.certificates.values().map(|certificate| (certificate.name.clone(), desk.part(certificate.chain.as_bytes())));
+        let chains = chains.collect();
+        Self {
+            model,
+            ground,
+            trusts,
+            block_lists: ground.blocks.lists().map(|list| path(desk.part(list.as_bytes()))).collect(),
+            token_keys,
+            chains,
+            endpoints,
+        }
+    }
+
+    /// What a gateway's instances run by.
+    pub(super) fn gateway(&self, gateway: &Gateway) -> (GatewayDocument, Origins) {
+        let mut origins = self.origins();
+        let mut endpoints = Vec::new();
+        for published in self.endpoints.iter().filter(|_| gateway.running) {
+            if is_on(&published.endpoint, gateway) {
+                origins.endpoints.push(published.resource.clone());
+                endpoints.push(self.served(published, gateway).published());
+            }
+        }
+        let certificate = |name: &String| CertificateFile {
+            chain: self.chains.get(name).copied().map(path),
+            key: Some(sealed(name)),
+            ..CertificateFile::default()
+        };
+        origins.certificates = gateway.certificates.iter().map(|name| format!("certificates/{name}")).collect();
+        let document = GatewayDocument {
+            service: ServiceFile { instances: gateway.instances.iter().map(|instance| instance.name.clone()).collect() },
+            certificate: gateway.certificates.iter().map(certificate).collect(),
+            limits: gateway.limits.clone(),
+            trust: self.trusts_of(endpoints.iter().filter_map(|endpoint| endpoint.trust.as_deref())),
+            block_lists: self.block_lists.clone(),
+            token_key: self.token_keys.iter().map(|(_, file)| file.clone()).collect(),
+            endpoint: endpoints,
+        };
+        (document, origins)
+    }
+
+    /// What a connection point runs by: the endpoints of its site on the gateways that it connects to.
+    pub(super) fn connection_point(&self, point: &ConnectionPoint) -> (ConnectionPointDocument, Origins) {
+        let mut origins = self.origins();
+        let (mut endpoints, mut dialled) = (Vec::new(), Vec::new());
+        for gateway in self.model.gateways_named(&point.gateways) {
+            dialled.extend(gateway.instances.iter().map(|instance| DialledGateway {
+                name: instance.name.clone(),
+                address: instance.address.clone(),
+                enrols: !self.ground.sealing_keys.contains_key(&format!("gateway/{}", instance.name)),
+            }));
+            let of_site = |published: &&Published| self.model.site_of(&published.endpoint.site) == self.model.site_of(&point.site);
+            for published in self.endpoints.iter().filter(of_site).filter(|published| is_on(&published.endpoint, gateway)) {
+                let served = self.served(published, gateway);
+                // The same external address on several gateways is one endpoint.
+                if !endpoints.iter().any(|known: &ServedEndpointFile| known.id == served.id) {
+                    origins.endpoints.push(published.resource.clone());
+                    endpoints.push(served);
+                }
+            }
+        }
+        let document = ConnectionPointDocument {
+            gateway: dialled,
+            connections: point.connections,
+            lanes: point.lanes,
+            trust: self.trusts_of(endpoints.iter().filter_map(|endpoint| endpoint.trust.as_deref())),
+            block_lists: self.block_lists.clone(),
+            token_key: self.token_keys.iter().map(|(_, file)| file.clone()).collect(),
+            endpoint: endpoints,
+        };
+        (document, origins)
+    }
+
+    fn origins(&self) -> Origins {
+        Origins { token_keys: self.token_keys.iter().map(|(resource, _)| resource.clone()).collect(), ..Origins::default() }
+    }
+
+    /// Policies that an endpoint names. One that none names is nobody's business.
+    fn trusts_of<'a>(&self, names: impl Iterator<Item = &'a str>) -> BTreeMap<String, TrustFile> {
+        names.filter_map(|name| Some((name.to_owned(), self.trusts.get(name)?.clone()))).collect()
+    }
+
+    /// An endpoint as it stands on `gateway`.
+    fn served(&self, published: &Published, gateway: &Gateway) -> ServedEndpointFile {
+        let endpoint = PublishedEndpoint::clone(&published.endpoint);
+        let shown = endpoint.client_certificate.as_deref();
+        ServedEndpointFile {
+            id: self.id(&endpoint, gateway),
+            host: endpoint.host.unwrap_or_else(|| gateway.host.clone()),
+            port: endpoint.port,
+            role_id: endpoint.role_id,
+            name: endpoint.path_name,
+            prefix: endpoint.prefix,
+            face: endpoint.face,
+            open_acknowledged: endpoint.open_acknowledged,
+            trust: endpoint.trust,
+            token_kinds: endpoint.token_kinds,
+            audiences: endpoint.audiences,
+            registration: endpoint.registration,
+            forward_token: endpoint.forward_token,
+            methods: endpoint.methods,
+            body_limit: endpoint.body_limit,
+            idle: endpoint.idle,
+            total: endpoint.total,
+            upgrade: endpoint.upgrade,
+            h2: endpoint.h2,
+            servers: endpoint.servers,
+            stickiness: endpoint.stickiness,
+            host_header: endpoint.host_header,
+            server_authorities: published.server_authorities.clone(),
+            server_certificate: shown.and_then(|name| self.chains.get(name)).copied().map(path),
+            server_key: shown.map(sealed),
+            connect_time: endpoint.connect_time,
+            health: endpoint.health,
+            identity_headers: endpoint.identity_headers,
+            client_cert_header: endpoint.client_cert_header,
+            forwarded: endpoint.forwarded,
+            request_id_header: endpoint.request_id_header,
+            map_redirects: endpoint.map_redirects,
+        }
+    }
+
+    /// The endpoint's own name; where it stands under the names of several gateways, one id for each.
+    fn id(&self, endpoint: &PublishedEndpoint, gateway: &Gateway) -> String {
+        let is_one = endpoint.host.is_some() || self.model.gateways_named(&endpoint.gateways).count() <= 1;
+        if is_one { endpoint.name.clone() } else { format!("{}.{}", endpoint.name, gateway.name) }
+    }
+}
+
+fn is_on(endpoint: &PublishedEndpoint, gateway: &Gateway) -> bool {
+    endpoint.gateways.is_empty() || endpoint.gateways.contains(&gateway.name)
+}
+
+/// Endpoints that are resources, and those that site systems publish; each with the resource that it comes from.
+fn all_endpoints(model: &Model) -> impl Iterator<Item = (String, Arc<PublishedEndpoint>)> {
+    let own = model.endpoints.values().map(|endpoint| (format!("endpoints/{}", endpoint.name), Arc::clone(endpoint)));
+    let of_systems = model.site_systems.values().flat_map(|system| {
+        let role_id = system.role_id.as_deref().unwrap_or_default();
+        let resource = format!("site-systems/{}.allow_cmg_traffic", system.name);
+        templates::endpoints(system, role_id).into_iter().map(move |endpoint| (resource.clone(), Arc::new(endpoint)))
+    });
+    own.chain(of_systems)
+}
+
+fn trust_file(trust: &ClientTrust, ground: &Ground, desk: &mut Desk) -> TrustFile {
+    let mut texts = |texts: &[String]| texts.iter().map(|pem| path(desk.part(pem.as_bytes()))).collect::<Vec<_>>();
+    let (mut authorities, mut intermediates, mut crls) = (texts(&trust.authorities), texts(&trust.intermediates), texts(&trust.crls));
+    let fetched = ground.fetched_lists.get(&trust.name).into_iter().flatten();
+    crls.extend(fetched.map(|list| path(desk.part(list))));
+    if let Some(site) = ground.site_clients.as_ref().filter(|_| trust.site_clients) {
+        for (ders, paths) in [(&site.roots, &mut authorities), (&site.issuers, &mut intermediates), (&site.lists, &mut crls)] {
+            paths.extend(ders.iter().map(|der| path(desk.part(der))));
+        }
+    }
+    TrustFile {
+        authorities,
+        intermediates,
+        crls,
+        check_revocation: trust.check_revocation,
+        stale_crl: trust.stale_crl,
+        unknown_crl: trust.unknown_crl,
+    }
+}
+
+/// Keys of issuers that are resources, and the site's own; each with the resource that it comes from.
+fn token_keys(model: &Model, ground: &Ground, desk: &mut Desk) -> Vec<(String, TokenKeyFile)> {
+    let mut keys: Vec<(String, TokenKeyFile)> = ground
+        .token_keys
+        .iter()
+        .map(|key| {
+            let file = TokenKeyFile { key: path(desk.part(key.pem.as_bytes())), ..key.file.clone() };
+            (format!("token-keys/{}", key.file.id), file)
+        })
+        .collect();
+    for issuer in model.token_issuers.values().filter(|issuer| issuer.enabled) {
+        let resource = format!("token-issuers/{}", issuer.name);
+        keys.extend(issuer.keys.iter().map(|(id, pem)| (resource.clone(), uploaded(issuer, id, path(desk.part(pem.as_bytes()))))));
+    }
+    keys
+}
+
+fn uploaded(issuer: &TokenIssuer, id: &str, key: PathBuf) -> TokenKeyFile {
+    TokenKeyFile {
+        id: id.to_owned(),
+        issuer: issuer.issuer.clone().unwrap_or_default(),
+        algorithms: issuer.algorithms.clone(),
+        key,
+        kind: issuer.token_kind,
+        leeway: issuer.leeway,
+    }
+}
+
+/// What a document names: parts and secrets.
+pub(super) trait Names {
+    /// Every path in it that names a part or a secret.
+    fn paths(&self) -> Vec<&PathBuf>;
+
+    /// The parts that it names.
+    fn parts(&self) -> Vec<Sha256> {
+        self.paths().into_iter().filter_map(|path| Sha256::of_path(path)).collect()
+    }
+
+    /// The certificates whose private keys it names.
+    fn secrets(&self) -> Vec<String> {
+        let name = |path: &&PathBuf| path.to_str().and_then(|path| path.strip_prefix("sealed/")).map(str::to_owned);
+        let mut names: Vec<_> = self.paths().iter().filter_map(name).collect();
+        names.sort();
+        names.dedup();
+        names
+    }
+}
+
+fn shared_paths<'d>(
+    trust: &'d BTreeMap<String, TrustFile>,
+    block_lists: &'d [PathBuf],
+    token_key: &'d [TokenKeyFile],
+) -> impl Iterator<Item = &'d PathBuf> {
+    let of_trusts = trust.values().flat_map(|trust| trust.authorities.iter().chain(&trust.intermediates).chain(&trust.crls));
+    of_trusts.chain(block_lists).chain(token_key.iter().map(|key| &key.key))
+}
+
+impl Names for GatewayDocument {
+    fn paths(&self) -> Vec<&PathBuf> {
+        let certificates = self.certificate.iter().flat_map(|certificate| certificate.chain.iter().chain(&certificate.key));
+        shared_paths(&self.trust, &self.block_lists, &self.token_key).chain(certificates).collect()
+    }
+}
+
+impl Names for ConnectionPointDocument {
+    fn paths(&self) -> Vec<&PathBuf> {
+        let endpoints = self
+            .endpoint
+            .iter()
+            .flat_map(|endpoint| endpoint.server_authorities.iter().chain(&endpoint.server_certificate).chain(&endpoint.server_key));
+        shared_paths(&self.trust, &self.block_lists, &self.token_key).chain(endpoints).collect()
+    }
+}
