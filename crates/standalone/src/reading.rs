@@ -30,6 +30,11 @@ impl Reading {
         (Self { file: path.to_owned(), files: None, problems: problems.0, origins: BTreeMap::new() }, value)
     }
 
+    /// Nothing read yet, where the files come from `files`: to judge what was put together in memory.
+    pub fn of_files(files: Arc<dyn Files>) -> Self {
+        Self { file: PathBuf::new(), files: Some(files), problems: Vec::new(), origins: BTreeMap::new() }
+    }
+
     /// Goes on with the text of a document of the site, whose files come from `files`; no contents where a value is wrong or missing.
     pub fn go_on<T: DeserializeOwned>(&mut self, document: &str, files: Arc<dyn Files>) -> Option<T> {
         self.files = Some(files);

@@ -4,20 +4,22 @@
 //! addresses inside exist in the documents of connection points only, and a connection point gets those of its own site.
 
 mod documents;
+mod judging;
 mod origins;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use cmg_api::TokenKeyFile;
 use cmg_api::bytes::Sha256;
 use cmg_api::control::{GenerationId, Manifest};
-use cmg_api::{ConnectionPointDocument, GatewayDocument, TokenKeyFile};
 use cmg_core::problem::Problem;
 use serde::Serialize;
 
 use super::blocks::Blocks;
 use super::model::Model;
 use documents::{Names, Papers};
+pub use judging::Judged;
 
 /// What is published besides the model: what the site made, fetched or was told.
 #[derive(Clone, Default)]
@@ -72,7 +74,13 @@ pub trait Secrets {
 }
 
 /// Makes the publication of a model, or tells every reason why it cannot be one.
-pub fn publication(model: &Model, ground: &Ground, secrets: &dyn Secrets, generation: GenerationId) -> Result<Publication, Vec<Problem>> {
+pub fn publication(
+    model: &Model,
+    ground: &Ground,
+    secrets: &dyn Secrets,
+    judged: &Judged,
+    generation: GenerationId,
+) -> Result<Publication, Vec<Problem>> {
     let problems = model.problems();
     if !problems.is_empty() {
         return Err(problems);
@@ -81,7 +89,7 @@ pub fn publication(model: &Model, ground: &Ground, secrets: &dyn Secrets, genera
     let papers = Papers::new(model, ground, &mut desk);
     for gateway in model.gateways.values() {
         let (document, origins) = papers.gateway(gateway);
-        desk.judge_gateway(&document, &origins);
+        desk.judge_gateway(&document, &origins, judged);
         let digest = desk.document(&document);
         for instance in &gateway.instances {
             desk.manifest(format!("gateway/{}", instance.name), digest, &document, ground, secrets);
@@ -89,7 +97,7 @@ pub fn publication(model: &Model, ground: &Ground, secrets: &dyn Secrets, genera
     }
     for point in model.connection_points.values() {
         let (document, origins) = papers.connection_point(point);
-        desk.judge_connection_point(&document, &origins);
+        desk.judge_connection_point(&document, &origins, judged);
         let digest = desk.document(&document);
         desk.manifest(format!("connection-point/{}", point.name), digest, &document, ground, secrets);
     }
@@ -136,14 +144,6 @@ impl Desk {
         self.publication.manifests.insert(member.clone(), Manifest { member, generation, document: digest, parts, sealed });
     }
 
-    fn judge_gateway(&mut self, document: &GatewayDocument, origins: &origins::Origins) {
-        let _ = (document, origins);
-    }
-
-    fn judge_connection_point(&mut self, document: &ConnectionPointDocument, origins: &origins::Origins) {
-        let _ = (document, origins);
-    }
-
     fn finish(self) -> Result<Publication, Vec<Problem>> {
         if self.problems.is_empty() { Ok(self.publication) } else { Err(self.problems) }
     }
@@ -154,6 +154,7 @@ mod tests {
     use cmg_api::resource::Gateway;
 
     use super::*;
+    use crate::app::blocks::BlockLine;
 
     struct NoSecrets;
 
@@ -192,7 +193,7 @@ mod tests {
     }
 
     fn published(model: &Model) -> Publication {
-        publication(model, &ground(), &NoSecrets, GenerationId { epoch: 1, number: 7 }).unwrap()
+        publication(model, &ground(), &NoSecrets, &Judged::default(), GenerationId { epoch: 1, number: 7 }).unwrap()
     }
 
     fn document(publication: &Publication, member: &str) -> String {
@@ -240,7 +241,7 @@ mod tests {
     fn who_is_not_enrolled_has_nothing_to_follow() {
         let model = a_model(&[]);
 
-        let publication = publication(&model, &Ground::default(), &NoSecrets, GenerationId::default()).unwrap();
+        let publication = publication(&model, &Ground::default(), &NoSecrets, &Judged::default(), GenerationId::default()).unwrap();
 
         assert!(publication.manifests.is_empty());
     }
@@ -265,24 +266,33 @@ mod tests {
 
     #[test]
     fn every_part_that_a_document_names_is_in_its_manifest() {
-        let trust = r#"{"name":"devices","authorities":["root"],"intermediates":["issuer"],"crls":["list"]}"#;
-        let endpoint = r#"{"name":"mp","role_id":"1","path_name":"x","face":"mutual","trust":"devices","servers":["https://a"],"server_authorities":["ca"]}"#;
+        let endpoint =
+            r#"{"name":"a","prefix":"/a","face":"open","open_acknowledged":true,"servers":["https://a"],"server_authorities":["ca"]}"#;
         let mut ground = ground();
-        ground.blocks.insert("1", crate::app::blocks::BlockLine::Token("t".to_owned()));
+        ground.blocks.insert("1", BlockLine::Token("t".to_owned()));
 
-        let publication =
-            publication(&a_model(&[("trust", trust), ("endpoint", endpoint)]), &ground, &NoSecrets, GenerationId::default()).unwrap();
+        let made =
+            publication(&a_model(&[("endpoint", endpoint)]), &ground, &NoSecrets, &Judged::default(), GenerationId::default()).unwrap();
 
         let texts = |member: &str| {
-            let digests = publication.manifests[member].parts.keys();
-            digests.map(|digest| String::from_utf8_lossy(&publication.parts[digest]).into_owned()).collect::<Vec<_>>()
+            let digests = made.manifests[member].parts.keys();
+            digests.map(|digest| String::from_utf8_lossy(&made.parts[digest]).into_owned()).collect::<Vec<_>>()
         };
-        for wanted in ["root", "issuer", "list", "token t\n", "-----chain"] {
-            assert!(texts("gateway/gw-1").iter().any(|text| text == wanted), "{wanted}");
-        }
-        for wanted in ["root", "issuer", "list", "token t\n", "ca"] {
-            assert!(texts("connection-point/cp-1").iter().any(|text| text == wanted), "{wanted}");
-        }
-        assert!(!texts("gateway/gw-1").iter().any(|text| text == "ca"));
+        let holds = |member: &str, wanted: &str| texts(member).iter().any(|text| text == wanted);
+        assert!(holds("gateway/gw-1", "token t\n") && holds("gateway/gw-1", "-----chain") && !holds("gateway/gw-1", "ca"));
+        assert!(holds("connection-point/cp-1", "token t\n") && holds("connection-point/cp-1", "ca"));
+    }
+
+    #[test]
+    fn what_a_member_would_refuse_is_told_by_the_name_of_its_resource() {
+        let trust = r#"{"name":"devices","authorities":["no certificate"]}"#;
+        let endpoint = r#"{"name":"mp","role_id":"1","path_name":"x","face":"mutual","trust":"devices","servers":["ftp://a"]}"#;
+        let unknown = r#"{"name":"app","prefix":"/b/../c","face":"mutual","trust":"nobody","servers":["http://a"]}"#;
+        let model = a_model(&[("trust", trust), ("endpoint", endpoint), ("endpoint", unknown)]);
+
+        let problems = publication(&model, &ground(), &NoSecrets, &Judged::default(), GenerationId::default()).err().unwrap();
+
+        let keys: Vec<_> = problems.iter().map(|problem| problem.key.as_str()).collect();
+        assert_eq!(keys, ["trusts/devices.authorities[0]", "endpoints/app.prefix", "endpoints/app.trust", "endpoints/mp.servers[0]"]);
     }
 }

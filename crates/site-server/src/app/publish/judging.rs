@@ -1,0 +1,133 @@
+//! A document is judged as its member will judge it, by the same code, so that what is published can be put in force.
+//!
+//! Blocks are judged where they are added, and private keys where they are uploaded; so both are left out here.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use cmg_api::bytes::Sha256;
+use cmg_api::{ConnectionPointDocument, ConnectionPointFile, DialFile, GatewayDocument, GatewayFile, LogFile, ServiceFile, TunnelEndFile};
+use cmg_core::problem::Problem;
+use cmg_core::snapshot::Parts;
+use cmg_credentials::load::Files;
+use cmg_standalone::{Reading, connection_point_parts, gateway_parts};
+
+use super::{Desk, digest};
+use crate::app::publish::origins::Origins;
+
+/// What was judged and found right, so that it is not judged again while it stays the same.
+#[derive(Default)]
+pub struct Judged(Mutex<BTreeSet<Sha256>>);
+
+/// More than members have documents; what is forgotten is judged again.
+const REMEMBERED: usize = 1_000;
+
+impl Judged {
+    fn is_right(&self, digest: &Sha256) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(digest)
+    }
+
+    fn remember(&self, digest: Sha256) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= REMEMBERED {
+            known.clear();
+        }
+        known.insert(digest);
+    }
+}
+
+/// The parts of a publication in the making, as files.
+struct PartFiles(BTreeMap<Sha256, Arc<[u8]>>);
+
+impl Files for PartFiles {
+    fn read(&self, key: &str, path: &Path) -> Result<Vec<u8>, Problem> {
+        let part = Sha256::of_path(path).and_then(|digest| self.0.get(&digest));
+        part.map(|bytes| bytes.to_vec()).ok_or_else(|| Problem::new(key, "it is not there", "upload it again"))
+    }
+
+    fn read_secret(&self, key: &str, _: &Path) -> Result<Vec<u8>, Problem> {
+        Err(Problem::new(key, "a secret is not read here", "upload it again"))
+    }
+}
+
+impl Desk {
+    pub(super) fn judge_gateway(&mut self, document: &GatewayDocument, origins: &Origins, judged: &Judged) {
+        let file = gateway_file(document);
+        let text = toml::to_string(&file).expect("a file is tables of texts, numbers and lists");
+        self.judge(&text, origins, judged, |reading| gateway_parts(&file, reading));
+    }
+
+    pub(super) fn judge_connection_point(&mut self, document: &ConnectionPointDocument, origins: &Origins, judged: &Judged) {
+        let file = connection_point_file(document);
+        let text = toml::to_string(&file).expect("a file is tables of texts, numbers and lists");
+        self.judge(&text, origins, judged, |reading| connection_point_parts(&file, reading));
+    }
+
+    fn judge(&mut self, text: &str, origins: &Origins, judged: &Judged, parts: impl FnOnce(&mut Reading) -> Parts) {
+        let digest = Sha256(digest(text.as_bytes()));
+        if judged.is_right(&digest) {
+            return;
+        }
+        let mut reading = Reading::of_files(Arc::new(PartFiles(self.publication.parts.clone())));
+        let parts = parts(&mut reading);
+        reading.judge(&parts);
+        match reading.finish(Some(())) {
+            Ok(()) => judged.remember(digest),
+            Err(problems) => {
+                for problem in problems.into_iter().map(|problem| origins.told(problem)) {
+                    if !self.problems.contains(&problem) {
+                        self.problems.push(problem);
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn gateway_file(document: &GatewayDocument) -> GatewayFile {
+    GatewayFile {
+        name: "any".to_owned(),
+        listen: Vec::new(),
+        metrics_listen: String::new(),
+        metrics_public: false,
+        proxy_protocol_from: Vec::new(),
+        drain: document.limits.head_time,
+        log: LogFile::default(),
+        service: ServiceFile::default(),
+        tunnel: TunnelEndFile { certificate: "".into(), key: "".into(), authority: "".into() },
+        certificate: Vec::new(),
+        limits: document.limits.clone(),
+        trust: document.trust.clone(),
+        block: Vec::new(),
+        block_lists: Vec::new(),
+        token_key: document.token_key.clone(),
+        endpoint: document.endpoint.clone(),
+    }
+}
+
+fn connection_point_file(document: &ConnectionPointDocument) -> ConnectionPointFile {
+    ConnectionPointFile {
+        name: "any".to_owned(),
+        metrics_listen: String::new(),
+        metrics_public: false,
+        drain: cmg_api::text::Duration::seconds(0),
+        log: LogFile::default(),
+        tunnel: DialFile {
+            certificate: "".into(),
+            key: "".into(),
+            authority: "".into(),
+            gateways: Vec::new(),
+            connections: document.connections,
+            lanes: document.lanes,
+            proxy: None,
+            proxy_user: None,
+            proxy_password_file: None,
+        },
+        trust: document.trust.clone(),
+        block: Vec::new(),
+        block_lists: Vec::new(),
+        token_key: document.token_key.clone(),
+        endpoint: document.endpoint.clone(),
+    }
+}
