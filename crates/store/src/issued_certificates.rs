@@ -1,0 +1,153 @@
+//! Certificates that the site's authorities issued.
+
+use crate::row::Row;
+use crate::statement::{Select, containing, statement, text};
+use crate::view::reads;
+use crate::{Change, Error, View};
+
+/// A certificate. The certificate itself is not kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IssuedCertificate {
+    /// Its serial number, unique among all authorities of the site since it is random.
+    pub serial: String,
+    /// Which authority issued it.
+    pub authority: String,
+    /// Whom it names.
+    pub subject: String,
+    /// What it is for.
+    pub purpose: String,
+    /// When it begins.
+    pub not_before: i64,
+    /// When it ends.
+    pub not_after: i64,
+    /// Its fingerprint, unique.
+    pub fingerprint: String,
+    /// When it was revoked.
+    pub revoked_at: Option<i64>,
+}
+
+/// Which certificates. Absent is any.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CertificateFilter<'a> {
+    /// Of this authority.
+    pub authority: Option<&'a str>,
+    /// Whose subject contains this, in either case.
+    pub search: Option<&'a str>,
+}
+
+impl IssuedCertificate {
+    fn read(row: &Row) -> Result<Self, Error> {
+        Ok(Self {
+            serial: row.text("serial")?,
+            authority: row.text("authority")?,
+            subject: row.text("subject")?,
+            purpose: row.text("purpose")?,
+            not_before: row.time("not_before")?,
+            not_after: row.time("not_after")?,
+            fingerprint: row.text("fingerprint")?,
+            revoked_at: row.maybe_time("revoked_at")?,
+        })
+    }
+}
+
+impl View {
+    /// A page by serial number, after one.
+    ///
+    /// # Errors
+    ///
+    /// As every read.
+    pub async fn certificate_page(
+        &mut self,
+        filter: CertificateFilter<'_>,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<IssuedCertificate>, Error> {
+        let select = Select::new("SELECT * FROM issued_certificates WHERE true")
+            .and("authority = $", filter.authority.map(text))
+            .and("LOWER(subject) LIKE LOWER($) ESCAPE '!'", filter.search.map(containing))
+            .and("serial > $", after.map(text))
+            .order("serial", limit);
+        self.all(select.statement(), IssuedCertificate::read).await
+    }
+
+    /// The certificate of a serial number.
+    ///
+    /// # Errors
+    ///
+    /// As every read.
+    pub async fn certificate(&mut self, serial: &str) -> Result<Option<IssuedCertificate>, Error> {
+        self.optional(statement("SELECT * FROM issued_certificates WHERE serial = $1").bind(serial), IssuedCertificate::read).await
+    }
+
+    /// The certificate of a fingerprint.
+    ///
+    /// # Errors
+    ///
+    /// As every read.
+    pub async fn certificate_by_fingerprint(&mut self, fingerprint: &str) -> Result<Option<IssuedCertificate>, Error> {
+        let sql = "SELECT * FROM issued_certificates WHERE fingerprint = $1";
+        self.optional(statement(sql).bind(fingerprint), IssuedCertificate::read).await
+    }
+
+    /// Certificates that end before a time and are not revoked, the first to end first.
+    ///
+    /// # Errors
+    ///
+    /// As every read.
+    pub async fn certificates_expiring_before(&mut self, time: i64) -> Result<Vec<IssuedCertificate>, Error> {
+        let sql = "SELECT * FROM issued_certificates WHERE not_after < $1 AND revoked_at IS NULL ORDER BY not_after, serial";
+        self.all(statement(sql).bind(time), IssuedCertificate::read).await
+    }
+
+    /// The revoked certificates of an authority, by serial number.
+    ///
+    /// # Errors
+    ///
+    /// As every read.
+    pub async fn revoked_certificates(&mut self, authority: &str) -> Result<Vec<IssuedCertificate>, Error> {
+        let sql = "SELECT * FROM issued_certificates WHERE authority = $1 AND revoked_at IS NOT NULL ORDER BY serial";
+        self.all(statement(sql).bind(authority), IssuedCertificate::read).await
+    }
+}
+
+reads! {
+    certificate_page(filter: CertificateFilter<'_>, after: Option<&str>, limit: u32) -> Vec<IssuedCertificate>;
+    certificate(serial: &str) -> Option<IssuedCertificate>;
+    certificate_by_fingerprint(fingerprint: &str) -> Option<IssuedCertificate>;
+    certificates_expiring_before(time: i64) -> Vec<IssuedCertificate>;
+    revoked_certificates(authority: &str) -> Vec<IssuedCertificate>;
+}
+
+impl Change {
+    /// Records a certificate.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Conflict`] if the serial number or fingerprint is there.
+    pub async fn add_certificate(&mut self, certificate: &IssuedCertificate) -> Result<(), Error> {
+        let sql = "INSERT INTO issued_certificates \
+                   (serial, authority, subject, purpose, not_before, not_after, fingerprint, revoked_at) \
+                   VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+        let insert = statement(sql)
+            .bind(&*certificate.serial)
+            .bind(&*certificate.authority)
+            .bind(&*certificate.subject)
+            .bind(&*certificate.purpose)
+            .bind(certificate.not_before)
+            .bind(certificate.not_after)
+            .bind(&*certificate.fingerprint)
+            .bind(certificate.revoked_at);
+        self.must(insert).await
+    }
+
+    /// Revokes a certificate. One that is revoked stays so, since when it was.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`].
+    pub async fn revoke_certificate(&mut self, serial: &str) -> Result<(), Error> {
+        let now = self.now;
+        let sql = "UPDATE issued_certificates SET revoked_at = COALESCE(revoked_at, $2) WHERE serial = $1";
+        self.must(statement(sql).bind(serial).bind(now)).await
+    }
+}

@@ -1,0 +1,99 @@
+//! Where the database is, and how it is connected to.
+
+use std::fmt;
+use std::fs::{OpenOptions, Permissions};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{AnyPool, ConnectOptions, Executor};
+
+use crate::Error;
+
+/// Where the database is.
+#[derive(Clone)]
+pub enum Place {
+    /// A file, made where there is none. Its folder must exist.
+    Sqlite(PathBuf),
+    /// A connection string, `postgres://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=verify-full&sslrootcert=FILE`. It never prints.
+    Postgres(String),
+}
+
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite(path) => f.debug_tuple("Sqlite").field(path).finish(),
+            Self::Postgres(_) => f.write_str("Postgres(hidden)"),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Engine {
+    Sqlite,
+    Postgres,
+}
+
+/// How long a request waits for a connection, and a change for its turn: longer than any change takes, shorter than any caller waits.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Connections to PostgreSQL of one site server: enough for reads beside the one writer, few beside the 100 that PostgreSQL allows.
+pub(crate) const POSTGRES_CONNECTIONS: u32 = 8;
+
+/// Readers beside the writer of SQLite: reads are short and come from the page cache.
+const SQLITE_READERS: u32 = 4;
+
+/// Makes the file if need be, for its owner alone. SQLite gives the log beside it the same mode.
+pub(crate) fn make_file(path: &Path) -> Result<(), Error> {
+    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
+    let tighten = |file: std::fs::File| match file.metadata()?.permissions().mode() & 0o077 {
+        0 => Ok(()),
+        _ => file.set_permissions(Permissions::from_mode(0o600)),
+    };
+    file.and_then(tighten).map_err(|error| Error::of_file(path, error))
+}
+
+pub(crate) fn sqlite(path: &Path) -> Result<AnyConnectOptions, Error> {
+    if path.to_str().is_none() {
+        return Err(Error::other(format!("the path {} is not UTF-8: choose another", path.display())));
+    }
+    let url = SqliteConnectOptions::new().filename(path).to_url_lossy();
+    Ok(AnyConnectOptions::from_url(&url)?)
+}
+
+pub(crate) fn postgres(text: &str) -> Result<AnyConnectOptions, Error> {
+    if !text.starts_with("postgres://") && !text.starts_with("postgresql://") {
+        return Err(Error::other("the connection string does not begin with postgres://"));
+    }
+    Ok(text.parse()?)
+}
+
+/// The one writer and the readers.
+pub(crate) fn sqlite_pools(options: &AnyConnectOptions) -> (AnyPool, AnyPool) {
+    let pool = |size| {
+        AnyPoolOptions::new()
+            .max_connections(size)
+            .acquire_timeout(PATIENCE)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .after_connect(|connection, _| Box::pin(async move { connection.execute(SQLITE_SETTINGS).await.map(|_| ()) }))
+            .connect_lazy_with(options.clone())
+    };
+    (pool(1), pool(SQLITE_READERS))
+}
+
+pub(crate) fn postgres_pool(options: &AnyConnectOptions) -> AnyPool {
+    AnyPoolOptions::new()
+        .max_connections(POSTGRES_CONNECTIONS)
+        .acquire_timeout(PATIENCE)
+        .after_connect(|connection, _| Box::pin(async move { connection.execute(POSTGRES_SETTINGS).await.map(|_| ()) }))
+        .connect_lazy_with(options.clone())
+}
+
+/// `FULL` syncs the log at every commit. The busy timeout is [`PATIENCE`].
+pub(crate) const SQLITE_SETTINGS: &str = "PRAGMA busy_timeout = 5000; PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL";
+
+/// A change waits for its turn no longer than [`PATIENCE`]; a site server that stops in the middle of one gives way after 30 s.
+const POSTGRES_SETTINGS: &str = "SET synchronous_commit = on; SET lock_timeout = '5s'; SET idle_in_transaction_session_timeout = '30s'";

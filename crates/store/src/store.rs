@@ -1,0 +1,135 @@
+//! Opening the database, and the ways in.
+
+use std::path::Path;
+
+use sqlx::any::AnyConnectOptions;
+use sqlx::{AnyConnection, AnyPool, Connection, Executor, Row as _};
+
+use crate::place::{self, Engine, POSTGRES_CONNECTIONS, Place, SQLITE_SETTINGS};
+use crate::statement::statement;
+use crate::{Change, Error, Generation, View, schema};
+
+/// The site's database. Clones are the same one.
+#[derive(Clone)]
+pub struct Store {
+    engine: Engine,
+    writer: AnyPool,
+    readers: AnyPool,
+}
+
+/// Locks the schema while it is upgraded. Any number that nobody else uses; these are the letters "opencmg".
+const SCHEMA_LOCK: i64 = 0x006f_7065_6e63_6d67;
+
+impl Store {
+    /// Opens the database, makes it where there is none, and brings its schema up to date.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NewerSchema`] if a newer version of the program has used it; otherwise why it cannot be opened.
+    pub async fn open(place: Place) -> Result<Self, Error> {
+        sqlx::any::install_default_drivers();
+        match place {
+            Place::Sqlite(path) => Self::open_sqlite(&path).await,
+            Place::Postgres(text) => Self::open_postgres(&place::postgres(&text)?).await,
+        }
+    }
+
+    async fn open_sqlite(path: &Path) -> Result<Self, Error> {
+        place::make_file(path)?;
+        let options = place::sqlite(path)?;
+        let mut connection = AnyConnection::connect_with(&options).await?;
+        connection.execute(SQLITE_SETTINGS).await?;
+        let mode: String = sqlx::query("PRAGMA journal_mode = WAL").fetch_one(&mut connection).await?.try_get(0)?;
+        if mode != "wal" {
+            return Err(Error::other(format!(
+                "the database {} cannot keep a write-ahead log: put it on a local disk, not on a network share",
+                path.display()
+            )));
+        }
+        let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+        schema::upgrade(&mut transaction, Engine::Sqlite).await?;
+        transaction.commit().await?;
+        connection.close().await?;
+
+        let (writer, readers) = place::sqlite_pools(&options);
+        Ok(Self { engine: Engine::Sqlite, writer, readers })
+    }
+
+    async fn open_postgres(options: &AnyConnectOptions) -> Result<Self, Error> {
+        let mut connection = AnyConnection::connect_with(options).await?;
+        let mut transaction = connection.begin().await?;
+        sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(SCHEMA_LOCK).execute(&mut *transaction).await?;
+        schema::upgrade(&mut transaction, Engine::Postgres).await?;
+        transaction.commit().await?;
+        connection.close().await?;
+
+        let pool = place::postgres_pool(options);
+        Ok(Self { engine: Engine::Postgres, writer: pool.clone(), readers: pool })
+    }
+
+    /// Waits for its turn and begins a change. `now` is the time that it writes wherever a time is written.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Busy`] if its turn does not come in 5 s.
+    pub async fn begin(&self, now: i64) -> Result<Change, Error> {
+        let (begin, lock) = match self.engine {
+            Engine::Sqlite => ("BEGIN IMMEDIATE", "SELECT epoch, number FROM site"),
+            Engine::Postgres => ("BEGIN", "SELECT epoch, number FROM site FOR UPDATE"),
+        };
+        let transaction = self.writer.begin_with(begin).await.map_err(|error| self.sorted(error))?;
+        let mut view = View::transaction(transaction);
+        let generation = view.one(statement(lock), Generation::read).await?;
+        Ok(Change::new(view, now, generation))
+    }
+
+    /// Several reads of one moment.
+    ///
+    /// # Errors
+    ///
+    /// As every read.
+    pub async fn view(&self) -> Result<View, Error> {
+        let begin = match self.engine {
+            Engine::Sqlite => "BEGIN",
+            Engine::Postgres => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+        };
+        Ok(View::transaction(self.readers.begin_with(begin).await.map_err(|error| self.sorted(error))?))
+    }
+
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    ///
+    /// Why it does not.
+    pub async fn ping(&self) -> Result<(), Error> {
+        self.reader().await?.number(statement("SELECT number AS count FROM site")).await.map(|_| ())
+    }
+
+    /// `SQLite` or `PostgreSQL`.
+    pub fn engine(&self) -> &'static str {
+        match self.engine {
+            Engine::Sqlite => "SQLite",
+            Engine::Postgres => "PostgreSQL",
+        }
+    }
+
+    /// Ends all connections, after the changes that are under way. SQLite folds its log into the file.
+    pub async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+
+    pub(crate) async fn reader(&self) -> Result<View, Error> {
+        Ok(View::connection(self.readers.acquire().await.map_err(|error| self.sorted(error))?))
+    }
+
+    /// The pool waits for a PostgreSQL that refuses connections, so its time-out means two things: fewer connections than it may have tell
+    /// that it could not make one.
+    fn sorted(&self, error: sqlx::Error) -> Error {
+        let out_of_reach = self.engine == Engine::Postgres && self.writer.size() < POSTGRES_CONNECTIONS;
+        match error {
+            sqlx::Error::PoolTimedOut if out_of_reach => Error::Gone(Box::new(error)),
+            error => error.into(),
+        }
+    }
+}
