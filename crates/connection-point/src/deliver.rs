@@ -32,7 +32,7 @@ struct Allowed<'s> {
 pub(crate) async fn deliver(incoming: Incoming, point: Arc<Point>) {
     let _in_flight = point.drain.guard();
     let started = Instant::now();
-    let Incoming { mut exchange, request, credential } = incoming;
+    let Incoming { mut exchange, request, credential, .. } = incoming;
     let state = point.state();
     let mut server_name = String::new();
     let ends_early = exchange.is_received() && !matches!(request.get().body, BodyLength::None | BodyLength::Exact(0));

@@ -13,8 +13,10 @@ mod identity;
 mod pool;
 mod relay;
 mod run;
+mod running;
 mod servers;
 mod state;
+mod tunnels;
 mod upstream;
 
 pub use run::{RunError, run};

@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use cmg_core::ids::EndpointId;
 use cmg_core::problem::Problem;
 use cmg_core::server::Delivery;
-use cmg_core::snapshot::{Generation, Snapshot};
+use cmg_core::snapshot::{Generation, Parts, Snapshot};
 use cmg_core::time::WallTime;
 use cmg_credentials::Verifier;
 use cmg_process::shutdown::Drain;
@@ -34,9 +34,16 @@ pub(crate) struct Point {
 }
 
 impl State {
-    /// Builds the state of generation `number` from a checked configuration; servers that were ill under `before` still are.
-    pub(crate) fn build(config: Config, number: u64, before: Option<&Self>) -> Result<Self, Vec<Problem>> {
-        let mut snapshot = Snapshot::parse(Generation { epoch: 0, number }, config.parts)?;
+    /// The state of a connection point that has no configuration: it publishes nothing.
+    pub(crate) fn empty() -> Self {
+        let snapshot = Snapshot::parse(Generation::default(), Parts::default()).expect("nothing is wrong with nothing");
+        let verifier = Verifier::new(&[], &[], &[]).expect("nothing is wrong with nothing");
+        Self { snapshot, verifier, services: BTreeMap::new() }
+    }
+
+    /// Builds the state of a generation from a checked configuration; servers that were ill under `before` still are.
+    pub(crate) fn build(config: Config, generation: Generation, before: Option<&Self>) -> Result<Self, Vec<Problem>> {
+        let mut snapshot = Snapshot::parse(generation, config.parts)?;
         snapshot.findings.extend(config.overdue_lists);
         let verifier = Verifier::new(&snapshot.trusts, &snapshot.blocks, &snapshot.token_keys)?;
         let service = |delivery: &Delivery| {

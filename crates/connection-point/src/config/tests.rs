@@ -2,6 +2,7 @@
 use std::path::PathBuf;
 
 use cmg_core::server::HostHeader;
+use cmg_core::snapshot::Generation;
 use cmg_lab::{Authority, Discovery, Lab, LabOptions, Published};
 use tempfile::TempDir;
 
@@ -75,9 +76,9 @@ fn every_connection_point_of_a_laboratory_reads() {
         for point in &site.lab.connection_points {
             let config = read(&point.config);
 
-            assert_eq!(config.me.as_str(), point.name);
-            assert_eq!(config.routes.len(), if discovery == Discovery::Addresses { 2 } else { 1 });
-            assert_eq!((config.sessions, config.lanes), (2, 4));
+            assert_eq!(config.tunnel.me.as_str(), point.name);
+            assert_eq!(config.tunnel.routes.len(), if discovery == Discovery::Addresses { 2 } else { 1 });
+            assert_eq!((config.tunnel.sessions, config.tunnel.lanes), (2, 4));
             assert_eq!(config.parts.deliveries[0].servers[0].base, "/base");
             assert!(config.server_tls.is_empty());
         }
@@ -98,7 +99,7 @@ fn the_documented_example_reads_with_its_files() {
     let hosts: Vec<_> = config.parts.deliveries.iter().map(|delivery| delivery.host_header.clone()).collect();
     assert_eq!(hosts, [HostHeader::Internal, HostHeader::External, HostHeader::External]);
     assert_eq!(config.server_tls.keys().map(EndpointId::as_str).collect::<Vec<_>>(), ["agents", "mp1-system"]);
-    assert_eq!((config.routes[0].host.as_str(), config.routes[0].port), ("cmg.example.com", 443));
+    assert_eq!((config.tunnel.routes[0].host.as_str(), config.tunnel.routes[0].port), ("cmg.example.com", 443));
 }
 
 #[test]
@@ -181,7 +182,7 @@ fn a_proxy_is_used_with_its_log_in() {
     let login = "proxy = \"http://[::1]:3128/\"\nproxy_user = \"x\"\nproxy_password_file = \"proxy.pass\"\ngateways = [";
     site.change(&[("gateways = [", login)]);
 
-    let proxy = read(&site.file).routes.remove(0).proxy.unwrap();
+    let proxy = read(&site.file).tunnel.routes.remove(0).proxy.unwrap();
 
     assert_eq!((proxy.host.as_str(), proxy.port), ("::1", 3128));
     assert_eq!(proxy.login, Some(("x".to_owned(), "s3cret".to_owned())));
@@ -224,7 +225,7 @@ fn a_list_that_is_out_of_date_is_a_finding_of_check_and_of_the_start() {
     std::fs::write(site.lab.site_dir().join("clients-issuing.crl"), site.lab.clients.stale_crl(&[]).unwrap().pem).unwrap();
 
     let checked = check(&site.file).unwrap();
-    let started = State::build(read(&site.file), 1, None).unwrap().snapshot.findings;
+    let started = State::build(read(&site.file), Generation::default(), None).unwrap().snapshot.findings;
 
     for findings in [checked, started] {
         assert_eq!(findings.iter().filter(|finding| finding.key == "trust.devices.crls[1]").count(), 1, "{findings:?}");
