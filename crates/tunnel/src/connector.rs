@@ -311,7 +311,8 @@ impl Connector {
     fn start_session(self: &Arc<Self>, stream: ByteStream, received: BytesMut, instance: String, id: u64) {
         let (link, queues) = Link::new(id, Arc::default(), Arc::clone(&self.ring));
         self.instances().entry(instance.clone()).or_default().push(Arc::clone(&link));
-        let side = Side::ConnectionPoint { incoming: self.incoming.clone(), claims: Claims::default() };
+        let gateway = GatewayId::new(&instance);
+        let side = Side::ConnectionPoint { incoming: self.incoming.clone(), claims: Claims::default(), gateway };
         let driver = Driver::new(stream, received, Arc::clone(&link), queues, side);
         let connector = Arc::clone(self);
         tokio::spawn(async move {

@@ -12,6 +12,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::BytesMut;
+use cmg_core::ids::GatewayId;
 use cmg_core::refusal::Refusal;
 use cmg_core::session::{Beat, Heartbeat};
 use cmg_core::time::Tick;
@@ -68,7 +69,7 @@ pub(crate) enum Side {
     /// Opens exchanges; is told what the connection point serves.
     Gateway { serves: mpsc::UnboundedSender<Vec<String>> },
     /// Takes requests in.
-    ConnectionPoint { incoming: mpsc::UnboundedSender<Incoming>, claims: Claims },
+    ConnectionPoint { incoming: mpsc::UnboundedSender<Incoming>, claims: Claims, gateway: GatewayId },
 }
 
 /// A lane that has overtaken the head of its request: it is another connection, and a lane with nothing before it is often quicker.
@@ -263,7 +264,7 @@ impl Driver {
             self.unwritten.append(|out| frame::push(out, Kind::Refuse, true, frame.exchange, &refusal.code().to_be_bytes()));
             return Ok(());
         }
-        let Side::ConnectionPoint { incoming, claims } = &self.side else { return Ok(()) };
+        let Side::ConnectionPoint { incoming, claims, gateway } = &self.side else { return Ok(()) };
         let credential = match request.get().credential {
             0 => None,
             number => Some(claims.find(number)?),
@@ -276,7 +277,7 @@ impl Driver {
             slot.tell(Signal::Lane(self.early.swap_remove(place).lane))?;
         }
         self.slots.insert(frame.exchange, slot);
-        let _ = incoming.send(Incoming { exchange, request, credential });
+        let _ = incoming.send(Incoming { gateway: gateway.clone(), exchange, request, credential });
         Ok(())
     }
 

@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
+use cmg_core::ids::GatewayId;
 use cmg_core::refusal::Refusal;
 use tokio::sync::mpsc;
 
@@ -83,6 +84,8 @@ pub struct Gone;
 
 /// A request that a connection point is asked to carry out.
 pub struct Incoming {
+    /// The gateway instance that asks, as its certificate and its greeting proved.
+    pub gateway: GatewayId,
     /// The exchange; dropping it unanswered resets it.
     pub exchange: Exchange,
     /// The request's head.

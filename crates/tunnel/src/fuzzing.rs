@@ -43,7 +43,7 @@ fn reads_back(encoded: Option<Vec<u8>>, payload: &[u8]) {
 fn request(payload: &[u8]) {
     let Ok(frame) = RequestFrame::decode(Bytes::copy_from_slice(payload)) else { return };
     let head = frame.get();
-    assert!(cmg_core::ids::is_name(head.endpoint) && cmg_http1::is_token(head.method));
+    assert!((cmg_core::ids::is_name(head.endpoint) || frame.is_control()) && cmg_http1::is_token(head.method));
     assert!(!head.target.iter().chain(head.authority).any(u8::is_ascii_control));
     sound(frame.fields());
 }

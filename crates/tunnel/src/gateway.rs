@@ -11,10 +11,11 @@ use cmg_core::permit::Permit;
 use cmg_core::refusal::Refusal;
 use cmg_core::selection::{self, Candidate};
 use cmg_transport::ByteStream;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tracing::{debug, info, warn};
 
+use crate::ask::{Answer, AskError, Question};
 use crate::driver::{Driver, Ended, Side, read_frame};
 use crate::exchange::{self, Exchange, Way};
 use crate::frame::{self, Kind};
@@ -50,11 +51,13 @@ type Routes = BTreeMap<String, Vec<Arc<Session>>>;
 /// Who is live. One per gateway.
 pub struct Hub {
     instance: GatewayId,
-    instances: Vec<String>,
+    instances: ArcSwap<Vec<String>>,
     sessions: Mutex<Vec<(Arc<Session>, Vec<String>)>>,
     routes: ArcSwap<Routes>,
     draining: AtomicBool,
     era: AtomicU64,
+    /// Tells that sessions have come or gone.
+    changed: watch::Sender<()>,
 }
 
 /// What a caller says about a request it wants carried.
@@ -76,11 +79,12 @@ impl Hub {
     pub fn new(instance: GatewayId, instances: Vec<String>) -> Self {
         Self {
             instance,
-            instances,
+            instances: ArcSwap::from_pointee(instances),
             sessions: Mutex::default(),
             routes: ArcSwap::default(),
             draining: AtomicBool::new(false),
             era: AtomicU64::new(0),
+            changed: watch::Sender::new(()),
         }
     }
 
@@ -106,7 +110,7 @@ impl Hub {
 
     async fn open_connection(&self, stream: &mut ByteStream, received: &mut BytesMut) -> std::io::Result<Hello> {
         let greeting =
-            Greeting { oldest: VERSION, newest: VERSION, instance: self.instance.to_string(), instances: self.instances.clone() };
+            Greeting { oldest: VERSION, newest: VERSION, instance: self.instance.to_string(), instances: self.instances.load().to_vec() };
         let mut frames = Vec::new();
         frame::push(&mut frames, Kind::Greeting, false, 0, &greeting.encode());
         stream.write_all(&frames).await?;
@@ -198,6 +202,37 @@ impl Hub {
         exchange.has_sent(opening.body.len());
         link.command(Command::Open { exchange: number, frames, events }).map_err(|_| Refusal::NoConnectionPoint)?;
         Ok(exchange)
+    }
+
+    /// Asks a connection point itself, on a session of that one only. Nobody's permit is needed, and no client is behind it.
+    pub async fn ask(&self, connection_point: &ConnectionPointId, question: Question<'_>) -> Result<Answer, AskError> {
+        let link = self.least_busy(connection_point).ok_or(AskError::NotConnected)?;
+        question.put(&link).await
+    }
+
+    fn least_busy(&self, connection_point: &ConnectionPointId) -> Option<Arc<Link>> {
+        let sessions = self.sessions();
+        let links = sessions.iter().filter(|(session, _)| session.connection_point == *connection_point).map(|(session, _)| &session.link);
+        links.min_by_key(|link| (link.draining.load(Ordering::Relaxed), link.busy.load(Ordering::Relaxed))).map(Arc::clone)
+    }
+
+    /// The connection points that are connected, and how many sessions each has.
+    pub fn connection_points(&self) -> BTreeMap<ConnectionPointId, u32> {
+        let mut points = BTreeMap::new();
+        for (session, _) in self.sessions().iter() {
+            *points.entry(session.connection_point.clone()).or_default() += 1;
+        }
+        points
+    }
+
+    /// Changes whenever a session has come or gone.
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
+    /// Names every instance behind the service's name from now on.
+    pub fn announce(&self, instances: Vec<String>) {
+        self.instances.store(Arc::new(instances));
     }
 
     /// How many bytes of a body go with [`Hub::open`], of those that are at hand: all, or none of what is too much to go beside heads.
@@ -297,6 +332,7 @@ struct Entry<'h> {
 impl<'h> Entry<'h> {
     fn new(hub: &'h Hub, session: Arc<Session>) -> Self {
         hub.sessions().push((Arc::clone(&session), Vec::new()));
+        hub.changed.send_replace(());
         Self { hub, session }
     }
 
@@ -314,5 +350,6 @@ impl Drop for Entry<'_> {
         let mut sessions = self.hub.sessions();
         sessions.retain(|(session, _)| !Arc::ptr_eq(session, &self.session));
         self.hub.reroute(&sessions);
+        self.hub.changed.send_replace(());
     }
 }

@@ -7,6 +7,8 @@ use std::net::{IpAddr, SocketAddr};
 use bytes::Bytes;
 use cmg_core::ids::RequestId;
 
+use crate::ask::CONTROL_ENDPOINT;
+
 /// How long a body is, as its head says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyLength {
@@ -156,7 +158,7 @@ impl RequestFrame {
         check_fields(&payload[layout.fields..])?;
         let frame = Self { payload, layout };
         let head = frame.head()?;
-        let sound = cmg_core::ids::is_name(head.endpoint)
+        let sound = (cmg_core::ids::is_name(head.endpoint) || asks_the_peer(&head))
             && cmg_http1::is_token(head.method)
             && is_visible(head.target)
             && is_visible(head.authority);
@@ -183,6 +185,11 @@ impl RequestFrame {
     /// The head.
     pub fn get(&self) -> RequestHead<'_> {
         self.head().expect("checked when it was read")
+    }
+
+    /// Whether the gateway itself asks the connection point itself: no client stands behind it.
+    pub fn is_control(&self) -> bool {
+        self.get().endpoint == CONTROL_ENDPOINT
     }
 
     /// The fields, in order.
@@ -243,6 +250,11 @@ impl ResponseFrame {
 pub(crate) fn decode_fields(payload: &[u8]) -> Result<impl Iterator<Item = (&[u8], &[u8])>, HeadError> {
     check_fields(payload)?;
     Ok(FieldsIn(payload))
+}
+
+/// Nobody's credential goes along with what a gateway asks for itself.
+fn asks_the_peer(head: &RequestHead<'_>) -> bool {
+    head.endpoint == CONTROL_ENDPOINT && head.credential == 0 && !head.upgrade
 }
 
 fn flag(set: bool, bit: u8) -> u8 {

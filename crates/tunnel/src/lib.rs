@@ -4,6 +4,7 @@
 //! carries the body of one exchange at a time, in one direction, so that bulk never stands in front of small exchanges. The
 //! protocol is written down in `docs/tunnel.md`. Everything above this crate sees [`Exchange`] and nothing of frames.
 
+mod ask;
 mod claims;
 pub mod connector;
 mod driver;
@@ -19,6 +20,7 @@ mod outbox;
 mod queue;
 mod slot;
 
+pub use ask::{Answer, AskError, BodyError, CONTROL_ENDPOINT, Question};
 pub use driver::Ended;
 pub use exchange::{Claim, Event, Exchange, Gone, Incoming, Way, trailer_fields, trailers};
 pub use head::{BodyLength, Fields, HeadError, RequestFrame, RequestHead, ResponseFrame, ResponseHead};

@@ -60,11 +60,24 @@ impl Gate {
         body: &[u8],
         whole: bool,
     ) -> Result<Exchange, Refusal> {
-        let endpoint = files();
+        self.open_at("files", credentials, target, length, body, whole)
+    }
+
+    /// The same for a request to the endpoint `id`.
+    pub(crate) fn open_at(
+        &self,
+        id: &str,
+        credentials: Option<&mut Credentials>,
+        target: &str,
+        length: BodyLength,
+        body: &[u8],
+        whole: bool,
+    ) -> Result<Exchange, Refusal> {
+        let endpoint = Endpoint { id: EndpointId::new(id), ..files() };
         let head = RequestHead {
             id: RequestId(1),
             credential: 0,
-            endpoint: "files",
+            endpoint: id,
             method: b"POST",
             target: target.as_bytes(),
             authority: b"localhost",

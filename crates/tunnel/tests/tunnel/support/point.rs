@@ -66,6 +66,9 @@ async fn answer_all(mut requests: mpsc::UnboundedReceiver<Incoming>) {
 /// Does what the target says: `/echo`, `/upgrade` (an echo that never ends by itself), `/bytes/N`, `/early/N` (without reading the
 /// request), `/count` (the body's length), `/hold`, `/drop`, `/refuse`, `/cut` (ends in the middle of a known length).
 async fn answer(incoming: Incoming) {
+    if incoming.request.is_control() {
+        return answer_control(incoming).await;
+    }
     let Incoming { mut exchange, request, .. } = incoming;
     let target = String::from_utf8(request.get().target.to_vec()).unwrap();
     let mut parts = target[1..].split('/');
@@ -108,6 +111,27 @@ async fn answer(incoming: Incoming) {
         "hold" => while !matches!(exchange.event().await, Event::Reset | Event::Lost) {},
         _ => drop(exchange),
     }
+}
+
+/// Does what the target says: `/echo`, `/bytes/N`, `/who` (the gateway's name), `/early` (without reading the request), `/hold`, or
+/// refuses.
+async fn answer_control(incoming: Incoming) {
+    let Incoming { gateway, mut exchange, request, .. } = incoming;
+    let target = String::from_utf8(request.get().target.to_vec()).unwrap();
+    let (what, number) = target[1..].split_once('/').unwrap_or((&target[1..], ""));
+    let answered = match what {
+        "echo" => match exchange.whole_body(1 << 20).await {
+            Ok(body) => exchange.answer_whole(200, &body).await,
+            Err(_) => exchange.answer_whole(413, b"").await,
+        },
+        "bytes" => exchange.answer_whole(200, &pattern(number.parse().unwrap())).await,
+        "who" => exchange.answer_whole(200, gateway.as_str().as_bytes()).await,
+        "early" => exchange.answer_whole(403, b"no").await,
+        "hold" => return while !matches!(exchange.event().await, Event::Reset | Event::Lost) {},
+        _ => return exchange.refuse(Refusal::ConnectorNotPublished),
+    };
+    // Who asked may have gone meanwhile, which is what some tests are about.
+    drop(answered);
 }
 
 async fn drain(exchange: &mut cmg_tunnel::Exchange) -> usize {
