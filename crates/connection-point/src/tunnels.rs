@@ -3,6 +3,9 @@
 //! A reconciler: an address that is new gets a connector, one that stays keeps its sessions, one that is gone lets its requests come
 //! to their ends. A changed way (proxy, role certificate, numbers) counts for new connections; sessions that stand stay. Only where a
 //! root of the infrastructure authority counts no more do all sessions end at once, since nobody knows which of them it vouched for.
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;

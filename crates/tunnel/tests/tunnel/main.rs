@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+mod changing;
+mod control;
 mod exchanges;
 mod idling;
 mod lanes;
