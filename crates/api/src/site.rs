@@ -21,6 +21,9 @@ pub struct SiteFile {
     /// A file with the connection string of PostgreSQL in its first line, such as `postgres://user:password@host/database`, mode
     /// 0600. Default none: SQLite in `data`.
     pub database_file: Option<PathBuf>,
+    /// A file with a passphrase in its first line, mode 0600, under which the first start exports the keys of the site's roots. The
+    /// site keeps none of them: without the export and its passphrase no issuing key can be renewed. Not read any more after that.
+    pub root_passphrase_file: Option<PathBuf>,
     /// Where administrators reach the API. Default `127.0.0.1:8444`.
     #[serde(default = "api_listen")]
     pub listen: String,

@@ -1,3 +1,5 @@
 //! The control plane: what is published, who may come in, and that every member runs exactly that.
 
 pub mod app;
+pub mod config;
+pub mod site;

@@ -34,6 +34,8 @@ pub struct Ground {
     pub token_keys: Vec<PublishedTokenKey>,
     /// The keys that secrets are sealed to, by member; only enrolled members have one.
     pub sealing_keys: BTreeMap<String, Vec<u8>>,
+    /// Private keys of certificate resources, sealed: by member and certificate.
+    pub sealed: BTreeMap<(String, String), Arc<[u8]>>,
 }
 
 /// The site's own authority for clients.
@@ -67,20 +69,27 @@ pub struct Publication {
     pub parts: BTreeMap<Sha256, Arc<[u8]>>,
 }
 
-/// The private keys of certificate resources.
-pub trait Secrets {
-    /// The part that holds the private key sealed to the member; none: there is no such certificate.
-    fn sealed(&self, member: &str, sealing_key: &[u8], certificate: &str) -> Option<Arc<[u8]>>;
+/// The private keys that members need: by member and certificate.
+pub fn secrets_needed(model: &Model, ground: &Ground) -> Vec<(String, String)> {
+    let mut needed = Vec::new();
+    for gateway in model.gateways.values() {
+        for instance in &gateway.instances {
+            needed.extend(gateway.certificates.iter().map(|name| (format!("gateway/{}", instance.name), name.clone())));
+        }
+    }
+    let mut shown: Vec<_> = model.endpoints.values().filter_map(|endpoint| endpoint.client_certificate.clone()).collect();
+    shown.extend(model.site_systems.values().filter_map(|system| system.client_certificate.clone()));
+    shown.sort();
+    shown.dedup();
+    for point in model.connection_points.values() {
+        needed.extend(shown.iter().map(|name| (format!("connection-point/{}", point.name), name.clone())));
+    }
+    needed.retain(|(member, certificate)| ground.sealing_keys.contains_key(member) && model.certificates.contains_key(certificate));
+    needed
 }
 
 /// Makes the publication of a model, or tells every reason why it cannot be one.
-pub fn publication(
-    model: &Model,
-    ground: &Ground,
-    secrets: &dyn Secrets,
-    judged: &Judged,
-    generation: GenerationId,
-) -> Result<Publication, Vec<Problem>> {
+pub fn publication(model: &Model, ground: &Ground, judged: &Judged, generation: GenerationId) -> Result<Publication, Vec<Problem>> {
     let problems = model.problems();
     if !problems.is_empty() {
         return Err(problems);
@@ -92,14 +101,14 @@ pub fn publication(
         desk.judge_gateway(&document, &origins, judged);
         let digest = desk.document(&document);
         for instance in &gateway.instances {
-            desk.manifest(format!("gateway/{}", instance.name), digest, &document, ground, secrets);
+            desk.manifest(format!("gateway/{}", instance.name), digest, &document, ground);
         }
     }
     for point in model.connection_points.values() {
         let (document, origins) = papers.connection_point(point);
         desk.judge_connection_point(&document, &origins, judged);
         let digest = desk.document(&document);
-        desk.manifest(format!("connection-point/{}", point.name), digest, &document, ground, secrets);
+        desk.manifest(format!("connection-point/{}", point.name), digest, &document, ground);
     }
     desk.finish()
 }
@@ -129,12 +138,14 @@ impl Desk {
     }
 
     /// A member gets a manifest when it is enrolled: before that there is nobody to seal secrets to.
-    fn manifest(&mut self, member: String, digest: Sha256, document: &dyn Names, ground: &Ground, secrets: &dyn Secrets) {
-        let Some(sealing_key) = ground.sealing_keys.get(&member) else { return };
+    fn manifest(&mut self, member: String, digest: Sha256, document: &dyn Names, ground: &Ground) {
+        if !ground.sealing_keys.contains_key(&member) {
+            return;
+        }
         let mut sealed = BTreeMap::new();
         for certificate in document.secrets() {
-            if let Some(part) = secrets.sealed(&member, sealing_key, &certificate) {
-                sealed.insert(certificate, self.part(&part));
+            if let Some(part) = ground.sealed.get(&(member.clone(), certificate.clone())) {
+                sealed.insert(certificate, self.part(part));
             }
         }
         let all = document.parts().into_iter().chain([digest]).chain(sealed.values().copied());
@@ -155,14 +166,6 @@ mod tests {
 
     use super::*;
     use crate::app::blocks::BlockLine;
-
-    struct NoSecrets;
-
-    impl Secrets for NoSecrets {
-        fn sealed(&self, member: &str, _: &[u8], certificate: &str) -> Option<Arc<[u8]>> {
-            Some(format!("{certificate} sealed to {member}").as_bytes().into())
-        }
-    }
 
     const MEMBERS: [&str; 4] = ["gateway/gw-1", "gateway/gw-2", "connection-point/cp-1", "connection-point/cp-2"];
 
@@ -189,11 +192,16 @@ mod tests {
     }
 
     fn ground() -> Ground {
-        Ground { sealing_keys: MEMBERS.map(|member| (member.to_owned(), vec![4; 65])).into(), ..Ground::default() }
+        let sealed = |member: &str| ((member.to_owned(), "web".to_owned()), format!("sealed to {member}").as_bytes().into());
+        Ground {
+            sealing_keys: MEMBERS.map(|member| (member.to_owned(), vec![4; 65])).into(),
+            sealed: MEMBERS.map(sealed).into(),
+            ..Ground::default()
+        }
     }
 
     fn published(model: &Model) -> Publication {
-        publication(model, &ground(), &NoSecrets, &Judged::default(), GenerationId { epoch: 1, number: 7 }).unwrap()
+        publication(model, &ground(), &Judged::default(), GenerationId { epoch: 1, number: 7 }).unwrap()
     }
 
     fn document(publication: &Publication, member: &str) -> String {
@@ -241,7 +249,7 @@ mod tests {
     fn who_is_not_enrolled_has_nothing_to_follow() {
         let model = a_model(&[]);
 
-        let publication = publication(&model, &Ground::default(), &NoSecrets, &Judged::default(), GenerationId::default()).unwrap();
+        let publication = publication(&model, &Ground::default(), &Judged::default(), GenerationId::default()).unwrap();
 
         assert!(publication.manifests.is_empty());
     }
@@ -271,8 +279,7 @@ mod tests {
         let mut ground = ground();
         ground.blocks.insert("1", BlockLine::Token("t".to_owned()));
 
-        let made =
-            publication(&a_model(&[("endpoint", endpoint)]), &ground, &NoSecrets, &Judged::default(), GenerationId::default()).unwrap();
+        let made = publication(&a_model(&[("endpoint", endpoint)]), &ground, &Judged::default(), GenerationId::default()).unwrap();
 
         let texts = |member: &str| {
             let digests = made.manifests[member].parts.keys();
@@ -290,7 +297,7 @@ mod tests {
         let unknown = r#"{"name":"app","prefix":"/b/../c","face":"mutual","trust":"nobody","servers":["http://a"]}"#;
         let model = a_model(&[("trust", trust), ("endpoint", endpoint), ("endpoint", unknown)]);
 
-        let problems = publication(&model, &ground(), &NoSecrets, &Judged::default(), GenerationId::default()).err().unwrap();
+        let problems = publication(&model, &ground(), &Judged::default(), GenerationId::default()).err().unwrap();
 
         let keys: Vec<_> = problems.iter().map(|problem| problem.key.as_str()).collect();
         assert_eq!(keys, ["trusts/devices.authorities[0]", "endpoints/app.prefix", "endpoints/app.trust", "endpoints/mp.servers[0]"]);

@@ -1,0 +1,260 @@
+//! The one way in which anything changes: a draft is taken, changed, judged, and committed as one transaction.
+//!
+//! Whatever the draft holds is stored together with its audit records and, where members run by it, with the next generation. A draft
+//! that has problems stores nothing. Drafts follow each other, on this site server by a lock and among several by the database's.
+
+use std::sync::Arc;
+
+use cmg_api::control::GenerationId;
+use cmg_core::problem::Problem;
+use cmg_store::{Change, NewAuditRecord};
+use serde::Serialize;
+use tokio::sync::MutexGuard;
+
+use super::in_force::{InForce, NotInForce, id};
+use super::keys::Keys;
+use super::model::{Kept, Model};
+use super::publish::{Ground, secrets_needed};
+use crate::site::Site;
+
+/// Who changes something.
+#[derive(Clone, Debug, Default)]
+pub struct Actor {
+    /// The account, or what stands in its place, such as `connection-point/cp-1`.
+    pub account: String,
+    /// Its role.
+    pub role: String,
+    /// From which address.
+    pub address: String,
+    /// The request.
+    pub request_id: String,
+}
+
+/// Why nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum ChangeRefused {
+    /// What was asked for has problems.
+    #[error("{} problems", .0.len())]
+    Problems(Vec<Problem>),
+    /// There is no such thing.
+    #[error("there is no {kind} \"{name}\"")]
+    NotFound {
+        /// The kind.
+        kind: &'static str,
+        /// The name.
+        name: String,
+    },
+    /// There is one already.
+    #[error("there is a {kind} \"{name}\" already")]
+    Exists {
+        /// The kind.
+        kind: &'static str,
+        /// The name.
+        name: String,
+    },
+    /// Somebody else changed it since it was read.
+    #[error("somebody else has changed it, it has version {present}: read it again, and change that")]
+    Stale {
+        /// The version that is there.
+        present: u64,
+    },
+    /// The database refused.
+    #[error(transparent)]
+    Store(cmg_store::Error),
+    /// Something that must not happen.
+    #[error("the site server failed")]
+    Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl From<cmg_store::Error> for ChangeRefused {
+    fn from(error: cmg_store::Error) -> Self {
+        match error {
+            cmg_store::Error::Stale { present } => Self::Stale { present },
+            error => Self::Store(error),
+        }
+    }
+}
+
+impl From<NotInForce> for ChangeRefused {
+    fn from(error: NotInForce) -> Self {
+        match error {
+            NotInForce::Store(error) => error.into(),
+            NotInForce::Problems(problems) => Self::Problems(problems),
+            error => Self::Failed(Box::new(error)),
+        }
+    }
+}
+
+/// A change in the making.
+pub struct Draft<'s> {
+    site: &'s Site,
+    _turn: MutexGuard<'s, ()>,
+    /// The transaction, for what is not part of the model.
+    pub change: Change,
+    /// What was in force when the draft was taken.
+    pub before: Arc<InForce>,
+    /// The configuration as it will be.
+    pub model: Model,
+    /// What will be published besides.
+    pub ground: Ground,
+    /// When.
+    pub now: i64,
+    publishes: bool,
+    actor: Actor,
+}
+
+impl Site {
+    /// Takes a draft. Until it is committed or dropped, nobody else changes anything.
+    pub async fn draft(&self, actor: &Actor) -> Result<Draft<'_>, ChangeRefused> {
+        let turn = self.turn().lock().await;
+        let now = self.now().0 as i64;
+        let mut change = self.store.begin(now).await?;
+        let mut before = self.in_force();
+        if id(change.generation().await?) != before.generation() {
+            // Another site server has changed something.
+            before = Arc::new(InForce::read(&mut change, &self.keys, self.judged(), &self.code).await?);
+        }
+        Ok(Draft {
+            site: self,
+            _turn: turn,
+            change,
+            model: before.model.clone(),
+            ground: before.ground.clone(),
+            before,
+            now,
+            publishes: false,
+            actor: actor.clone(),
+        })
+    }
+}
+
+impl Draft<'_> {
+    /// Adds a resource.
+    pub async fn insert<T: Kept>(&mut self, resource: T) -> Result<(), ChangeRefused> {
+        let name = resource.name().to_owned();
+        let body = json(&resource);
+        match self.change.insert_document(T::KIND, &name, &body).await {
+            Ok(()) => {}
+            Err(cmg_store::Error::Conflict) => return Err(ChangeRefused::Exists { kind: T::KIND, name }),
+            Err(error) => return Err(error.into()),
+        }
+        T::of_mut(&mut self.model).insert(name.clone(), Arc::new(resource));
+        self.publishes = true;
+        self.record("new", T::KIND, &name, None, Some(body)).await
+    }
+
+    /// Puts a resource in the place of the one of its name that has this version.
+    pub async fn replace<T: Kept>(&mut self, resource: T, expected: u64) -> Result<u64, ChangeRefused> {
+        let name = resource.name().to_owned();
+        let Some(before) = T::of(&self.model).get(&name).map(|before| json(&**before)) else {
+            return Err(ChangeRefused::NotFound { kind: T::KIND, name });
+        };
+        let body = json(&resource);
+        let version = self.change.replace_document(T::KIND, &name, &body, expected).await?;
+        T::of_mut(&mut self.model).insert(name.clone(), Arc::new(resource));
+        self.publishes = true;
+        self.record("set", T::KIND, &name, Some(before), Some(body)).await?;
+        Ok(version)
+    }
+
+    /// Takes a resource away.
+    pub async fn remove<T: Kept>(&mut self, name: &str, expected: Option<u64>) -> Result<(), ChangeRefused> {
+        let Some(before) = T::of(&self.model).get(name).map(|before| json(&**before)) else {
+            return Err(ChangeRefused::NotFound { kind: T::KIND, name: name.to_owned() });
+        };
+        self.change.remove_document(T::KIND, name, expected).await?;
+        T::of_mut(&mut self.model).remove(name);
+        self.publishes = true;
+        self.record("remove", T::KIND, name, Some(before), None).await
+    }
+
+    /// Makes the commit publish the next generation, whatever else it does.
+    pub fn publish(&mut self) {
+        self.publishes = true;
+    }
+
+    /// Appends an audit record. The texts are JSON without secrets.
+    pub async fn record(
+        &mut self,
+        action: &str,
+        kind: &str,
+        name: &str,
+        before: Option<String>,
+        after: Option<String>,
+    ) -> Result<(), ChangeRefused> {
+        let Actor { account, role, address, request_id } = self.actor.clone();
+        let (action, kind, name) = (action.to_owned(), kind.to_owned(), name.to_owned());
+        let record = NewAuditRecord { account, role, address, action, kind, name, before, after, request_id };
+        self.change.append_audit(&record).await?;
+        Ok(())
+    }
+
+    /// Judges the whole, stores it, and puts it in force. The generation that is in force then.
+    pub async fn commit(mut self) -> Result<GenerationId, ChangeRefused> {
+        if !self.publishes {
+            self.change.commit().await?;
+            return Ok(self.before.generation());
+        }
+        let generation = id(self.change.next_generation().await?);
+        seal_secrets(self.site, &mut self.change, &self.model, &mut self.ground).await?;
+        let next = InForce::new(self.model, self.ground, &self.site.keys, self.site.judged(), generation)?;
+        self.change.commit().await?;
+        self.site.put_in_force(next);
+        Ok(generation)
+    }
+}
+
+/// Seals every private key that a member needs and that is not sealed to it yet.
+///
+/// What is sealed is kept, because sealing the same again gives other bytes: every site server publishes the same parts.
+pub(crate) async fn seal_secrets(site: &Site, change: &mut Change, model: &Model, ground: &mut Ground) -> Result<(), ChangeRefused> {
+    let mut sealed = std::collections::BTreeMap::new();
+    for (member, certificate) in secrets_needed(model, ground) {
+        let place = sealed_name(&member, &certificate, &model.certificates[&certificate].key_id, &ground.sealing_keys[&member]);
+        let bytes = match change.secret(&place).await? {
+            Some(bytes) => bytes,
+            None => {
+                let vault_name = private_key_name(&certificate);
+                let Some(stored) = change.secret(&vault_name).await? else { continue };
+                let key = site.keys.vault.open(&vault_name, &stored).map_err(|error| ChangeRefused::Failed(Box::new(error)))?;
+                let bytes = cmg_credentials::sealed::seal(&ground.sealing_keys[&member], &member, &certificate, key.expose())
+                    .map_err(|error| ChangeRefused::Failed(Box::new(error)))?;
+                change.put_secret(&place, &bytes).await?;
+                bytes
+            }
+        };
+        sealed.insert((member, certificate), Arc::from(bytes));
+    }
+    ground.sealed = sealed;
+    Ok(())
+}
+
+/// Reads what another site server has sealed for the generation that it made.
+pub(crate) async fn read_sealed(view: &mut cmg_store::View, next: &mut InForce, keys: &Keys) -> Result<(), NotInForce> {
+    for (member, certificate) in secrets_needed(&next.model, &next.ground) {
+        let key_id = &next.model.certificates[&certificate].key_id;
+        let place = sealed_name(&member, &certificate, key_id, &next.ground.sealing_keys[&member]);
+        if let Some(bytes) = view.secret(&place).await? {
+            next.ground.sealed.insert((member, certificate), Arc::from(bytes));
+        }
+    }
+    let (model, ground) = (next.model.clone(), next.ground.clone());
+    *next = InForce::new(model, ground, keys, &super::publish::Judged::default(), next.generation())?;
+    Ok(())
+}
+
+/// Where the private key of a certificate resource is in the vault.
+pub(crate) fn private_key_name(certificate: &str) -> String {
+    format!("certificate/{certificate}")
+}
+
+/// Where a private key is kept that was sealed to a member: another key or another member's key is another place.
+fn sealed_name(member: &str, certificate: &str, key_id: &str, sealing_key: &[u8]) -> String {
+    let to = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, sealing_key);
+    let to: String = to.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    format!("sealed/{member}/{certificate}/{key_id}/{to}")
+}
+
+fn json<T: Serialize>(resource: &T) -> String {
+    serde_json::to_string(resource).expect("a resource is texts, numbers and lists")
+}

@@ -1,0 +1,123 @@
+//! The site's keys: made when the site is founded, kept in the vault, opened at the start.
+
+use cmg_authority::vault::OpenRefused;
+use cmg_authority::{ClientIssuer, InfrastructureIssuer, NewSite, Secret, SnapshotSigner, TokenSigner, VaultKey};
+use cmg_core::time::WallTime;
+
+/// Names in the vault.
+const INFRASTRUCTURE_ROOT: &str = "authority/infrastructure-root";
+const CLIENT_ROOT: &str = "authority/client-root";
+const INFRASTRUCTURE: &str = "authority/infrastructure";
+const CLIENTS: &str = "authority/clients";
+const SNAPSHOTS: &str = "signing/snapshots";
+const TOKENS_RS256: &str = "signing/tokens-rs256";
+const TOKENS_ES256: &str = "signing/tokens-es256";
+
+/// Every key of the site but the roots', which are in their export file only.
+pub struct Keys {
+    /// Encrypts what stands in the database.
+    pub vault: VaultKey,
+    /// The root of the infrastructure authority, DER.
+    pub infrastructure_root: Vec<u8>,
+    /// The root of the authority for clients, DER.
+    pub client_root: Vec<u8>,
+    /// Issues role certificates.
+    pub infrastructure: InfrastructureIssuer,
+    /// Issues client certificates.
+    pub clients: ClientIssuer,
+    /// Signs snapshots.
+    pub snapshots: SnapshotSigner,
+    /// Sign tokens; the first signs new ones.
+    pub tokens: Vec<TokenSigner>,
+}
+
+/// Why the keys cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum KeysRefused {
+    /// The database cannot be read.
+    #[error(transparent)]
+    Store(#[from] cmg_store::Error),
+    /// One is missing.
+    #[error("the database holds no secret \"{0}\": restore the site from a backup")]
+    Missing(&'static str),
+    /// One does not open.
+    #[error("the secret \"{name}\" does not open")]
+    Sealed {
+        /// Which.
+        name: &'static str,
+        /// Why.
+        #[source]
+        source: OpenRefused,
+    },
+    /// One opens and is something else.
+    #[error("the secret \"{0}\" is of a form that this program does not know: start a newer version")]
+    Unknown(&'static str),
+    /// One cannot be encrypted.
+    #[error(transparent)]
+    Crypto(#[from] cmg_authority::CryptoFailed),
+}
+
+impl Keys {
+    /// Puts the keys of a new site into the vault.
+    pub(crate) async fn found(new: &NewSite, vault: &VaultKey, change: &mut cmg_store::Change) -> Result<(), KeysRefused> {
+        let certificate = |der: &[u8]| Secret::new(der.to_vec());
+        for (name, secret) in [
+            (INFRASTRUCTURE_ROOT, certificate(new.roots.infrastructure_certificate())),
+            (CLIENT_ROOT, certificate(new.roots.client_certificate())),
+            (INFRASTRUCTURE, new.infrastructure.to_secret()),
+            (CLIENTS, new.clients.to_secret()),
+            (SNAPSHOTS, new.snapshots.to_secret()),
+            (TOKENS_RS256, new.rs256.to_secret()),
+            (TOKENS_ES256, new.es256.to_secret()),
+        ] {
+            change.put_secret(name, &vault.seal(name, secret.expose())?).await?;
+        }
+        Ok(())
+    }
+
+    /// Opens the keys of a site that stands.
+    pub(crate) async fn open(vault: VaultKey, view: &mut cmg_store::View) -> Result<Self, KeysRefused> {
+        let mut drawer = Drawer { vault: &vault, view };
+        let infrastructure_root = drawer.secret(INFRASTRUCTURE_ROOT).await?.expose().to_vec();
+        let client_root = drawer.secret(CLIENT_ROOT).await?.expose().to_vec();
+        let infrastructure = drawer.read(INFRASTRUCTURE, InfrastructureIssuer::from_secret).await?;
+        let clients = drawer.read(CLIENTS, ClientIssuer::from_secret).await?;
+        let snapshots = drawer.read(SNAPSHOTS, SnapshotSigner::from_secret).await?;
+        let tokens =
+            vec![drawer.read(TOKENS_RS256, TokenSigner::from_secret).await?, drawer.read(TOKENS_ES256, TokenSigner::from_secret).await?];
+        Ok(Self { vault, infrastructure_root, client_root, infrastructure, clients, snapshots, tokens })
+    }
+
+    /// Roots of the infrastructure authority, DER.
+    pub fn roots(&self) -> Vec<Vec<u8>> {
+        vec![self.infrastructure_root.clone()]
+    }
+
+    /// When each key's certificate ends.
+    pub fn ends(&self) -> Vec<(&'static str, WallTime)> {
+        let mut ends = vec![
+            (INFRASTRUCTURE, self.infrastructure.not_after()),
+            (CLIENTS, self.clients.not_after()),
+            (SNAPSHOTS, self.snapshots.not_after()),
+        ];
+        ends.extend(self.tokens.iter().zip([TOKENS_RS256, TOKENS_ES256]).map(|(signer, name)| (name, signer.not_after())));
+        ends
+    }
+}
+
+/// Secrets by name, opened.
+struct Drawer<'a> {
+    vault: &'a VaultKey,
+    view: &'a mut cmg_store::View,
+}
+
+impl Drawer<'_> {
+    async fn secret(&mut self, name: &'static str) -> Result<Secret, KeysRefused> {
+        let sealed = self.view.secret(name).await?.ok_or(KeysRefused::Missing(name))?;
+        self.vault.open(name, &sealed).map_err(|source| KeysRefused::Sealed { name, source })
+    }
+
+    async fn read<T>(&mut self, name: &'static str, from: fn(&Secret) -> Option<T>) -> Result<T, KeysRefused> {
+        from(&self.secret(name).await?).ok_or(KeysRefused::Unknown(name))
+    }
+}
