@@ -11,6 +11,7 @@ use pki_types::{CertificateDer, TrustAnchor, UnixTime};
 use webpki::aws_lc_rs::ECDSA_P256_SHA256;
 use webpki::{EndEntityCert, KeyUsage};
 
+use crate::facts;
 use crate::tls::role_of;
 
 /// 1.3.6.1.5.5.7.3.3, as coded.
@@ -73,6 +74,16 @@ pub fn role(chain: &[impl AsRef<[u8]>], purpose: Purpose, roots: &[Vec<u8>], now
     role_of(&chain).ok_or(MemberRefused::WrongRole)
 }
 
+/// The role that a member's own `chain` proves, for what such a role is used for.
+pub fn own_role(chain: &[impl AsRef<[u8]>], roots: &[Vec<u8>], now: WallTime) -> Result<Role, MemberRefused> {
+    let purpose = match role_of(&certificates(chain)?).ok_or(MemberRefused::WrongRole)? {
+        Role::Gateway(_) | Role::SiteServer(_) => Purpose::Server,
+        Role::ConnectionPoint(_) => Purpose::Client,
+        Role::Snapshot(_) => Purpose::Signing,
+    };
+    role(chain, purpose, roots, now)
+}
+
 /// A text of the site with its signature.
 #[derive(Clone, Copy, Debug)]
 pub struct Statement<'a, D> {
@@ -110,6 +121,11 @@ impl Purpose {
             Self::Signing => KeyUsage::required(CODE_SIGNING),
         }
     }
+}
+
+/// The public key of a certificate, SubjectPublicKeyInfo in DER; none: it cannot be read.
+pub fn public_key(certificate: &[u8]) -> Option<Vec<u8>> {
+    facts::parse(certificate).ok().map(|parsed| parsed.public_key().raw.to_vec())
 }
 
 fn certificates(chain: &[impl AsRef<[u8]>]) -> Result<Vec<CertificateDer<'_>>, MemberRefused> {

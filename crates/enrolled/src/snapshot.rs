@@ -1,0 +1,186 @@
+//! Snapshots: verified when they come, kept when they are in force, read again at a cold start, which needs nobody.
+//!
+//! A snapshot is a signed folder. Its document is written like the file of a program without a site; the files that it names are parts
+//! by their digests and secrets under `sealed/`, and [`SnapshotFiles`] reads them.
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use cmg_api::bytes::Sha256;
+use cmg_api::control::{FRESHNESS_CONTEXT, Freshness, GenerationId, LARGEST_PART, MANIFEST_CONTEXT, Manifest, Signed};
+use cmg_core::problem::Problem;
+use cmg_core::time::WallTime;
+use cmg_credentials::load::Files;
+use cmg_credentials::members::{MemberRefused, Statement};
+use cmg_credentials::sealed::SealingKey;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::data::{DataError, DataFolder};
+use crate::parts::{PartError, Parts};
+
+/// The last good manifest.
+const CURRENT: &str = "current.json";
+
+/// What the document calls a secret.
+const SEALED: &str = "sealed";
+
+/// Why a manifest, or a statement of freshness, does not count.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum ManifestRefused {
+    /// The site has not signed it.
+    #[error("the site has not signed it: {0}")]
+    Unsigned(#[from] MemberRefused),
+    /// The site has signed it, but it cannot be read.
+    #[error("it cannot be read; update this program")]
+    Unreadable,
+    /// It is for somebody else.
+    #[error("it is for {0}")]
+    OtherMember(String),
+    /// It does not hold together.
+    #[error("it names what it has not: {0}")]
+    Incomplete(String),
+    /// It is not newer than what is in force.
+    #[error("its generation {offered} is not newer than {known}")]
+    Older {
+        /// Its generation.
+        offered: GenerationId,
+        /// The one that is known.
+        known: GenerationId,
+    },
+}
+
+/// The manifest in `signed`, if the site under `roots` (DER) has made it for `member` (`gateway/gw-1`) and it is newer than `known`.
+pub fn manifest(signed: &Signed, member: &str, known: GenerationId, roots: &[Vec<u8>], now: WallTime) -> Result<Manifest, ManifestRefused> {
+    let manifest: Manifest = payload(signed, MANIFEST_CONTEXT, roots, now)?;
+    if manifest.member != member {
+        return Err(ManifestRefused::OtherMember(manifest.member));
+    }
+    if manifest.generation <= known {
+        return Err(ManifestRefused::Older { offered: manifest.generation, known });
+    }
+    let named = std::iter::once(&manifest.document).chain(manifest.sealed.values());
+    if let Some(missing) = named.into_iter().find(|digest| !manifest.parts.contains_key(digest)) {
+        return Err(ManifestRefused::Incomplete(missing.to_string()));
+    }
+    if let Some((large, _)) = manifest.parts.iter().find(|(_, size)| **size > LARGEST_PART as u64) {
+        return Err(ManifestRefused::Incomplete(format!("{large} is larger than {LARGEST_PART} bytes")));
+    }
+    Ok(manifest)
+}
+
+/// The statement of freshness in `signed`, if the site under `roots` (DER) has made it.
+pub fn freshness(signed: &Signed, roots: &[Vec<u8>], now: WallTime) -> Result<Freshness, ManifestRefused> {
+    payload(signed, FRESHNESS_CONTEXT, roots, now)
+}
+
+fn payload<T: DeserializeOwned>(signed: &Signed, context: &str, roots: &[Vec<u8>], now: WallTime) -> Result<T, ManifestRefused> {
+    let chain: Vec<&[u8]> = signed.chain.iter().map(|der| der.0.as_slice()).collect();
+    Statement { payload: signed.payload.as_bytes(), chain: &chain, signature: &signed.signature.0 }.verify(context, roots, now)?;
+    serde_json::from_str(&signed.payload).map_err(|_| ManifestRefused::Unreadable)
+}
+
+/// What is in `current.json`: verified again as of the time when it was accepted, since the signer's certificate may run out while the
+/// site is away.
+#[derive(Serialize, Deserialize)]
+struct Current {
+    accepted: u64,
+    manifest: Signed,
+}
+
+/// The snapshots of one member on disk.
+#[derive(Clone, Debug)]
+pub struct Snapshots {
+    folder: DataFolder,
+    parts: Parts,
+}
+
+impl Snapshots {
+    /// Opens the snapshots in `folder`.
+    pub fn open(folder: &DataFolder) -> Result<Self, DataError> {
+        Ok(Self { folder: folder.clone(), parts: Parts::open(folder)? })
+    }
+
+    /// The parts.
+    pub fn parts(&self) -> &Parts {
+        &self.parts
+    }
+
+    /// The last good manifest of `member` under `roots` (DER); none: there was none yet.
+    pub fn current(&self, member: &str, roots: &[Vec<u8>]) -> Result<Option<Manifest>, DataError> {
+        let Some(bytes) = self.folder.read(CURRENT)? else { return Ok(None) };
+        let current: Current = serde_json::from_slice(&bytes).map_err(|error| self.folder.damaged(CURRENT, error.to_string()))?;
+        let found = manifest(&current.manifest, member, GenerationId::default(), roots, WallTime(current.accepted));
+        found.map(Some).map_err(|refused| self.folder.damaged(CURRENT, refused.to_string()))
+    }
+
+    /// Parts of `manifest` that are not here, or damaged, with their sizes in bytes.
+    pub fn missing(&self, manifest: &Manifest) -> Vec<(Sha256, u64)> {
+        manifest.parts.iter().filter(|(digest, _)| !self.parts.has(digest)).map(|(digest, size)| (*digest, *size)).collect()
+    }
+
+    /// The document of `manifest`, TOML.
+    pub fn document(&self, manifest: &Manifest) -> Result<String, PartError> {
+        let bytes = self.parts.read(&manifest.document)?;
+        String::from_utf8(bytes).map_err(|_| PartError::Damaged(manifest.document))
+    }
+
+    /// The files of `manifest`; `sealing` opens its secrets.
+    pub fn files(&self, manifest: Manifest, sealing: &SealingKey) -> Result<SnapshotFiles, PartError> {
+        let sealing = SealingKey::from_private(sealing.private()).map_err(|_| PartError::Damaged(manifest.document))?;
+        Ok(SnapshotFiles { parts: self.parts.clone(), manifest, sealing })
+    }
+
+    /// The snapshot is in force since `now`: keeps its manifest as the last good one, and removes parts of others.
+    pub fn keep(&self, signed: &Signed, manifest: &Manifest, now: WallTime) -> Result<(), DataError> {
+        let current = Current { accepted: now.0, manifest: signed.clone() };
+        let text = serde_json::to_vec(&current).map_err(|error| self.folder.damaged(CURRENT, error.to_string()))?;
+        self.folder.write(CURRENT, &text)?;
+        self.parts.keep_only(&manifest.parts.keys().copied().collect::<BTreeSet<_>>())
+    }
+}
+
+/// The files that the document of one snapshot names.
+#[derive(Debug)]
+pub struct SnapshotFiles {
+    parts: Parts,
+    manifest: Manifest,
+    sealing: SealingKey,
+}
+
+impl SnapshotFiles {
+    fn part(&self, key: &str, digest: &Sha256) -> Result<Vec<u8>, Problem> {
+        if !self.manifest.parts.contains_key(digest) {
+            return Err(Problem::new(
+                key,
+                format!("the snapshot has no part {digest}"),
+                "change this key at the site, so that it is written anew",
+            ));
+        }
+        self.parts.read(digest).map_err(|error| Problem::new(key, error.to_string(), "it is fetched again from a connection point"))
+    }
+}
+
+impl Files for SnapshotFiles {
+    fn read(&self, key: &str, path: &Path) -> Result<Vec<u8>, Problem> {
+        let Some(digest) = Sha256::of_path(path) else {
+            let what = format!("\"{}\" names no part of the snapshot", path.display());
+            return Err(Problem::new(key, what, "change this key at the site, so that it is written anew"));
+        };
+        self.part(key, &digest)
+    }
+
+    fn read_secret(&self, key: &str, path: &Path) -> Result<Vec<u8>, Problem> {
+        let name = path.strip_prefix(SEALED).ok().and_then(Path::to_str);
+        let sealed = name.and_then(|name| Some((name, self.manifest.sealed.get(name)?)));
+        let Some((name, digest)) = sealed else {
+            let what = format!("\"{}\" names no secret that is sealed to this machine", path.display());
+            return Err(Problem::new(key, what, "change this key at the site, so that it is written anew"));
+        };
+        let bytes = self.part(key, digest)?;
+        self.sealing.open(&self.manifest.member, name, &bytes).map_err(|error| {
+            let what = format!("the secret \"{name}\" cannot be opened: {error}");
+            Problem::new(key, what, "the site seals it again when this machine is enrolled anew")
+        })
+    }
+}
