@@ -6,25 +6,31 @@
 //! Absent on purpose: a clock (time is an argument), the database (what is to be kept comes out as bytes and goes in as bytes), and
 //! the network. So whether a code was spent, a certificate revoked or a proof seen before is for the caller to know.
 mod certificate;
+pub mod dpop;
 pub mod enrolment;
 pub mod export;
 pub mod issuer;
+pub mod jwk;
 pub mod key;
 mod packed;
+pub mod passwords;
 pub mod root;
 pub mod secret;
 pub mod signing;
 mod text;
 pub mod token_signer;
+pub mod tokens;
 pub mod vault;
 
 pub use certificate::Issued;
 pub use enrolment::{MemberKind, check_enrolment, check_renewal, new_code};
 pub use export::RootExport;
 pub use issuer::{ClientIssuer, InfrastructureIssuer, RevokedCertificate};
+pub use jwk::{Jwk, jwk_thumbprint};
 pub use key::{CryptoFailed, CsrRefused, PrivateKey, PublicKey};
 pub use root::{NewSite, Roots};
 pub use secret::Secret;
 pub use signing::SnapshotSigner;
 pub use token_signer::{SigningAlgorithm, TokenSigner};
+pub use tokens::{Confirmation, IssuedToken};
 pub use vault::VaultKey;
