@@ -11,13 +11,10 @@ use aws_lc_rs::hmac;
 use cmg_api::EnrolmentCode;
 use cmg_api::bytes::Sha256;
 use cmg_api::control::{EnrolRequest, RenewRequest};
-use cmg_core::ids::{ConnectionPointId, GatewayId, Role, TrustName, is_name};
-use cmg_core::refusal::Refusal;
-use cmg_core::revocation::{Lenience, RevocationPolicy};
+use cmg_core::ids::{ConnectionPointId, GatewayId, Role, is_name};
 use cmg_core::time::WallTime;
-use cmg_core::trust::Trust;
-use cmg_credentials::{ClientTrust, tls};
-use pki_types::CertificateDer;
+use cmg_credentials::facts;
+use cmg_credentials::members::{self, MemberRefused, Purpose};
 
 use crate::certificate::DAY;
 use crate::key::{CryptoFailed, CsrRefused, PublicKey, random};
@@ -177,9 +174,9 @@ pub struct Renewal {
 /// Why a member gets no new certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RenewalRefused {
-    /// The certificate in force does not count: over, or another authority's.
+    /// The certificate that it shows does not count: over, or another authority's.
     #[error("the certificate that it shows does not count; enrol the member again with a new code")]
-    Certificate(Refusal),
+    Certificate(#[source] MemberRefused),
     /// Its certificate is not that of a gateway or a connection point.
     #[error("the certificate that it shows is no member's")]
     NoMember,
@@ -192,42 +189,28 @@ pub enum RenewalRefused {
     /// The sealing key is no point of P-256.
     #[error("the sealing key is no uncompressed point of P-256")]
     SealingKey,
-    /// The roots of the site cannot be read.
-    #[error("the site's own root certificates cannot be read; restore them from a backup")]
-    Roots,
 }
 
 /// Checks that `request` comes from a member of the infrastructure authority (`roots`, DER) whose certificate is in force at `now`.
 pub fn check_renewal(request: &RenewRequest, roots: &[Vec<u8>], now: WallTime) -> Result<Renewal, RenewalRefused> {
-    let chain: Vec<_> = request.chain.iter().map(|der| CertificateDer::from(der.0.as_slice())).collect();
-    let facts = infrastructure(roots)?.verify(&chain, now).map_err(RenewalRefused::Certificate)?.facts;
-    let role = match tls::role_of(&chain) {
-        Some(role @ (Role::Gateway(_) | Role::ConnectionPoint(_))) => role,
-        Some(Role::SiteServer(_) | Role::Snapshot(_)) | None => return Err(RenewalRefused::NoMember),
+    let chain: Vec<_> = request.chain.iter().map(|der| der.0.as_slice()).collect();
+    let role = match members::role(&chain, Purpose::Client, roots, now).map_err(RenewalRefused::Certificate)? {
+        role @ (Role::Gateway(_) | Role::ConnectionPoint(_)) => role,
+        Role::SiteServer(_) | Role::Snapshot(_) => return Err(RenewalRefused::NoMember),
     };
-    let in_force = chain.first().and_then(|leaf| PublicKey::of_certificate(leaf)).ok_or(RenewalRefused::Signature)?;
-    if !in_force.has_signed(&request.proven(), &request.signature.0) {
+    let in_force = chain.first().copied().unwrap_or_default();
+    let key_in_force = PublicKey::of_certificate(in_force).ok_or(RenewalRefused::Signature)?;
+    if !key_in_force.has_signed(&request.proven(), &request.signature.0) {
         return Err(RenewalRefused::Signature);
     }
+    let facts = facts::certificate_facts(in_force).map_err(|_| RenewalRefused::Certificate(MemberRefused::Malformed))?;
     Ok(Renewal {
         role,
         key: PublicKey::from_csr(&request.csr.0)?,
         sealing_key: PublicKey::from_point(&request.sealing_key.0).ok_or(RenewalRefused::SealingKey)?,
-        serial: facts.serial.clone(),
+        serial: facts.serial,
         fingerprint: facts.thumbprint_sha256,
     })
-}
-
-/// Role certificates count for clients too, so the verifier for those serves. Revocation is looked up in the database, not in lists.
-fn infrastructure(roots: &[Vec<u8>]) -> Result<ClientTrust, RenewalRefused> {
-    let trust = Trust {
-        name: TrustName::new("infrastructure"),
-        authorities: roots.to_vec(),
-        intermediates: Vec::new(),
-        lists: Vec::new(),
-        revocation: RevocationPolicy { check: false, stale: Lenience::Deny, unknown: Lenience::Deny },
-    };
-    ClientTrust::new(&trust).map_err(|_| RenewalRefused::Roots)
 }
 
 impl fmt::Debug for Enrolment {

@@ -18,6 +18,9 @@ use crate::token_signer::{SigningAlgorithm, TokenSigner};
 const ROOT_LIFETIME: u64 = 20 * YEAR;
 /// How long an issuing key counts, in seconds: 5 years.
 const ISSUING_LIFETIME: u64 = 5 * YEAR;
+/// What the infrastructure issues for. Those who verify a signature want code signing named by each certificate below the root.
+const INFRASTRUCTURE_USAGES: [ExtendedKeyUsagePurpose; 3] =
+    [ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::CodeSigning];
 
 /// Everything that a new site begins with.
 #[derive(Debug)]
@@ -98,7 +101,7 @@ impl Roots {
 
     /// A new issuing key for the infrastructure, for five years. What the one before has issued counts on.
     pub fn infrastructure_issuer(&self, now: WallTime) -> Result<InfrastructureIssuer, IssueRefused> {
-        let issuing = self.infrastructure.issuing(&self.site, "infrastructure issuer", &[], now)?;
+        let issuing = self.infrastructure.issuing(&self.site, "infrastructure issuer", &INFRASTRUCTURE_USAGES, now)?;
         Ok(InfrastructureIssuer(issuing))
     }
 

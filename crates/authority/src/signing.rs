@@ -6,6 +6,7 @@ use std::fmt;
 use cmg_api::bytes::Base64;
 use cmg_api::control::Signed;
 use cmg_core::time::WallTime;
+use cmg_credentials::members::signed_bytes;
 
 use crate::issuer::end_of;
 use crate::key::{CryptoFailed, PrivateKey, PublicKey};
@@ -29,8 +30,7 @@ impl SnapshotSigner {
 
     /// Signs `payload` as what `context` says it is: one of the contexts in [`cmg_api::control`].
     pub fn sign(&self, context: &str, payload: String) -> Result<Signed, CryptoFailed> {
-        let message = [context.as_bytes(), &[0], payload.as_bytes()].concat();
-        let signature = Base64(self.key.signature(&message)?);
+        let signature = Base64(self.key.signature(&signed_bytes(context, payload.as_bytes()))?);
         Ok(Signed { payload, chain: self.chain.iter().cloned().map(Base64).collect(), signature })
     }
 

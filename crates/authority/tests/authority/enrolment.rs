@@ -6,8 +6,8 @@ use cmg_api::control::{EnrolRequest, RenewRequest};
 use cmg_authority::enrolment::{EnrolmentRefused, RenewalRefused};
 use cmg_authority::{CsrRefused, Issued, MemberKind, PrivateKey, PublicKey, Roots, check_enrolment, check_renewal, new_code};
 use cmg_core::ids::{GatewayId, Role};
-use cmg_core::refusal::Refusal;
 use cmg_core::time::WallTime;
+use cmg_credentials::members::MemberRefused;
 use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_RSA_SHA256, SigningKey};
 
 use crate::site::{DAY, NOW, gateway, later, member, site};
@@ -223,10 +223,10 @@ fn a_certificate_that_is_over_or_foreign_does_not_renew() {
     let foreign = foreign.member(&gateway(), &key.public(), NOW).unwrap();
 
     let late = check(&renewal(&key, &issued), later(90 * DAY + 1));
-    assert_eq!(late, Err(RenewalRefused::Certificate(Refusal::CertificateExpired)));
+    assert_eq!(late, Err(RenewalRefused::Certificate(MemberRefused::NotInForce)));
     let early = check(&renewal(&key, &issued), WallTime(NOW.0 - 301));
-    assert_eq!(early, Err(RenewalRefused::Certificate(Refusal::CertificateNotYetValid)));
-    assert_eq!(check(&renewal(&key, &foreign), NOW), Err(RenewalRefused::Certificate(Refusal::CertificateForeign)));
+    assert_eq!(early, Err(RenewalRefused::Certificate(MemberRefused::NotInForce)));
+    assert_eq!(check(&renewal(&key, &foreign), NOW), Err(RenewalRefused::Certificate(MemberRefused::Foreign)));
 }
 
 #[test]
@@ -237,8 +237,8 @@ fn who_is_no_member_does_not_renew() {
     let snapshots = Issued { chain: site().snapshots.chain().to_vec(), ..server.clone() };
 
     assert_eq!(check(&renewal(&key, &server), NOW), Err(RenewalRefused::NoMember));
-    assert_eq!(check(&renewal(&key, &client), NOW), Err(RenewalRefused::Certificate(Refusal::CertificateIssuerNotFound)));
-    assert_eq!(check(&renewal(&key, &snapshots), NOW), Err(RenewalRefused::Certificate(Refusal::CertificatePurpose)));
+    assert_eq!(check(&renewal(&key, &client), NOW), Err(RenewalRefused::Certificate(MemberRefused::Foreign)));
+    assert_eq!(check(&renewal(&key, &snapshots), NOW), Err(RenewalRefused::Certificate(MemberRefused::WrongPurpose)));
 }
 
 #[test]

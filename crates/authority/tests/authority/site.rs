@@ -2,8 +2,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::OnceLock;
 
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey};
-use cmg_api::control::MANIFEST_CONTEXT;
+use cmg_api::control::{FRESHNESS_CONTEXT, MANIFEST_CONTEXT};
 use cmg_authority::export::ImportRefused;
 use cmg_authority::issuer::IssueRefused;
 use cmg_authority::{
@@ -14,6 +13,7 @@ use cmg_core::refusal::Refusal;
 use cmg_core::revocation::RevocationPolicy;
 use cmg_core::time::WallTime;
 use cmg_core::trust::Trust;
+use cmg_credentials::members::{MemberRefused, Statement};
 use cmg_credentials::tls::role_of;
 use cmg_credentials::{ClientTrust, facts};
 use pki_types::CertificateDer;
@@ -230,17 +230,26 @@ fn a_list_with_a_bad_serial_number_or_end_is_refused() {
 }
 
 #[test]
-fn a_snapshot_is_signed_as_documented() {
+fn a_member_believes_what_the_snapshot_key_signed() {
     let signed = site().snapshots.sign(MANIFEST_CONTEXT, "{}".to_owned()).unwrap();
+    let chain: Vec<_> = signed.chain.iter().map(|der| der.0.as_slice()).collect();
+    let roots = [site().roots.infrastructure_certificate().to_vec()];
+    let statement = Statement { chain: &chain, payload: signed.payload.as_bytes(), signature: &signed.signature.0 };
+    let other = Statement { payload: b"{ }", ..statement };
 
-    let chain: Vec<_> = signed.chain.iter().map(|der| CertificateDer::from(der.0.clone())).collect();
-    let leaf = parsed(&chain[0]);
-    let key = UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, &leaf.public_key().subject_public_key.data);
-    assert!(key.verify(b"cmg-manifest/1\0{}", &signed.signature.0).is_ok());
-    assert!(key.verify(b"cmg-freshness/1\0{}", &signed.signature.0).is_err());
-    assert_eq!(role_of(&chain), Some(Role::Snapshot("1".into())));
-    let usage = leaf.extended_key_usage().unwrap().unwrap().value;
-    assert!(usage.code_signing && !usage.client_auth && !usage.server_auth);
+    assert_eq!(statement.verify(MANIFEST_CONTEXT, &roots, NOW), Ok(()));
+    assert_eq!(statement.verify(FRESHNESS_CONTEXT, &roots, NOW), Err(MemberRefused::Signature));
+    assert_eq!(other.verify(MANIFEST_CONTEXT, &roots, NOW), Err(MemberRefused::Signature));
+    assert_eq!(statement.verify(MANIFEST_CONTEXT, &roots, site().snapshots.not_after()), Ok(()));
+    assert_eq!(role_of(&ders(site().snapshots.chain())), Some(Role::Snapshot("1".into())));
+}
+
+#[test]
+fn what_signs_snapshots_is_for_nothing_else() {
+    let certificate = parsed(&site().snapshots.chain()[0]);
+
+    let usage = certificate.extended_key_usage().unwrap().unwrap().value;
+    assert!(usage.code_signing && !usage.client_auth && !usage.server_auth && !usage.any);
 }
 
 #[test]
