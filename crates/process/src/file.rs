@@ -60,6 +60,11 @@ pub fn parse<T: DeserializeOwned>(text: &str) -> Reading<T> {
     }
 }
 
+/// Reads what was parsed elsewhere, such as the body of a request that came as JSON.
+pub fn value<T: DeserializeOwned>(contents: toml::Value) -> Reading<T> {
+    shape(contents)
+}
+
 /// The path of every key that `T` knows, in the order of its fields; `*` stands for a name that people choose.
 pub fn keys<T: DeserializeOwned>() -> Vec<String> {
     stand_in::keys::<T>()
