@@ -20,6 +20,7 @@ pub mod selection;
 pub mod server;
 pub mod session;
 pub mod snapshot;
+pub mod subscription;
 pub mod target;
 pub mod time;
 pub mod trust;
