@@ -7,7 +7,8 @@ use crate::{Error, Generation, View};
 
 /// One write transaction, alone among all site servers until it ends. Dropped without [`Change::commit`] it has never been.
 ///
-/// Keep it short: whoever else wants to write waits, at most 5 s.
+/// After an [`Error`] that came from the engine (all but [`Error::Stale`] and [`Error::NotFound`], on both engines alike) nothing more of it can
+/// be done: drop it and begin again. Keep it short: whoever else wants to write waits, at most 5 s.
 pub struct Change {
     view: View,
     pub(crate) now: i64,

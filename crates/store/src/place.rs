@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{AnyPool, ConnectOptions, Executor};
+use sqlx::{AnyConnection, AnyPool, ConnectOptions, Connection, Executor};
 
 use crate::Error;
 
@@ -79,9 +79,18 @@ pub(crate) fn sqlite_pools(options: &AnyConnectOptions) -> (AnyPool, AnyPool) {
             .idle_timeout(None)
             .max_lifetime(None)
             .after_connect(|connection, _| Box::pin(async move { connection.execute(SQLITE_SETTINGS).await.map(|_| ()) }))
+            .after_release(|connection, _| Box::pin(is_whole(connection)))
             .connect_lazy_with(options.clone())
     };
     (pool(1), pool(SQLITE_READERS))
+}
+
+/// After a full disk SQLite has rolled back by itself, which sqlx does not see: it believes itself inside a transaction for ever. Such a
+/// connection is closed.
+async fn is_whole(connection: &mut AnyConnection) -> sqlx::Result<bool> {
+    // The answer comes after the rollback that a dropped change left behind.
+    connection.ping().await?;
+    Ok(!connection.is_in_transaction())
 }
 
 pub(crate) fn postgres_pool(options: &AnyConnectOptions) -> AnyPool {

@@ -133,3 +133,60 @@ impl Store {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_full_disk_says_so_and_stores_nothing() {
+        let (folder, store) = a_store().await;
+        let pages: i64 = sqlx::query("PRAGMA page_count").fetch_one(&store.writer).await.unwrap().get(0);
+        pragma(&store, format!("PRAGMA max_page_count = {}", pages + 2)).await;
+        let mut change = store.begin(0).await.unwrap();
+        change.insert_document("small", "a", "{}").await.unwrap();
+
+        let refused = change.insert_document("great", "b", &"x".repeat(100_000)).await.unwrap_err();
+        change.insert_document("small", "b", "{}").await.unwrap_err();
+        change.commit().await.unwrap_err();
+
+        assert!(matches!(refused, Error::Full(_)), "{refused:?}");
+        let mut change = store.begin(0).await.unwrap();
+        assert_eq!(change.count_documents("small").await.unwrap(), 0);
+        change.insert_document("small", "a", "{}").await.unwrap();
+        change.commit().await.unwrap();
+        drop(folder);
+    }
+
+    #[tokio::test]
+    async fn a_write_that_is_not_permitted_is_read_only() {
+        let (folder, store) = a_store().await;
+        pragma(&store, "PRAGMA query_only = ON".into()).await;
+
+        let refused = store.begin(0).await.err().unwrap();
+
+        assert!(matches!(refused, Error::ReadOnly(_)), "{refused:?}");
+        drop(folder);
+    }
+
+    #[tokio::test]
+    async fn every_connection_syncs_at_every_commit() {
+        let (folder, store) = a_store().await;
+
+        for pool in [&store.writer, &store.readers] {
+            let synchronous: i64 = sqlx::query("PRAGMA synchronous").fetch_one(pool).await.unwrap().get(0);
+            assert_eq!(synchronous, 2, "2 is FULL");
+        }
+        drop(folder);
+    }
+
+    async fn a_store() -> (tempfile::TempDir, Store) {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(Place::Sqlite(folder.path().join("site.db"))).await.unwrap();
+        (folder, store)
+    }
+
+    async fn pragma(store: &Store, pragma: String) {
+        sqlx::raw_sql(sqlx::AssertSqlSafe(pragma)).execute(&store.writer).await.unwrap();
+    }
+}

@@ -11,6 +11,7 @@ use crate::statement::Statement;
 /// [`Change`](crate::Change) it sees what the change has written.
 pub struct View {
     at: At,
+    spoilt: bool,
 }
 
 enum At {
@@ -20,18 +21,33 @@ enum At {
 
 impl View {
     pub(crate) fn connection(connection: PoolConnection<Any>) -> Self {
-        Self { at: At::Connection(connection) }
+        Self { at: At::Connection(connection), spoilt: false }
     }
 
     pub(crate) fn transaction(transaction: Transaction<'static, Any>) -> Self {
-        Self { at: At::Transaction(transaction) }
+        Self { at: At::Transaction(transaction), spoilt: false }
     }
 
     pub(crate) async fn commit(self) -> Result<(), Error> {
+        self.check()?;
         match self.at {
             At::Connection(_) => Ok(()),
             At::Transaction(transaction) => Ok(transaction.commit().await?),
         }
+    }
+
+    /// After a refused statement PostgreSQL refuses all others, and answers COMMIT as if it were done; SQLite goes on, or after a full disk
+    /// has rolled back and stores every further statement by itself. So the first refusal ends the transaction here.
+    fn check(&self) -> Result<(), Error> {
+        match self.spoilt {
+            true => Err(Error::other("an earlier statement of this change was refused, so that none of it is stored: begin it again")),
+            false => Ok(()),
+        }
+    }
+
+    fn spoil<T>(&mut self, answer: sqlx::Result<T>) -> Result<T, Error> {
+        self.spoilt |= answer.as_ref().is_err_and(|error| !matches!(error, sqlx::Error::RowNotFound));
+        Ok(answer?)
     }
 
     pub(crate) fn raw(&mut self) -> &mut AnyConnection {
@@ -43,11 +59,15 @@ impl View {
 
     /// How many rows it touched.
     pub(crate) async fn run(&mut self, statement: Statement<'_>) -> Result<u64, Error> {
-        Ok(statement.execute(self.raw()).await?.rows_affected())
+        self.check()?;
+        let answer = statement.execute(self.raw()).await;
+        Ok(self.spoil(answer)?.rows_affected())
     }
 
     pub(crate) async fn one<T>(&mut self, statement: Statement<'_>, read: impl Fn(&Row) -> Result<T, Error>) -> Result<T, Error> {
-        read(&Row(statement.fetch_one(self.raw()).await?))
+        self.check()?;
+        let answer = statement.fetch_one(self.raw()).await;
+        read(&Row(self.spoil(answer)?))
     }
 
     pub(crate) async fn optional<T>(
@@ -55,13 +75,15 @@ impl View {
         statement: Statement<'_>,
         read: impl Fn(&Row) -> Result<T, Error>,
     ) -> Result<Option<T>, Error> {
-        let row = statement.fetch_optional(self.raw()).await?;
-        row.map(|row| read(&Row(row))).transpose()
+        self.check()?;
+        let answer = statement.fetch_optional(self.raw()).await;
+        self.spoil(answer)?.map(|row| read(&Row(row))).transpose()
     }
 
     pub(crate) async fn all<T>(&mut self, statement: Statement<'_>, read: impl Fn(&Row) -> Result<T, Error>) -> Result<Vec<T>, Error> {
-        let rows = statement.fetch_all(self.raw()).await?;
-        rows.into_iter().map(|row| read(&Row(row))).collect()
+        self.check()?;
+        let answer = statement.fetch_all(self.raw()).await;
+        self.spoil(answer)?.into_iter().map(|row| read(&Row(row))).collect()
     }
 
     pub(crate) async fn number(&mut self, statement: Statement<'_>) -> Result<u64, Error> {
