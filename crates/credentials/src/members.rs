@@ -102,6 +102,9 @@ impl<D: AsRef<[u8]>> Statement<'_, D> {
             return Err(MemberRefused::WrongRole);
         }
         let chain = certificates(self.chain)?;
+        if !is_for_signing(&chain[0]) {
+            return Err(MemberRefused::WrongPurpose);
+        }
         let signer = EndEntityCert::try_from(&chain[0]).map_err(|_| MemberRefused::Malformed)?;
         let message = signed_bytes(context, self.payload);
         signer.verify_signature(ECDSA_P256_SHA256, &message, self.signature).map_err(|_| MemberRefused::Signature)
@@ -118,7 +121,7 @@ impl Purpose {
         match self {
             Self::Server => KeyUsage::server_auth(),
             Self::Client => KeyUsage::client_auth(),
-            Self::Signing => KeyUsage::required(CODE_SIGNING),
+            Self::Signing => KeyUsage::required_if_present(CODE_SIGNING),
         }
     }
 }
@@ -126,6 +129,12 @@ impl Purpose {
 /// The public key of a certificate, SubjectPublicKeyInfo in DER; none: it cannot be read.
 pub fn public_key(certificate: &[u8]) -> Option<Vec<u8>> {
     facts::parse(certificate).ok().map(|parsed| parsed.public_key().raw.to_vec())
+}
+
+/// Whether the certificate itself says so; issuers above it may be silent.
+fn is_for_signing(certificate: &[u8]) -> bool {
+    let parsed = facts::parse(certificate).ok();
+    parsed.is_some_and(|parsed| parsed.extended_key_usage().is_ok_and(|usage| usage.is_some_and(|usage| usage.value.code_signing)))
 }
 
 fn certificates(chain: &[impl AsRef<[u8]>]) -> Result<Vec<CertificateDer<'_>>, MemberRefused> {

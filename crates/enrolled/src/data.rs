@@ -78,7 +78,7 @@ impl DataFolder {
     }
 
     /// Reads a file; none: there is none.
-    pub(crate) fn read(&self, name: &str) -> Result<Option<Vec<u8>>, DataError> {
+    pub fn read(&self, name: &str) -> Result<Option<Vec<u8>>, DataError> {
         self.read_at_most(name, LARGEST)
     }
 
@@ -105,7 +105,7 @@ impl DataFolder {
 
     /// Writes a file with mode 0600: beside it first, onto the disk, then in its place, so that whoever reads it finds the old one or the
     /// new one.
-    pub(crate) fn write(&self, name: &str, bytes: &[u8]) -> Result<(), DataError> {
+    pub fn write(&self, name: &str, bytes: &[u8]) -> Result<(), DataError> {
         let beside = format!("{name}.part");
         self.write_in_place(&beside, bytes)?;
         self.rename(&beside, name)

@@ -7,8 +7,8 @@ use std::ops::Add;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType, IsCa, KeyIdMethod, KeyPair,
-    KeyUsagePurpose, RevokedCertParams, SanType, SerialNumber, date_time_ymd,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertificateSigningRequestParams, CertifiedIssuer, DnType, IsCa,
+    KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SanType, SerialNumber, date_time_ymd,
 };
 
 use crate::error::LabError;
@@ -71,6 +71,13 @@ impl Authority {
             der: certificate.der().to_vec(),
             serial,
         })
+    }
+
+    /// Gives out a certificate, DER, for the key in a signing request, of which nothing else counts.
+    pub fn certify(&self, profile: &Profile, request: &[u8]) -> Result<Vec<u8>, LabError> {
+        let request = CertificateSigningRequestParams::from_der(&request.into())?;
+        let certificate = leaf_params(profile, &random_serial()?)?.signed_by(&request.public_key, &*self.issuer)?;
+        Ok(certificate.der().to_vec())
     }
 
     /// A certificate for a TLS server with these host names or addresses.

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::digest::{self, SHA1_FOR_LEGACY_USE_ONLY, SHA256};
+use rcgen::{KeyPair, SigningKey};
 
 use crate::error::LabError;
 use crate::file;
@@ -38,6 +39,11 @@ impl Issued {
         file::write(&files.chain, &self.chain_pem)?;
         file::write_secret(&files.key, &self.key_pem)?;
         Ok(files)
+    }
+
+    /// Signs with the key: ECDSA with SHA-256, ASN.1, where it is one on P-256.
+    pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>, LabError> {
+        Ok(KeyPair::from_pem(&self.key_pem)?.sign(message)?)
     }
 
     /// Serial number as lower-case hexadecimal digits.

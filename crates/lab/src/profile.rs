@@ -100,6 +100,14 @@ impl Profile {
         profile
     }
 
+    /// What signs a site's configurations.
+    pub fn snapshot_signer(name: &str) -> Self {
+        let mut profile = Self::bare(name);
+        profile.uris = vec![format!("spiffe://{SITE}/snapshot/{name}")];
+        profile.usages = vec![ExtendedKeyUsagePurpose::CodeSigning];
+        profile
+    }
+
     /// Ended an hour ago.
     #[must_use]
     pub fn expired(self) -> Self {
