@@ -59,6 +59,18 @@ pub fn read_server_identity_pfx(
     password_key: &str,
     password_file: &Path,
 ) -> Result<ServerIdentity, Problem> {
+    let (chain, private_key) = read_pfx(files, key, pfx, password_key, password_file)?;
+    server_identity(key, pfx, certified(key, pfx, chain, private_key)?)
+}
+
+/// Reads a chain, the certificate first, and its private key from a PFX (PKCS#12) file with the password in `password_file`.
+pub fn read_pfx(
+    files: &dyn Files,
+    key: &str,
+    pfx: &Path,
+    password_key: &str,
+    password_file: &Path,
+) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), Problem> {
     let bytes = files.read_secret(key, pfx)?;
     let password = read_password(files, password_key, password_file)?;
     let store = KeyStore::from_pkcs12(&bytes, &password, Pkcs12ImportPolicy::Strict).map_err(|error| {
@@ -71,7 +83,7 @@ pub fn read_server_identity_pfx(
     };
     let chain = entry.certs().iter().map(|certificate| CertificateDer::from(certificate.as_der().to_vec())).collect();
     let private_key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(entry.key().as_der().to_vec()));
-    server_identity(key, pfx, certified(key, pfx, chain, private_key)?)
+    Ok((chain, private_key))
 }
 
 /// Reads a role certificate from PEM files.
