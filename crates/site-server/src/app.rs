@@ -2,6 +2,7 @@
 
 pub mod blocks;
 pub mod change;
+pub mod enrol;
 pub mod founding;
 pub mod in_force;
 pub mod keys;

@@ -2,4 +2,8 @@
 
 pub mod app;
 pub mod config;
+pub mod http;
+mod run;
 pub mod site;
+
+pub use run::{RunError, run};

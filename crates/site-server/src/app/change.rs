@@ -196,11 +196,35 @@ impl Draft<'_> {
             return Ok(self.before.generation());
         }
         let generation = id(self.change.next_generation().await?);
+        self.forget_members().await?;
         seal_secrets(self.site, &mut self.change, &self.model, &mut self.ground).await?;
         let next = InForce::new(self.model, self.ground, &self.site.keys, self.site.judged(), generation)?;
         self.change.commit().await?;
         self.site.put_in_force(next);
         Ok(generation)
+    }
+}
+
+impl Draft<'_> {
+    /// Members that the model does not have any more lose their certificate, and whatever was kept for them.
+    async fn forget_members(&mut self) -> Result<(), ChangeRefused> {
+        let gone: Vec<String> = self
+            .ground
+            .sealing_keys
+            .keys()
+            .filter(|member| member.split_once('/').is_none_or(|(kind, name)| !self.model.has_member(kind, name)))
+            .cloned()
+            .collect();
+        for member in gone {
+            self.ground.sealing_keys.remove(&member);
+            let Some((kind, name)) = member.split_once('/') else { continue };
+            if let Some(serial) = self.change.member(kind, name).await?.and_then(|member| member.serial) {
+                self.change.revoke_certificate(&serial).await?;
+            }
+            self.change.remove_member(kind, name).await?;
+            self.change.remove_member_status(kind, name).await?;
+        }
+        Ok(())
     }
 }
 

@@ -1,0 +1,113 @@
+//! Accounts: who may sign in, and as what.
+//!
+//! Whatever changes an account's role, password or right to sign in ends its sessions and API tokens. Somebody can always sign in as
+//! full administrator: the last one can be neither removed, disabled nor demoted.
+
+use cmg_core::ids::is_name;
+use cmg_core::problem::Problem;
+use cmg_store::{Account, AccountFields, Hidden};
+
+use super::change::{ChangeRefused, Draft};
+use super::roles::Role;
+use super::sessions;
+
+/// The kind, as it is audited.
+pub const KIND: &str = "account";
+
+/// The role of an account; none: it is one that this program does not know.
+pub fn role_of(account: &Account) -> Option<Role> {
+    Role::parse(&account.fields.role)
+}
+
+/// What is wrong with the name of a new account.
+pub fn name_problem(name: &str) -> Option<Problem> {
+    let instead = "write 1 to 64 letters, digits, dots, hyphens or underscores";
+    (!is_name(name)).then(|| Problem::new("name", format!("\"{name}\" is no name"), instead))
+}
+
+/// Adds an account that signs in by a password.
+pub(crate) async fn add(draft: &mut Draft<'_>, name: &str, role: Role, disabled: bool, hash: Option<String>) -> Result<(), ChangeRefused> {
+    let fields =
+        AccountFields { role: role.as_str().to_owned(), password_hash: hash.map(Hidden), oidc_subject: None, disabled };
+    match draft.change.add_account(name, &fields).await {
+        Ok(()) => {}
+        Err(cmg_store::Error::Conflict) => return Err(ChangeRefused::Exists { kind: KIND, name: name.to_owned() }),
+        Err(error) => return Err(error.into()),
+    }
+    draft.record("new", KIND, name, None, Some(audited(name, &fields))).await
+}
+
+/// Sets role and right to sign in; the version after that, and whether anything changed.
+pub(crate) async fn set(
+    draft: &mut Draft<'_>,
+    name: &str,
+    role: Role,
+    disabled: bool,
+    expected: Option<u64>,
+) -> Result<(u64, bool), ChangeRefused> {
+    let before = present(draft, name, expected).await?;
+    let fields = AccountFields { role: role.as_str().to_owned(), disabled, ..before.fields.clone() };
+    if fields == before.fields {
+        return Ok((before.version, false));
+    }
+    let version = replace(draft, &before, &fields, "set").await?;
+    let key = if disabled { "disabled" } else { "role" };
+    demand_administrator(draft, key).await?;
+    Ok((version, true))
+}
+
+/// Sets the password to the one of this hash.
+pub(crate) async fn set_password(draft: &mut Draft<'_>, name: &str, hash: String) -> Result<(), ChangeRefused> {
+    let before = present(draft, name, None).await?;
+    let fields = AccountFields { password_hash: Some(Hidden(hash)), ..before.fields.clone() };
+    replace(draft, &before, &fields, "set-password").await.map(|_| ())
+}
+
+/// Takes an account away, with everything that it can show.
+pub(crate) async fn remove(draft: &mut Draft<'_>, name: &str, expected: Option<u64>) -> Result<(), ChangeRefused> {
+    let before = present(draft, name, expected).await?;
+    draft.change.remove_account(name, expected).await?;
+    demand_administrator(draft, "name").await?;
+    draft.record("remove", KIND, name, Some(audited(name, &before.fields)), None).await
+}
+
+async fn present(draft: &mut Draft<'_>, name: &str, expected: Option<u64>) -> Result<Account, ChangeRefused> {
+    match draft.change.account(name).await? {
+        None => Err(ChangeRefused::NotFound { kind: KIND, name: name.to_owned() }),
+        Some(account) if expected.is_some_and(|expected| expected != account.version) => {
+            Err(ChangeRefused::Stale { present: account.version })
+        }
+        Some(account) => Ok(account),
+    }
+}
+
+async fn replace(draft: &mut Draft<'_>, before: &Account, fields: &AccountFields, action: &str) -> Result<u64, ChangeRefused> {
+    let name = &before.name;
+    let version = draft.change.replace_account(name, fields, before.version).await?;
+    sessions::end_all(&mut draft.change, name).await?;
+    draft.record(action, KIND, name, Some(audited(name, &before.fields)), Some(audited(name, fields))).await?;
+    Ok(version)
+}
+
+/// Somebody must be left who can sign in and change accounts.
+async fn demand_administrator(draft: &mut Draft<'_>, key: &str) -> Result<(), ChangeRefused> {
+    let accounts = draft.change.accounts().await?;
+    let signs_in = |fields: &AccountFields| !fields.disabled && (fields.password_hash.is_some() || fields.oidc_subject.is_some());
+    if accounts.iter().any(|account| role_of(account) == Some(Role::FullAdministrator) && signs_in(&account.fields)) {
+        return Ok(());
+    }
+    let what = "nobody would be left who can sign in as full administrator";
+    Err(ChangeRefused::Problems(vec![Problem::new(key, what, "make another full administrator first")]))
+}
+
+/// An account as it stands in audit records: without its password's hash.
+fn audited(name: &str, fields: &AccountFields) -> String {
+    serde_json::json!({
+        "name": name,
+        "role": fields.role,
+        "disabled": fields.disabled,
+        "has_password": fields.password_hash.is_some(),
+        "oidc_subject": fields.oidc_subject,
+    })
+    .to_string()
+}

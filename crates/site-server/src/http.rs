@@ -1,0 +1,4 @@
+//! HTTP: what comes in is translated for `app`, and what it says is translated back.
+
+pub mod control;
+pub mod listener;

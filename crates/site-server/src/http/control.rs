@@ -1,0 +1,206 @@
+//! The control interface: what connection points ask, for themselves and for their gateways.
+//!
+//! The protocol is written down in `cmg_api::control`. Whoever shows no certificate may enrol and nothing else.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, Path, Query, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Extension, Json, Router};
+use cmg_api::bytes::Sha256;
+use cmg_api::control::{EnrolRequest, GenerationId, LARGEST_MESSAGE, News, RenewRequest, StatusReport};
+use cmg_core::ids::Role;
+use cmg_process::log::chain;
+use cmg_store::MemberStatus;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use tokio::time::timeout;
+use tracing::{error, warn};
+
+use super::listener::Peer;
+use crate::app::change::{Actor, ChangeRefused};
+use crate::app::enrol::{self, EnrolRefused};
+use crate::site::Site;
+
+/// The longest that a question is held.
+const LONGEST_WAIT: u64 = 60;
+
+/// When whoever cannot be served asks again, in seconds.
+const LATER: HeaderValue = HeaderValue::from_static("2");
+
+/// Answers the control interface of `site`.
+pub fn router(site: Arc<Site>) -> Router {
+    Router::new()
+        .route("/control/v1/enrol", post(enrol_point))
+        .route("/control/v1/news", get(news))
+        .route("/control/v1/part/{digest}", get(part))
+        .route("/control/v1/status", post(status))
+        .route("/control/v1/renew", post(renew_point))
+        .route("/control/v1/gateway/enrol", post(enrol_gateway))
+        .route("/control/v1/gateway/renew", post(renew_gateway))
+        .layer(DefaultBodyLimit::max(LARGEST_MESSAGE))
+        .with_state(site)
+}
+
+type Answer = Result<Response, Refused>;
+
+/// A refusal, with words that its reader can act on.
+struct Refused {
+    status: StatusCode,
+    what: String,
+}
+
+impl Refused {
+    fn new(status: StatusCode, what: impl Into<String>) -> Self {
+        Self { status, what: what.into() }
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        let mut response = (self.status, self.what).into_response();
+        if matches!(self.status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
+            response.headers_mut().insert(header::RETRY_AFTER, LATER);
+        }
+        response
+    }
+}
+
+impl From<EnrolRefused> for Refused {
+    fn from(refused: EnrolRefused) -> Self {
+        let status = match &refused {
+            EnrolRefused::NoMember { .. } | EnrolRefused::NoCode | EnrolRefused::Code(_) | EnrolRefused::Revoked => StatusCode::FORBIDDEN,
+            EnrolRefused::Renewal(_) => StatusCode::FORBIDDEN,
+            EnrolRefused::Change(ChangeRefused::Store(_)) => StatusCode::SERVICE_UNAVAILABLE,
+            EnrolRefused::Change(_) | EnrolRefused::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        if status.is_server_error() {
+            error!(error = chain(&refused), "A member could not be certified");
+        }
+        Self::new(status, refused.to_string())
+    }
+}
+
+impl From<cmg_store::Error> for Refused {
+    fn from(refused: cmg_store::Error) -> Self {
+        warn!(error = chain(&refused), "The database refused");
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, refused.to_string())
+    }
+}
+
+/// The connection point at the other end.
+fn connection_point(peer: &Peer, site: &Site) -> Result<String, Refused> {
+    match &peer.member {
+        Some(Role::ConnectionPoint(id)) if site.in_force().model.has_member("connection-point", id.as_str()) => Ok(id.to_string()),
+        Some(Role::ConnectionPoint(id)) => {
+            Err(Refused::new(StatusCode::FORBIDDEN, format!("connection point \"{id}\" was removed from the site")))
+        }
+        Some(_) | None => Err(Refused::new(StatusCode::UNAUTHORIZED, "a connection point shows its role certificate here")),
+    }
+}
+
+fn actor(account: String, peer: &Peer) -> Actor {
+    Actor { account, role: "member".to_owned(), address: peer.address.ip().to_string(), request_id: String::new() }
+}
+
+fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refused> {
+    serde_json::from_slice(body).map_err(|error| Refused::new(StatusCode::BAD_REQUEST, format!("the body cannot be read: {error}")))
+}
+
+async fn enrol_point(State(site): State<Arc<Site>>, Extension(peer): Extension<Peer>, body: Bytes) -> Answer {
+    let request: EnrolRequest = read(&body)?;
+    if request.kind != "connection-point" {
+        return Err(Refused::new(StatusCode::FORBIDDEN, "a gateway is enrolled by a connection point that dials it"));
+    }
+    let actor = actor(format!("connection-point/{}", request.name), &peer);
+    Ok(Json(enrol::enrol(&site, &actor, &request).await?).into_response())
+}
+
+async fn enrol_gateway(State(site): State<Arc<Site>>, Extension(peer): Extension<Peer>, body: Bytes) -> Answer {
+    let point = connection_point(&peer, &site)?;
+    let request: EnrolRequest = read(&body)?;
+    let dials_it = site.in_force().model.instances_of(&point).contains(&request.name.as_str());
+    if request.kind != "gateway" || !dials_it {
+        let what = format!("connection point \"{point}\" connects to no gateway instance \"{}\"", request.name);
+        return Err(Refused::new(StatusCode::FORBIDDEN, what));
+    }
+    Ok(Json(enrol::enrol(&site, &actor(format!("connection-point/{point}"), &peer), &request).await?).into_response())
+}
+
+async fn renew_point(State(site): State<Arc<Site>>, Extension(peer): Extension<Peer>, body: Bytes) -> Answer {
+    renew(&site, &peer, &body).await
+}
+
+async fn renew_gateway(State(site): State<Arc<Site>>, Extension(peer): Extension<Peer>, body: Bytes) -> Answer {
+    renew(&site, &peer, &body).await
+}
+
+/// Whoever asks: the certificate and the signature in the request prove whose renewal it is.
+async fn renew(site: &Site, peer: &Peer, body: &[u8]) -> Answer {
+    let point = connection_point(peer, site)?;
+    let request: RenewRequest = read(body)?;
+    Ok(Json(enrol::renew(site, &actor(format!("connection-point/{point}"), peer), &request).await?).into_response())
+}
+
+#[derive(Deserialize)]
+struct Asked {
+    after: String,
+    #[serde(default)]
+    wait: u64,
+}
+
+async fn news(State(site): State<Arc<Site>>, Extension(peer): Extension<Peer>, Query(asked): Query<Asked>) -> Answer {
+    let point = connection_point(&peer, &site)?;
+    let after = GenerationId::parse(&asked.after)
+        .ok_or_else(|| Refused::new(StatusCode::BAD_REQUEST, "write after=EPOCH.NUMBER, such as after=1.42"))?;
+    let mut newest = site.newest();
+    let wait = Duration::from_secs(asked.wait.min(LONGEST_WAIT));
+    // Whether the time is over or there is news, the answer is what is in force then.
+    let _ = timeout(wait, newest.wait_for(|newest| *newest != after)).await;
+    let in_force = site.in_force();
+    let mut news = News { freshness: site.freshness(), ..News::default() };
+    if in_force.generation() != after {
+        let instances = in_force.model.instances_of(&point).into_iter().map(|name| format!("gateway/{name}"));
+        for member in instances.chain([format!("connection-point/{point}")]) {
+            if let Some(signed) = in_force.signed.get(&member) {
+                news.manifests.insert(member, signed.clone());
+            }
+        }
+    }
+    Ok(Json(news).into_response())
+}
+
+async fn part(State(site): State<Arc<Site>>, Extension(peer): Extension<Peer>, Path(digest): Path<String>) -> Answer {
+    connection_point(&peer, &site)?;
+    let digest: Sha256 = digest.parse().map_err(|_| Refused::new(StatusCode::BAD_REQUEST, "write the SHA-256 of a part"))?;
+    match site.in_force().publication.parts.get(&digest) {
+        Some(part) => Ok(Bytes::copy_from_slice(part).into_response()),
+        None => Err(Refused::new(StatusCode::NOT_FOUND, "there is no such part in the generation in force")),
+    }
+}
+
+async fn status(State(site): State<Arc<Site>>, Extension(peer): Extension<Peer>, body: Bytes) -> Answer {
+    let point = connection_point(&peer, &site)?;
+    let report: StatusReport = read(&body)?;
+    let in_force = site.in_force();
+    let instances = in_force.model.instances_of(&point);
+    let seen_at = site.now().0 as i64;
+    let mut statuses = Vec::new();
+    for (member, status) in &report.members {
+        let Some((kind, name)) = member.split_once('/') else { continue };
+        let speaks_for = (kind == "connection-point" && name == point) || (kind == "gateway" && instances.contains(&name));
+        if !speaks_for {
+            return Err(Refused::new(StatusCode::FORBIDDEN, format!("connection point \"{point}\" does not speak for {member}")));
+        }
+        let body = serde_json::to_string(status).map_err(|error| Refused::new(StatusCode::BAD_REQUEST, error.to_string()))?;
+        statuses.push(MemberStatus { kind: kind.to_owned(), name: name.to_owned(), body, seen_at });
+    }
+    let mut change = site.store.begin(seen_at).await?;
+    change.put_member_statuses(&statuses).await?;
+    change.commit().await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}

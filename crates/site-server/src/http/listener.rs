@@ -1,0 +1,125 @@
+//! Listening: connections under a deadline and a limit, TLS where there is a certificate, one router.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use axum::Router;
+use cmg_core::ids::Role;
+use cmg_process::shutdown::Drain;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tracing::debug;
+
+/// Connections at once. Connection points and administrators are few; more is somebody who does not belong here.
+const CONNECTIONS: usize = 1_024;
+
+/// The longest that a handshake or a head may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The largest head, in bytes.
+const LARGEST_HEAD: usize = 64 << 10;
+
+/// Who is at the other end of a connection; every request of it carries this as an extension.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    /// Its address.
+    pub address: SocketAddr,
+    /// What its certificate proves.
+    pub member: Option<Role>,
+    /// Whether the connection is encrypted.
+    pub is_tls: bool,
+}
+
+/// A listening socket and what is served on it.
+pub struct Service {
+    /// The socket.
+    pub listener: TcpListener,
+    /// How TLS is spoken; none: not at all. Replaced while it runs.
+    pub tls: Option<Arc<ArcSwap<ServerConfig>>>,
+    /// What answers.
+    pub router: Router,
+    /// When to stop.
+    pub drain: Arc<Drain>,
+}
+
+impl Service {
+    /// Serves until the drain begins; requests under way then are finished.
+    pub async fn run(self) {
+        let places = Arc::new(Semaphore::new(CONNECTIONS));
+        loop {
+            let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+            let accepted = tokio::select! {
+                accepted = self.listener.accept() => accepted,
+                () = self.drain.draining() => return,
+            };
+            match accepted {
+                Ok((tcp, address)) => {
+                    let (tls, router, drain) = (self.tls.as_ref().map(|tls| tls.load_full()), self.router.clone(), Arc::clone(&self.drain));
+                    tokio::spawn(connection(tcp, address, tls, router, drain, place));
+                }
+                Err(error) => {
+                    debug!(%error, "Connection not accepted");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            }
+        }
+    }
+}
+
+async fn connection(
+    tcp: TcpStream,
+    address: SocketAddr,
+    tls: Option<Arc<ServerConfig>>,
+    router: Router,
+    drain: Arc<Drain>,
+    _place: OwnedSemaphorePermit,
+) {
+    // Small answers must not wait for an acknowledgement.
+    let _ = tcp.set_nodelay(true);
+    let served = match tls {
+        None => serve(tcp, Peer { address, member: None, is_tls: false }, router, &drain).await,
+        Some(config) => match timeout(PATIENCE, TlsAcceptor::from(config).accept(tcp)).await {
+            Ok(Ok(stream)) => {
+                let chain = stream.get_ref().1.peer_certificates();
+                let member = chain.and_then(cmg_credentials::tls::role_of);
+                serve(stream, Peer { address, member, is_tls: true }, router, &drain).await
+            }
+            Ok(Err(error)) => Err(Box::from(error)),
+            Err(_) => Err(Box::from(io::Error::from(io::ErrorKind::TimedOut))),
+        },
+    };
+    if let Err(error) = served {
+        debug!(%address, %error, "Connection ended");
+    }
+}
+
+async fn serve(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    peer: Peer,
+    router: Router,
+    drain: &Drain,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let _in_flight = drain.guard();
+    let service = TowerToHyperService::new(router.layer(axum::Extension(peer)));
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(PATIENCE)
+        .max_buf_size(LARGEST_HEAD)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = std::pin::pin!(connection);
+    tokio::select! {
+        ended = connection.as_mut() => return Ok(ended?),
+        () = drain.draining() => connection.as_mut().graceful_shutdown(),
+    }
+    Ok(connection.await?)
+}

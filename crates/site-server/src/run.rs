@@ -1,0 +1,159 @@
+//! Starting, running, stopping: as a list.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use cmg_authority::PrivateKey;
+use cmg_core::ids::{Role, SiteServerId};
+use cmg_core::problem::Problem;
+use cmg_credentials::RoleIdentity;
+use cmg_credentials::tls::{provider, site_server};
+use cmg_process::health::{Exposure, Health};
+use cmg_process::log::{self, chain};
+use cmg_process::metrics::Metrics;
+use cmg_process::shutdown::{Drain, Signal, Signals};
+use pki_types::pem::PemObject;
+use pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::ServerConfig;
+use rustls::sign::CertifiedKey;
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tracing::{error, info, warn};
+
+use crate::config::Config;
+use crate::http::control;
+use crate::http::listener::Service;
+use crate::site::{OpenRefused, Site};
+
+/// Why the site server did not start.
+#[derive(Debug, Error)]
+pub enum RunError {
+    /// The configuration has problems.
+    #[error("{}", lines(.0))]
+    Config(Vec<Problem>),
+    /// The site cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenRefused),
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The own certificate cannot be made.
+    #[error("the site server's own certificate cannot be made")]
+    Certificate(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The system refused something else.
+    #[error("cannot start")]
+    System(#[from] io::Error),
+}
+
+fn lines(problems: &[Problem]) -> String {
+    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+/// Runs a site server from its configuration file until it is told to stop.
+pub async fn run(file: &Path) -> Result<(), RunError> {
+    let mut signals = Signals::new()?;
+    let config = Config::read(file).map_err(RunError::Config)?;
+    let level = log::start(config.log.level, config.log.format).map_err(io::Error::other)?;
+    let site = Site::open(&config).await?;
+    let drain = Arc::new(Drain::default());
+    let control_tls = Arc::new(ArcSwap::new(control_tls(&site, &config)?));
+    let mut tasks = JoinSet::new();
+    let control = Service {
+        listener: bind(config.control_listen).await?,
+        tls: Some(Arc::clone(&control_tls)),
+        router: control::router(Arc::clone(&site)),
+        drain: Arc::clone(&drain),
+    };
+    tasks.spawn(control.run());
+    tasks.spawn(Arc::clone(&site).keep_fresh());
+    let _health = health(&config, &site, &drain).await?;
+    info!("Site server ready");
+    loop {
+        match signals.next().await {
+            Signal::Reload => reload(file, &site, &level, &control_tls),
+            Signal::Drain => break,
+            Signal::Stop => return Ok(()),
+        }
+    }
+    info!(in_flight = drain.in_flight(), "Draining");
+    drain.begin();
+    tokio::select! {
+        left = drain.wait_idle(config.drain) => if let Err(left) = left {
+            warn!(left, "Requests were still under way at the end of the drain");
+        },
+        () = signals.stop() => warn!("Drain cut short"),
+    }
+    tasks.shutdown().await;
+    site.store.close().await;
+    info!("Stopped");
+    Ok(())
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener, RunError> {
+    TcpListener::bind(address).await.map_err(|source| RunError::Listen { address, source })
+}
+
+/// How the control interface speaks TLS: with a certificate of the site's own, made at every start and every reload.
+fn control_tls(site: &Site, config: &Config) -> Result<Arc<ServerConfig>, RunError> {
+    let failed = |error: Box<dyn std::error::Error + Send + Sync>| RunError::Certificate(error);
+    let key = PrivateKey::generate().map_err(|error| failed(Box::new(error)))?;
+    let (names, addresses) = config.control_names();
+    let issued = site
+        .keys
+        .infrastructure
+        .site_server(&config.name, &names, &addresses, &key.public(), site.now())
+        .map_err(|error| failed(Box::new(error)))?;
+    // Those who are not enrolled yet know nothing but the root's digest, so the root comes along.
+    let certificates = issued.chain.into_iter().chain(site.keys.roots()).map(CertificateDer::from).collect();
+    let private_key = PrivateKeyDer::from_pem_slice(key.to_pem().expose()).map_err(|error| failed(Box::new(error)))?;
+    let key = CertifiedKey::from_der(certificates, private_key, provider()).map_err(|error| failed(Box::new(error)))?;
+    let identity = RoleIdentity { role: Role::SiteServer(SiteServerId::new(&config.name)), key: Arc::new(key) };
+    let tls = site_server(identity, &site.keys.roots()).map_err(|problem| failed(problem.to_string().into()))?;
+    Ok(Arc::new(tls))
+}
+
+async fn health(config: &Config, site: &Arc<Site>, drain: &Arc<Drain>) -> Result<Health, RunError> {
+    let mut metrics = Metrics::new("cmg_site");
+    for (name, help, part) in
+        [("generation_epoch", "Epoch of the configuration in force", 0), ("generation_number", "Number of the configuration in force", 1)]
+    {
+        let site = Arc::clone(site);
+        metrics.gauge_of(name, help, move || {
+            let generation = site.in_force().generation();
+            [generation.epoch, generation.number][part]
+        });
+    }
+    let drain = Arc::clone(drain);
+    let ready = move || if drain.has_begun() { Err("draining".to_owned()) } else { Ok(()) };
+    let (address, exposure) = (config.metrics_listen, if config.metrics_public { Exposure::Public } else { Exposure::Loopback });
+    Health::start(address, exposure, Box::new(ready), Arc::new(metrics)).await.map_err(|source| RunError::Listen { address, source })
+}
+
+/// Reads the file again for the log level and the certificates; addresses and the database want a restart.
+fn reload(file: &Path, site: &Site, level: &log::Level, control: &ArcSwap<ServerConfig>) {
+    match Config::read(file) {
+        Ok(config) => {
+            level.set(config.log.level);
+            match control_tls(site, &config) {
+                Ok(tls) => control.store(tls),
+                Err(error) => error!(error = chain(&error), "The own certificate could not be renewed"),
+            }
+            info!("Configuration applied; addresses and the database wait for a restart");
+        }
+        Err(problems) => {
+            for problem in problems {
+                error!(key = problem.key, "{}; {}", problem.what, problem.instead);
+            }
+            error!(file = %PathBuf::from(file).display(), "Configuration refused, the one before stays in force");
+        }
+    }
+}
