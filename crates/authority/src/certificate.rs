@@ -11,6 +11,7 @@ use rcgen::{
 };
 
 use crate::key::{CryptoFailed, random};
+use crate::text;
 
 /// How far in the past validity begins, in seconds: clocks of members are not exact.
 pub(crate) const BACKDATED: u64 = 300;
@@ -32,6 +33,13 @@ pub struct Issued {
     pub not_after: WallTime,
     /// SHA-256 of the certificate.
     pub fingerprint: [u8; 32],
+}
+
+impl Issued {
+    /// The chain as PEM, what a file of certificates holds.
+    pub fn chain_pem(&self) -> String {
+        self.chain.iter().map(|der| text::pem("CERTIFICATE", der).to_string()).collect()
+    }
 }
 
 /// When a certificate counts.
@@ -102,7 +110,7 @@ impl Draft {
     /// What is told about the draft once it is the first certificate of `chain`.
     pub(crate) fn issued(&self, chain: Vec<Vec<u8>>) -> Issued {
         Issued {
-            serial: crate::text::hex(&self.serial).to_uppercase(),
+            serial: text::hex(&self.serial).to_uppercase(),
             not_before: self.validity.from,
             not_after: self.validity.until,
             fingerprint: sha256(chain.first().map_or(&[], Vec::as_slice)),

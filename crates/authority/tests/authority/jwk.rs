@@ -61,7 +61,9 @@ fn other_kinds_of_key_are_refused() {
 fn another_spelling_of_a_key_is_refused() {
     let padded = format!("{}=", p256()["x"].as_str().unwrap());
     let zero_first = format!("AAAA{}", rsa()["n"].as_str().unwrap());
+    let shifted = json!({ "kty": "EC", "crv": "P-256", "x": "A".repeat(44), "y": "AAAA".repeat(10) + "AA" });
 
+    assert_eq!(jwk_thumbprint(&shifted), Err(JwkRefused::Malformed), "33 and 31 bytes");
     assert_eq!(with(p256(), "x", &padded), Err(JwkRefused::Malformed));
     assert_eq!(with(p256(), "x", "AAAA"), Err(JwkRefused::Malformed));
     assert_eq!(with(p256(), "crv", "P-384"), Err(JwkRefused::Malformed));

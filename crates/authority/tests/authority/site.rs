@@ -1,4 +1,5 @@
 //! One site for all tests, and what its certificates, lists, exports and snapshots say.
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::OnceLock;
 
@@ -17,6 +18,7 @@ use cmg_credentials::members::{MemberRefused, Statement};
 use cmg_credentials::tls::role_of;
 use cmg_credentials::{ClientTrust, facts};
 use pki_types::CertificateDer;
+use pki_types::pem::PemObject;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::ParsedExtension;
 use x509_parser::prelude::FromDer;
@@ -137,11 +139,19 @@ fn an_issuing_key_certifies_no_other_and_counts_five_years() {
 
 #[test]
 fn serial_numbers_are_long_positive_and_never_the_same() {
-    let (first, second) = (member(&gateway()).1.serial, member(&gateway()).1.serial);
+    let serials: BTreeSet<_> = (0..20).map(|_| member(&gateway()).1.serial).collect();
 
-    assert_ne!(first, second);
-    assert_eq!((first.len(), second.len()), (32, 32));
-    assert!(first.starts_with(['4', '5', '6', '7']), "{first}");
+    assert_eq!(serials.len(), 20);
+    assert!(serials.iter().all(|serial| serial.len() == 32 && serial.starts_with(['4', '5', '6', '7'])), "{serials:?}");
+}
+
+#[test]
+fn a_chain_in_pem_reads_back() {
+    let (_, issued) = member(&gateway());
+
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(issued.chain_pem().as_bytes()).collect();
+
+    assert_eq!(chain.unwrap(), ders(&issued.chain));
 }
 
 #[test]
@@ -293,7 +303,8 @@ fn an_export_opens_with_its_passphrase_unchanged_only() {
     assert!(matches!(export.open("correct horse battery stable"), Err(ImportRefused::Passphrase)));
     assert!(matches!(changed("Site: ABC", "Site: XYZ"), Err(ImportRefused::Passphrase)));
     assert!(matches!(changed("t=3", "t=2"), Err(ImportRefused::Passphrase)));
-    assert!(matches!(changed("m=65536", "m=4294967295"), Err(ImportRefused::Malformed)));
+    assert!(matches!(changed("m=65536", "m=1048577"), Err(ImportRefused::Malformed)), "more than a gibibyte");
+    assert!(matches!(changed("t=3", "t=33"), Err(ImportRefused::Malformed)));
     assert!(matches!(changed("Format: 1", "Format: 2"), Err(ImportRefused::Malformed)));
     assert!(changed("\n", "\r\n").is_ok());
     assert!(!format!("{export:?}").contains("BEGIN"));
