@@ -154,8 +154,8 @@ reads! {
     blocks_since(number: u64) -> Vec<Block>;
 }
 
-/// Rows of one statement: few enough for the values that either engine takes in one.
-const ROWS: usize = 500;
+/// Rows of one statement: SQLite looks for each placeholder among all, so that more would cost more, and fewer are more round trips.
+const ROWS: usize = 50;
 
 impl Change {
     /// Adds a block, as of the generation of this change: call [`Change::next_generation`] before.

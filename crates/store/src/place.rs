@@ -39,11 +39,14 @@ pub(crate) enum Engine {
 /// How long a request waits for a connection, and a change for its turn: longer than any change takes, shorter than any caller waits.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Connections to PostgreSQL of one site server: enough for reads beside the one writer, few beside the 100 that PostgreSQL allows.
-pub(crate) const POSTGRES_CONNECTIONS: u32 = 8;
+/// Changes of one site server go one after the other, over one connection, so that those which wait take none from the readers.
+pub(crate) const WRITERS: u32 = 1;
+
+/// With the writer 8 connections to PostgreSQL, few beside the 100 that it allows.
+pub(crate) const POSTGRES_READERS: u32 = 7;
 
 /// Readers beside the writer of SQLite: reads are short and come from the page cache.
-const SQLITE_READERS: u32 = 4;
+pub(crate) const SQLITE_READERS: u32 = 4;
 
 /// Makes the file if need be, for its owner alone. SQLite gives the log beside it the same mode.
 pub(crate) fn make_file(path: &Path) -> Result<(), Error> {
@@ -70,19 +73,25 @@ pub(crate) fn postgres(text: &str) -> Result<AnyConnectOptions, Error> {
     Ok(text.parse()?)
 }
 
-/// The one writer and the readers.
-pub(crate) fn sqlite_pools(options: &AnyConnectOptions) -> (AnyPool, AnyPool) {
-    let pool = |size| {
-        AnyPoolOptions::new()
-            .max_connections(size)
-            .acquire_timeout(PATIENCE)
-            .idle_timeout(None)
-            .max_lifetime(None)
-            .after_connect(|connection, _| Box::pin(async move { connection.execute(SQLITE_SETTINGS).await.map(|_| ()) }))
-            .after_release(|connection, _| Box::pin(is_whole(connection)))
-            .connect_lazy_with(options.clone())
-    };
-    (pool(1), pool(SQLITE_READERS))
+pub(crate) fn sqlite_pool(options: &AnyConnectOptions, size: u32) -> AnyPool {
+    AnyPoolOptions::new()
+        .max_connections(size)
+        .acquire_timeout(PATIENCE)
+        // A file does not go away, and a connection is looked at when it is released.
+        .test_before_acquire(false)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .after_connect(|connection, _| Box::pin(async move { connection.execute(SQLITE_SETTINGS).await.map(|_| ()) }))
+        .after_release(|connection, _| Box::pin(is_whole(connection)))
+        .connect_lazy_with(options.clone())
+}
+
+pub(crate) fn postgres_pool(options: &AnyConnectOptions, size: u32) -> AnyPool {
+    AnyPoolOptions::new()
+        .max_connections(size)
+        .acquire_timeout(PATIENCE)
+        .after_connect(|connection, _| Box::pin(async move { connection.execute(POSTGRES_SETTINGS).await.map(|_| ()) }))
+        .connect_lazy_with(options.clone())
 }
 
 /// After a full disk SQLite has rolled back by itself, which sqlx does not see: it believes itself inside a transaction for ever. Such a
@@ -91,14 +100,6 @@ async fn is_whole(connection: &mut AnyConnection) -> sqlx::Result<bool> {
     // The answer comes after the rollback that a dropped change left behind.
     connection.ping().await?;
     Ok(!connection.is_in_transaction())
-}
-
-pub(crate) fn postgres_pool(options: &AnyConnectOptions) -> AnyPool {
-    AnyPoolOptions::new()
-        .max_connections(POSTGRES_CONNECTIONS)
-        .acquire_timeout(PATIENCE)
-        .after_connect(|connection, _| Box::pin(async move { connection.execute(POSTGRES_SETTINGS).await.map(|_| ()) }))
-        .connect_lazy_with(options.clone())
 }
 
 /// `FULL` syncs the log at every commit. The busy timeout is [`PATIENCE`].

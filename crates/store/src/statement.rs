@@ -43,10 +43,16 @@ impl Select {
         self
     }
 
-    /// Ends it.
+    /// Says in which order, and how many.
     pub(crate) fn order(mut self, order: &'static str, limit: u32) -> Self {
         self.values.push(Value::Number(limit.into()));
         self.sql.push_str(&format!(" ORDER BY {order} LIMIT ${}", self.values.len()));
+        self
+    }
+
+    /// Ends what `new` has opened.
+    pub(crate) fn end(mut self, end: &'static str) -> Self {
+        self.sql.push_str(end);
         self
     }
 

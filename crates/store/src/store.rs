@@ -1,11 +1,12 @@
 //! Opening the database, and the ways in.
 
+use std::fmt;
 use std::path::Path;
 
 use sqlx::any::AnyConnectOptions;
-use sqlx::{AnyConnection, AnyPool, Connection, Executor, Row as _};
+use sqlx::{Any, AnyConnection, AnyPool, Connection, Executor, Row as _, Transaction};
 
-use crate::place::{self, Engine, POSTGRES_CONNECTIONS, Place, SQLITE_SETTINGS};
+use crate::place::{self, Engine, POSTGRES_READERS, Place, SQLITE_READERS, SQLITE_SETTINGS, WRITERS};
 use crate::statement::statement;
 use crate::{Change, Error, Generation, View, schema};
 
@@ -51,20 +52,20 @@ impl Store {
         transaction.commit().await?;
         connection.close().await?;
 
-        let (writer, readers) = place::sqlite_pools(&options);
+        let (writer, readers) = (place::sqlite_pool(&options, WRITERS), place::sqlite_pool(&options, SQLITE_READERS));
         Ok(Self { engine: Engine::Sqlite, writer, readers })
     }
 
     async fn open_postgres(options: &AnyConnectOptions) -> Result<Self, Error> {
-        let mut connection = AnyConnection::connect_with(options).await?;
-        let mut transaction = connection.begin().await?;
+        let (writer, readers) = (place::postgres_pool(options, WRITERS), place::postgres_pool(options, POSTGRES_READERS));
+        let store = Self { engine: Engine::Postgres, writer, readers };
+        let mut transaction = store.transaction(&store.writer, "BEGIN").await?;
+        // However long another site server takes to upgrade.
+        transaction.execute("SET LOCAL lock_timeout = 0").await?;
         sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(SCHEMA_LOCK).execute(&mut *transaction).await?;
         schema::upgrade(&mut transaction, Engine::Postgres).await?;
         transaction.commit().await?;
-        connection.close().await?;
-
-        let pool = place::postgres_pool(options);
-        Ok(Self { engine: Engine::Postgres, writer: pool.clone(), readers: pool })
+        Ok(store)
     }
 
     /// Waits for its turn and begins a change. `now` is the time that it writes wherever a time is written.
@@ -77,8 +78,7 @@ impl Store {
             Engine::Sqlite => ("BEGIN IMMEDIATE", "SELECT epoch, number FROM site"),
             Engine::Postgres => ("BEGIN", "SELECT epoch, number FROM site FOR UPDATE"),
         };
-        let transaction = self.writer.begin_with(begin).await.map_err(|error| self.sorted(error))?;
-        let mut view = View::transaction(transaction);
+        let mut view = View::transaction(self.transaction(&self.writer, begin).await?);
         let generation = view.one(statement(lock), Generation::read).await?;
         Ok(Change::new(view, now, generation))
     }
@@ -93,7 +93,7 @@ impl Store {
             Engine::Sqlite => "BEGIN",
             Engine::Postgres => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
         };
-        Ok(View::transaction(self.readers.begin_with(begin).await.map_err(|error| self.sorted(error))?))
+        Ok(View::transaction(self.transaction(&self.readers, begin).await?))
     }
 
     /// Whether the database answers.
@@ -120,17 +120,28 @@ impl Store {
     }
 
     pub(crate) async fn reader(&self) -> Result<View, Error> {
-        Ok(View::connection(self.readers.acquire().await.map_err(|error| self.sorted(error))?))
+        let connection = self.readers.acquire().await;
+        Ok(View::connection(connection.map_err(|error| self.sorted(&self.readers, error))?))
+    }
+
+    async fn transaction(&self, pool: &AnyPool, begin: &'static str) -> Result<Transaction<'static, Any>, Error> {
+        pool.begin_with(begin).await.map_err(|error| self.sorted(pool, error))
     }
 
     /// The pool waits for a PostgreSQL that refuses connections, so its time-out means two things: fewer connections than it may have tell
     /// that it could not make one.
-    fn sorted(&self, error: sqlx::Error) -> Error {
-        let out_of_reach = self.engine == Engine::Postgres && self.writer.size() < POSTGRES_CONNECTIONS;
+    fn sorted(&self, pool: &AnyPool, error: sqlx::Error) -> Error {
+        let out_of_reach = self.engine == Engine::Postgres && pool.size() < pool.options().get_max_connections();
         match error {
             sqlx::Error::PoolTimedOut if out_of_reach => Error::Gone(Box::new(error)),
             error => error.into(),
         }
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Store({})", self.engine())
     }
 }
 

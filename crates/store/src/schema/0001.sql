@@ -152,9 +152,12 @@ CREATE TABLE clients (
     state TEXT NOT NULL,
     created_at BIGINT NOT NULL,
     last_seen_at BIGINT,
-    body TEXT NOT NULL
+    body TEXT NOT NULL,
+    -- Name, identity and id in lower case. A search reads the index below, not the bodies.
+    search TEXT NOT NULL
 );
 CREATE INDEX clients_state ON clients (state, id);
+CREATE INDEX clients_search ON clients (id, state, search);
 CREATE INDEX clients_identity ON clients (identity);
 CREATE INDEX clients_key ON clients (key_thumbprint);
 

@@ -15,7 +15,7 @@ on_both! {
 async fn clients_are_paged_searched_and_counted(database: Database) {
     let mut change = database.store.begin(NOW).await.unwrap();
     for (id, name, state) in
-        [("1", "PC-1", ClientState::Approved), ("2", "pc-2", ClientState::Pending), ("3", "mac", ClientState::Approved)]
+        [("1", "PC-1", ClientState::Approved), ("2", "pc-2", ClientState::Pending), ("3", "MÄC", ClientState::Approved)]
     {
         change.add_client(&Client { name: name.into(), state, ..client(id) }).await.unwrap();
     }
@@ -30,6 +30,8 @@ async fn clients_are_paged_searched_and_counted(database: Database) {
 
     assert_eq!(page(any, Some("1")).await, ["2", "3"]);
     assert_eq!(page(ClientFilter { search: Some("Pc-"), ..any }, None).await, ["1", "2"]);
+    assert_eq!(page(ClientFilter { search: Some("mä"), ..any }, None).await, ["3"], "in either case of any letter");
+    assert_eq!(page(ClientFilter { search: Some("id-2"), ..any }, None).await, ["2"]);
     assert_eq!(page(ClientFilter { state: Some(ClientState::Pending), ..any }, None).await, ["2"]);
     assert_eq!(database.store.count_clients().await.unwrap(), ClientCounts { pending: 1, approved: 1, blocked: 1 });
 }

@@ -75,6 +75,8 @@ async fn a_read_only_server_and_a_change_that_waits_too_long_say_so() {
 
     let waited = store.begin(NOW).await.err().unwrap();
     assert!(matches!(waited, Error::Busy(_)), "{waited:?}");
+    let waited = other.begin(NOW).await.err().unwrap();
+    assert!(matches!(waited, Error::Busy(_)), "{waited:?}");
     drop(change);
 
     server.run("psql", &["-c", "ALTER DATABASE slow SET default_transaction_read_only = on", "slow"]);

@@ -12,6 +12,8 @@ on_both! {
     a_code_is_spent_once_by_many,
     a_bulk_token_is_used_as_often_as_it_may_be,
     a_lease_moves_after_it_ends,
+    a_refused_statement_ends_the_change,
+    waiting_changes_take_nothing_from_readers,
 }
 
 async fn two_open_an_empty_database_at_once(database: Database) {
@@ -114,4 +116,36 @@ async fn a_lease_moves_after_it_ends(database: Database) {
     assert_eq!(change.leases().await.unwrap()[0].holder, "b", "only the holder gives it back");
     change.release_lease("crl", "b").await.unwrap();
     assert!(change.hold_lease("crl", "a", 30).await.unwrap());
+}
+
+async fn a_refused_statement_ends_the_change(database: Database) {
+    let mut change = database.store.begin(NOW).await.unwrap();
+    change.insert_document("endpoint", "a", "{}").await.unwrap();
+    change.insert_document("endpoint", "a", "{}").await.unwrap_err();
+
+    assert!(change.insert_document("endpoint", "b", "{}").await.is_err());
+    assert!(change.commit().await.is_err());
+
+    assert_eq!(database.store.count_documents("endpoint").await.unwrap(), 0);
+    let mut change = database.store.begin(NOW).await.unwrap();
+    change.insert_document("endpoint", "b", "{}").await.unwrap();
+    change.commit().await.unwrap();
+}
+
+async fn waiting_changes_take_nothing_from_readers(database: Database) {
+    let change = database.store.begin(NOW).await.unwrap();
+    let mut waiting = JoinSet::new();
+    for _ in 0..20 {
+        let store = database.store.clone();
+        waiting.spawn(async move { store.begin(NOW).await.map(|_| ()) });
+    }
+
+    for _ in 0..20 {
+        database.store.ping().await.unwrap();
+    }
+
+    drop(change);
+    for waited in waiting.join_all().await {
+        waited.unwrap();
+    }
 }
