@@ -3,6 +3,7 @@
 //! A configuration that exists is one that a connection point can start with: the files in it were read, the snapshot was parsed,
 //! the verifier and every TLS configuration were made once. What works but deserves a look is a finding, which `check` tells.
 mod dial;
+pub(crate) mod enrolled;
 mod machine;
 mod server_tls;
 #[cfg(test)]
@@ -58,6 +59,9 @@ impl Config {
 
 /// Reads the file at `path` as a connection point would, and tells what is wrong with it, or what an administrator should know.
 pub fn check(path: &Path) -> Result<Vec<Finding>, Vec<Problem>> {
+    if enrolled::is_enrolled(path) {
+        return enrolled::check(path);
+    }
     let (config, mut found) = examine(path)?;
     found.extend(findings(&config, now()));
     Ok(found)

@@ -15,6 +15,7 @@ mod relay;
 mod run;
 mod running;
 mod servers;
+mod site;
 mod state;
 mod tunnels;
 mod upstream;

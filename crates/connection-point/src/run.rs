@@ -11,9 +11,10 @@ use cmg_standalone::AtStart;
 use thiserror::Error;
 use tracing::{error, info, warn};
 
-use crate::config::Config;
+use crate::config::{Config, enrolled};
 use crate::events::Reload;
 use crate::running::{Running, telemetry};
+use crate::site;
 
 /// Why the connection point did not start.
 #[derive(Debug, Error)]
@@ -41,6 +42,9 @@ fn lines(problems: &[Problem]) -> String {
 /// Runs a connection point from its configuration file until it is told to stop.
 pub async fn run(file: &Path) -> Result<(), RunError> {
     let mut signals = Signals::new()?;
+    if enrolled::is_enrolled(file) {
+        return site::run(file, signals).await;
+    }
     let config = Config::read(file).map_err(RunError::Config)?;
     let level = log::start(config.machine.log.level, config.machine.log.format).map_err(io::Error::other)?;
     // Each tunnel, each lane and each connection to a server is one.

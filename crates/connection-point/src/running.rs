@@ -1,10 +1,11 @@
 //! What runs as long as the process does, wherever its configuration comes from: requests, tunnels, probes, health and metrics.
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use cmg_core::problem::Problem;
+use cmg_core::refusal::Refusal;
 use cmg_core::snapshot::Generation;
 use cmg_process::health::Health;
 use cmg_process::log::AccessLog;
@@ -61,7 +62,7 @@ impl Running {
         let tunnels = Tunnels::new(incoming, served);
         let obstacle = Obstacle(Arc::new(ArcSwap::from_pointee(Some("no configuration is in force".to_owned()))));
         let state = ArcSwap::from_pointee(State::empty());
-        let point = Arc::new(Point { state, pool: Pool::default(), events, drain: Drain::default() });
+        let point = Arc::new(Point { state, pool: Pool::default(), events, drain: Drain::default(), control: OnceLock::new() });
         let live = tunnels.live();
         metrics.gauge_of("tunnel_sessions", "Live sessions with gateways", move || live.sessions().values().map(|of| u64::from(*of)).sum());
         let health = listen(machine, &point, obstacle.clone(), tunnels.live(), metrics).await?;
@@ -146,7 +147,19 @@ async fn listen(machine: &Machine, point: &Arc<Point>, obstacle: Obstacle, live:
 /// Starts a task for each request. How many there are is bounded per session by the tunnel.
 async fn take_requests(mut requests: mpsc::UnboundedReceiver<Incoming>, point: Arc<Point>) {
     while let Some(incoming) = requests.recv().await {
-        tokio::spawn(deliver(incoming, Arc::clone(&point)));
+        if incoming.request.is_control() {
+            tokio::spawn(answer(incoming, Arc::clone(&point)));
+        } else {
+            tokio::spawn(deliver(incoming, Arc::clone(&point)));
+        }
+    }
+}
+
+/// Answers what a gateway asks this connection point itself. That is no client's request: it goes to no server and into no count.
+async fn answer(incoming: Incoming, point: Arc<Point>) {
+    match point.control.get() {
+        Some(relay) => relay.answer(incoming).await,
+        None => incoming.exchange.refuse(Refusal::ConnectorNotPublished),
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the connection point works by, as one value: a request takes it once and uses it to its end.
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::events::Events;
 use crate::pool::Pool;
 use crate::servers::Service;
+use crate::site::relay::Relay;
 
 /// Everything that a reload replaces.
 pub(crate) struct State {
@@ -31,6 +32,8 @@ pub(crate) struct Point {
     pub(crate) pool: Pool,
     pub(crate) events: Events,
     pub(crate) drain: Drain,
+    /// Answers what gateways ask this connection point itself; none: it is no member of a site.
+    pub(crate) control: OnceLock<Arc<Relay>>,
 }
 
 impl State {

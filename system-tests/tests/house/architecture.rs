@@ -61,7 +61,7 @@ const ALLOWED: &[Row] = &[
             "cmg-standalone",
             "cmg-enrolled",
         ],
-        &["cmg-lab"],
+        &["cmg-lab", "cmg-authority"],
     ),
     (
         "cmg-site-server",

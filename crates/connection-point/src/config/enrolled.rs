@@ -1,0 +1,205 @@
+//! `connection-point.toml` of an enrolled connection point, and the document of its snapshot: together they say what the file of one
+//! without a site says, and they are judged by the same code.
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use cmg_api::{ConnectionPointDocument, ConnectionPointFile, DialFile, EnrolledConnectionPointFile};
+use cmg_core::ids::{ConnectionPointId, Role};
+use cmg_core::problem::{Finding, Problem};
+use cmg_credentials::tls::tunnel_client;
+use cmg_enrolled::{DataError, DataFolder, Identity, SnapshotFiles, Snapshots, read_code};
+use cmg_standalone::{AtStart, Reading, connection_point_parts, tunnel};
+use cmg_transport::connect::Proxy;
+use cmg_tunnel::connector::Route;
+
+use super::dial::{self, WayOut};
+use super::{Config, Machine, TunnelPlan, findings, server_tls};
+use crate::site::enrolling::Candidate;
+use crate::state::now;
+
+/// Keys that belong to the site.
+const OF_THE_SITE: [&str; 7] = ["name", "tunnel", "trust", "block", "block_lists", "token_key", "endpoint"];
+
+/// What an enrolled connection point's own file says.
+pub(crate) struct Local {
+    pub(crate) machine: Machine,
+    /// Where the identity and the last good configuration are.
+    pub(crate) data: PathBuf,
+    /// The file with the one-time code.
+    pub(crate) enrolment: Option<PathBuf>,
+}
+
+/// A snapshot of the site as it was found.
+pub(crate) struct Document {
+    pub(crate) text: String,
+    pub(crate) files: SnapshotFiles,
+}
+
+/// What the file and a snapshot say together.
+pub(crate) struct Enrolled {
+    pub(crate) local: Local,
+    pub(crate) config: Config,
+    /// Gateway instances that wait for their first certificates.
+    pub(crate) candidates: Vec<Candidate>,
+    /// Names of all gateway instances.
+    pub(crate) gateways: Vec<String>,
+    /// What an administrator should know.
+    pub(crate) findings: Vec<Finding>,
+}
+
+impl Local {
+    /// Reads the file at `path`, or tells all that is wrong with it.
+    pub(crate) fn read(path: &Path) -> Result<Self, Vec<Problem>> {
+        let (mut reading, file) = open(path);
+        let local = file.and_then(|file| {
+            dial::proxy(&WayOut::of_machine(&file), &mut reading);
+            Self::of(&file, &mut reading)
+        });
+        reading.finish(local)
+    }
+
+    fn of(file: &EnrolledConnectionPointFile, reading: &mut Reading) -> Option<Self> {
+        let machine = Machine::of_enrolled(file, reading);
+        let data = std::path::absolute(reading.local(&file.site.data)).unwrap_or_default();
+        let enrolment = file.site.enrolment.as_ref().map(|path| reading.local(path));
+        Some(Self { machine: machine?, data, enrolment })
+    }
+
+    /// What wants a restart to be changed.
+    pub(crate) fn at_start(&self) -> AtStart {
+        let [metrics_listen, metrics_public, drain, format] = self.machine.at_start();
+        AtStart::new(&[("site.data", &self.data), metrics_listen, metrics_public, drain, format])
+    }
+}
+
+/// Whether the file at `path` is that of an enrolled connection point.
+pub(crate) fn is_enrolled(path: &Path) -> bool {
+    let table = std::fs::read_to_string(path).ok().and_then(|text| text.parse::<toml::Table>().ok());
+    table.is_some_and(|table| table.contains_key("site"))
+}
+
+/// Tells what is wrong with the file at `path` and the last good snapshot, or what an administrator should know.
+pub(super) fn check(path: &Path) -> Result<Vec<Finding>, Vec<Problem>> {
+    let local = Local::read(path)?;
+    let of_data = |error: DataError| vec![Problem::new("site.data", error.to_string(), "put it right, or name another folder")];
+    let identity = match local.data.is_dir() {
+        true => DataFolder::open(&local.data).and_then(|folder| Ok(Identity::load(&folder)?.map(|identity| (folder, identity)))),
+        false => Ok(None),
+    };
+    let Some((folder, identity)) = identity.map_err(of_data)? else {
+        let code = local.enrolment.as_ref().ok_or_else(no_code).and_then(|path| read_code("site.enrolment", path));
+        return code.map(|_| vec![Finding::new("site", "not enrolled yet; that is done at the start")]).map_err(|problem| vec![problem]);
+    };
+    let snapshots = Snapshots::open(&folder).map_err(of_data)?;
+    let Some(manifest) = snapshots.current(&identity.member(), &identity.roots).map_err(of_data)? else {
+        return Ok(vec![Finding::new("site", "no configuration has come from the site yet")]);
+    };
+    let damaged =
+        |error: cmg_enrolled::PartError| vec![Problem::new("site.data", error.to_string(), "start the program, which fetches it")];
+    let text = snapshots.document(&manifest).map_err(damaged)?;
+    let files = snapshots.files(manifest, &identity.sealing).map_err(damaged)?;
+    read(path, &folder, &identity, Document { text, files }).map(|enrolled| enrolled.findings)
+}
+
+/// What is wrong where neither an identity nor a code is there.
+pub(crate) fn no_code() -> Problem {
+    Problem::new(
+        "site.enrolment",
+        "is missing, and this machine is not enrolled",
+        "name the file with the one-time code that the site wrote",
+    )
+}
+
+/// Reads the file at `path` and a snapshot of the site as one, or tells all that is wrong with them.
+pub(crate) fn read(path: &Path, folder: &DataFolder, identity: &Identity, document: Document) -> Result<Enrolled, Vec<Problem>> {
+    let (mut reading, file) = open(path);
+    let Some(file) = file else { return reading.finish(None) };
+    let local = Local::of(&file, &mut reading);
+    let proxy = dial::proxy(&WayOut::of_machine(&file), &mut reading);
+    let Some(written) = reading.go_on::<ConnectionPointDocument>(&document.text, Arc::new(document.files)) else {
+        return reading.finish(None);
+    };
+    let gateways = written.gateway.iter().map(|gateway| gateway.name.clone()).collect();
+    let (routes, candidates) = ways(&written, proxy.as_ref(), &mut reading);
+    let whole = merged(file, written, folder, identity);
+    let parts = connection_point_parts(&whole, &mut reading);
+    let mut found = reading.judge(&parts);
+    let me = ConnectionPointId::new(&whole.name);
+    let role = tunnel::role(&Role::ConnectionPoint(me.clone()), &whole.tunnel.certificate, &whole.tunnel.key, &mut reading);
+    let infrastructure = tunnel::authority(&whole.tunnel.authority, &parts, &mut reading);
+    let (sessions, lanes) = dial::connections(&whole.tunnel, &mut reading);
+    let server_tls = server_tls::read(&whole.endpoint, &parts.deliveries, &mut found, &mut reading);
+    let overdue_lists = reading.overdue_lists(&parts, now());
+    let config = match (local.as_ref(), role, infrastructure) {
+        (Some(local), Some(role), Some(infrastructure)) => {
+            reading.keep_all(tunnel_client(role.clone(), &infrastructure)).map(|tls| Config {
+                machine: local.machine.clone(),
+                tunnel: TunnelPlan { me, tls, infrastructure, routes, sessions, lanes },
+                role,
+                overdue_lists,
+                parts,
+                server_tls,
+            })
+        }
+        _ => None,
+    };
+    let enrolled = local.zip(config).map(|(local, config)| {
+        found.extend(findings(&config, now()));
+        Enrolled { local, config, candidates, gateways, findings: found }
+    });
+    reading.finish(enrolled)
+}
+
+fn open(path: &Path) -> (Reading, Option<EnrolledConnectionPointFile>) {
+    let (mut reading, file) = Reading::open::<EnrolledConnectionPointFile>(path);
+    for key in OF_THE_SITE {
+        reading.explain(key, "belongs to the site, since [site] is in this file", "set it there, and remove it here");
+    }
+    (reading, file)
+}
+
+/// The ways to the gateways that have certificates, and those that wait for one. Several instances may be behind one address.
+fn ways(document: &ConnectionPointDocument, proxy: Option<&Proxy>, reading: &mut Reading) -> (Vec<Route>, Vec<Candidate>) {
+    let (mut routes, mut candidates) = (Vec::<Route>::new(), Vec::new());
+    for (place, gateway) in document.gateway.iter().enumerate() {
+        let Some(route) = dial::route(&format!("gateway[{place}].address"), &gateway.address, proxy, reading) else { continue };
+        if gateway.enrols {
+            candidates.push(Candidate { name: gateway.name.clone(), route });
+        } else if !routes.iter().any(|known| (&known.host, known.port) == (&route.host, route.port)) {
+            routes.push(route);
+        }
+    }
+    (routes, candidates)
+}
+
+fn merged(
+    file: EnrolledConnectionPointFile,
+    document: ConnectionPointDocument,
+    folder: &DataFolder,
+    identity: &Identity,
+) -> ConnectionPointFile {
+    let end = folder.tunnel_end();
+    ConnectionPointFile {
+        name: identity.role.name().to_owned(),
+        metrics_listen: file.metrics_listen,
+        metrics_public: file.metrics_public,
+        drain: file.drain,
+        log: file.log,
+        tunnel: DialFile {
+            certificate: end.certificate,
+            key: end.key,
+            authority: end.authority,
+            gateways: Vec::new(),
+            connections: document.connections,
+            lanes: document.lanes,
+            proxy: file.proxy,
+            proxy_user: file.proxy_user,
+            proxy_password_file: file.proxy_password_file,
+        },
+        trust: document.trust,
+        block: Vec::new(),
+        block_lists: document.block_lists,
+        token_key: document.token_key,
+        endpoint: document.endpoint,
+    }
+}

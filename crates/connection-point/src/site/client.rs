@@ -1,0 +1,245 @@
+//! Requests to the site server, of which there may be several: any will do, the next is asked where one fails.
+//!
+//! Absent on purpose: a proxy out of the environment, redirects, cookies, anything else that a browser would do.
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use cmg_api::bytes::Sha256;
+use cmg_api::control::{EnrolRequest, Enrolled, GenerationId, LARGEST_MESSAGE, LARGEST_PART, News, RenewRequest, StatusReport};
+use reqwest::redirect::Policy;
+use reqwest::{Method, Response};
+use rustls::ClientConfig;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use thiserror::Error;
+
+/// How long a site server that has no news holds a question.
+pub(crate) const HELD: Duration = Duration::from_secs(20);
+
+/// Longest time to a connection: several site servers may have to be tried.
+const CONNECT_TIME: Duration = Duration::from_secs(5);
+
+/// Longest time for a question and its answer, beyond the time it is held.
+const ANSWER_TIME: Duration = Duration::from_secs(15);
+
+/// Longest time for a part, which may be large.
+const PART_TIME: Duration = Duration::from_secs(600);
+
+/// Longest silence within an answer.
+const SILENCE: Duration = Duration::from_secs(30);
+
+/// Bytes read of an answer that explains a refusal.
+const LARGEST_EXPLANATION: usize = 16 * 1024;
+
+/// Asks site servers.
+pub(crate) struct SiteClient {
+    http: reqwest::Client,
+    servers: Vec<String>,
+    /// The one that answered last.
+    current: AtomicUsize,
+}
+
+/// Why no site server has answered as it should.
+#[derive(Debug, Error)]
+pub(crate) enum SiteError {
+    #[error("{server} cannot be asked")]
+    Unreachable { server: String, source: reqwest::Error },
+    #[error("{server} answered {status}{}", explained(.detail))]
+    Refused { server: String, status: u16, detail: String, retry_after: Option<Duration> },
+    #[error("{server} answered with more than {limit} bytes")]
+    TooLarge { server: String, limit: usize },
+    #[error("{server} answered with what is no such answer")]
+    Malformed { server: String, source: serde_json::Error },
+    #[error("no site server is known: enrol again with a new code")]
+    NoServer,
+}
+
+fn explained(detail: &str) -> String {
+    if detail.is_empty() { String::new() } else { format!(": {detail}") }
+}
+
+impl SiteError {
+    /// The status that a site server refused with.
+    pub(crate) fn status(&self) -> Option<u16> {
+        match self {
+            Self::Refused { status, .. } => Some(*status),
+            Self::Unreachable { .. } | Self::TooLarge { .. } | Self::Malformed { .. } | Self::NoServer => None,
+        }
+    }
+
+    /// How long the site server asks to be left alone.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Refused { retry_after, .. } => *retry_after,
+            Self::Unreachable { .. } | Self::TooLarge { .. } | Self::Malformed { .. } | Self::NoServer => None,
+        }
+    }
+
+    /// Whether another site server may do better.
+    fn is_of_one_server(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } => true,
+            Self::Refused { status, .. } => *status >= 500,
+            Self::TooLarge { .. } | Self::Malformed { .. } | Self::NoServer => false,
+        }
+    }
+}
+
+impl SiteClient {
+    /// Asks the `servers` (`https://HOST:PORT`), each over TLS as `tls` says.
+    pub(crate) fn new(servers: Vec<String>, tls: ClientConfig) -> Result<Self, reqwest::Error> {
+        let http = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls)
+            .http1_only()
+            .no_proxy()
+            .redirect(Policy::none())
+            .referer(false)
+            .https_only(true)
+            .connect_timeout(CONNECT_TIME)
+            .read_timeout(SILENCE)
+            .user_agent(concat!("opencmg-connection-point/", env!("CARGO_PKG_VERSION")))
+            .build()?;
+        Ok(Self { http, servers, current: AtomicUsize::new(0) })
+    }
+
+    /// Asks for the certificate of a new connection point.
+    pub(crate) async fn enrol(&self, request: &EnrolRequest) -> Result<Enrolled, SiteError> {
+        self.message("enrol", request).await
+    }
+
+    /// Asks for the certificate of a new gateway.
+    pub(crate) async fn enrol_gateway(&self, request: &EnrolRequest) -> Result<Enrolled, SiteError> {
+        self.message("gateway/enrol", request).await
+    }
+
+    /// Asks for a new certificate for this connection point.
+    pub(crate) async fn renew(&self, request: &RenewRequest) -> Result<Enrolled, SiteError> {
+        self.message("renew", request).await
+    }
+
+    /// Passes on that a gateway asks for a new certificate.
+    pub(crate) async fn renew_gateway(&self, request: &RenewRequest) -> Result<Enrolled, SiteError> {
+        self.message("gateway/renew", request).await
+    }
+
+    /// What is newer than `after`; held for a while where nothing is.
+    pub(crate) async fn news(&self, after: GenerationId) -> Result<News, SiteError> {
+        let path = format!("news?after={after}&wait={}", HELD.as_secs());
+        let (server, bytes) = self.ask(&Question { limit: LARGEST_MESSAGE, within: HELD + ANSWER_TIME, ..Question::get(&path) }).await?;
+        read(server, &bytes)
+    }
+
+    /// A part by its digest, which the caller checks.
+    pub(crate) async fn part(&self, digest: Sha256) -> Result<Vec<u8>, SiteError> {
+        let path = format!("part/{digest}");
+        let (_, bytes) = self.ask(&Question { limit: LARGEST_PART, within: PART_TIME, ..Question::get(&path) }).await?;
+        Ok(bytes)
+    }
+
+    /// Tells how this connection point and its gateways are.
+    pub(crate) async fn report(&self, report: &StatusReport) -> Result<(), SiteError> {
+        self.ask(&Question::post("status", report)).await.map(|_| ())
+    }
+
+    async fn message<T: DeserializeOwned>(&self, path: &str, message: &impl Serialize) -> Result<T, SiteError> {
+        let (server, bytes) = self.ask(&Question::post(path, message)).await?;
+        read(server, &bytes)
+    }
+
+    /// Asks the site server that answered last, and then the others.
+    async fn ask(&self, question: &Question<'_>) -> Result<(&str, Vec<u8>), SiteError> {
+        let (first, count) = (self.current.load(Ordering::Relaxed), self.servers.len());
+        let mut failed = SiteError::NoServer;
+        for place in (first..first + count).map(|place| place % count) {
+            match self.ask_one(&self.servers[place], question).await {
+                Ok(bytes) => {
+                    self.current.store(place, Ordering::Relaxed);
+                    return Ok((&self.servers[place], bytes));
+                }
+                Err(error) if error.is_of_one_server() => failed = error,
+                Err(error) => return Err(error),
+            }
+        }
+        Err(failed)
+    }
+
+    async fn ask_one(&self, server: &str, question: &Question<'_>) -> Result<Vec<u8>, SiteError> {
+        let unreachable = |source: reqwest::Error| SiteError::Unreachable { server: server.to_owned(), source: source.without_url() };
+        let url = format!("{}/control/v1/{}", server.trim_end_matches('/'), question.path);
+        let mut request = self.http.request(question.method.clone(), url).timeout(question.within);
+        if let Some(body) = &question.body {
+            request = request.header("content-type", "application/json").body(body.clone());
+        }
+        let mut response = request.send().await.map_err(unreachable)?;
+        if !response.status().is_success() {
+            return Err(refused(server, response).await);
+        }
+        let limit = question.limit;
+        match bounded(&mut response, limit).await.map_err(unreachable)? {
+            Some(bytes) => Ok(bytes),
+            None => Err(SiteError::TooLarge { server: server.to_owned(), limit }),
+        }
+    }
+}
+
+struct Question<'a> {
+    method: Method,
+    path: &'a str,
+    body: Option<Vec<u8>>,
+    limit: usize,
+    within: Duration,
+}
+
+impl<'a> Question<'a> {
+    fn get(path: &'a str) -> Self {
+        Self { method: Method::GET, path, body: None, limit: LARGEST_MESSAGE, within: ANSWER_TIME }
+    }
+
+    fn post(path: &'a str, message: &impl Serialize) -> Self {
+        let body = serde_json::to_vec(message).expect("messages have text keys only");
+        Self { method: Method::POST, path, body: Some(body), limit: LARGEST_MESSAGE, within: ANSWER_TIME }
+    }
+}
+
+fn read<T: DeserializeOwned>(server: &str, bytes: &[u8]) -> Result<T, SiteError> {
+    serde_json::from_slice(bytes).map_err(|source| SiteError::Malformed { server: server.to_owned(), source })
+}
+
+/// The body; none: it is longer than `limit`.
+async fn bounded(response: &mut Response, limit: usize) -> Result<Option<Vec<u8>>, reqwest::Error> {
+    let mut bytes = Vec::new();
+    while let Some(chunk) = response.chunk().await? {
+        if bytes.len() + chunk.len() > limit {
+            return Ok(None);
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(Some(bytes))
+}
+
+async fn refused(server: &str, mut response: Response) -> SiteError {
+    let status = response.status().as_u16();
+    let seconds = response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.trim().parse().ok());
+    let body = bounded(&mut response, LARGEST_EXPLANATION).await.ok().flatten().unwrap_or_default();
+    SiteError::Refused { server: server.to_owned(), status, detail: explanation(&body), retry_after: seconds.map(Duration::from_secs) }
+}
+
+/// What the body of a refusal says, as problem details (RFC 9457) or as text.
+fn explanation(body: &[u8]) -> String {
+    let problem: Option<serde_json::Value> = serde_json::from_slice(body).ok();
+    let said = problem.as_ref().and_then(|problem| problem["detail"].as_str().or_else(|| problem["title"].as_str()));
+    let text = said.map_or_else(|| String::from_utf8_lossy(body), Into::into);
+    text.chars().filter(|character| !character.is_control()).take(300).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_explained_by_its_detail_or_its_text() {
+        assert_eq!(explanation(br#"{"title":"Forbidden","detail":"the code is spent"}"#), "the code is spent");
+        assert_eq!(explanation(br#"{"title":"Forbidden"}"#), "Forbidden");
+        assert_eq!(explanation(b"spent\r\n"), "spent");
+    }
+}

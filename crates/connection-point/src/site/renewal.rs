@@ -1,0 +1,67 @@
+//! The next certificate of this connection point, asked for when two thirds of the life of the one in force are over.
+use std::sync::Arc;
+use std::time::Duration;
+
+use cmg_core::problem::Problem;
+use cmg_enrolled::{CodeError, DataFolder, EnrolError, Renewal, renewal_due};
+use cmg_process::dice;
+use cmg_process::log::chain;
+use thiserror::Error;
+use tokio::sync::Notify;
+use tokio::time::sleep;
+use tracing::{info, warn};
+
+use super::backoff::Backoff;
+use super::client::SiteError;
+use super::{Member, Site};
+use crate::state::now;
+
+/// Longest time between two looks at the clock, which may be set meanwhile.
+const LOOK: Duration = Duration::from_secs(600);
+
+#[derive(Debug, Error)]
+enum RenewalError {
+    #[error(transparent)]
+    Keys(#[from] CodeError),
+    #[error("the site gave none")]
+    Site(#[from] SiteError),
+    #[error(transparent)]
+    Answer(#[from] EnrolError),
+    #[error("{0}")]
+    Files(Problem),
+}
+
+/// Renews until dropped; `renewed` rings for each new certificate.
+pub(crate) async fn run(site: Arc<Site>, folder: DataFolder, renewed: Arc<Notify>) {
+    let mut backoff = Backoff::new(Duration::from_secs(2), Duration::from_secs(600));
+    loop {
+        let draw = dice::draw();
+        loop {
+            let member = site.member();
+            let due = renewal_due(member.identity.begins, member.identity.ends, draw);
+            let Some(left) = due.0.checked_sub(now().0).filter(|left| *left > 0) else { break };
+            sleep(Duration::from_secs(left).min(LOOK)).await;
+        }
+        match renew(&site, &folder).await {
+            Ok(()) => {
+                info!("The role certificate was renewed");
+                backoff.reset();
+                renewed.notify_one();
+            }
+            Err(error) => {
+                let asked = if let RenewalError::Site(error) = &error { error.retry_after() } else { None };
+                warn!(error = chain(&error), "The role certificate was not renewed");
+                sleep(backoff.failed(asked, dice::draw())).await;
+            }
+        }
+    }
+}
+
+async fn renew(site: &Site, folder: &DataFolder) -> Result<(), RenewalError> {
+    let member = site.member();
+    let renewal = Renewal::new(&member.identity)?;
+    let answer = member.client.renew(&renewal.request).await?;
+    let identity = renewal.accept(&answer, &member.identity, folder, now())?;
+    site.replace(Member::new(identity, folder).map_err(RenewalError::Files)?);
+    Ok(())
+}
