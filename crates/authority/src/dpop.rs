@@ -183,7 +183,7 @@ fn normal(url: &str) -> Option<String> {
         _ => return None,
     };
     let host = host.strip_suffix(default_port).unwrap_or(&host);
-    if host.is_empty() || host.contains('@') {
+    if host.is_empty() {
         return None;
     }
     Some(format!("{scheme}://{host}{}", if path.is_empty() { "/" } else { path }))

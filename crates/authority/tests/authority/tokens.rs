@@ -16,9 +16,9 @@ use x509_parser::prelude::FromDer;
 
 use crate::site::{DAY, NOW, later, site};
 
-const KINDS: [TokenKind; 3] = [TokenKind::Site, TokenKind::Ccm, TokenKind::Bulk];
+const KINDS: [TokenKind; 3] = [TokenKind::Bulk, TokenKind::Ccm, TokenKind::Site];
 
-/// The keys of all kinds of both signers.
+/// The keys of all kinds of both signers. Their order does not matter, so it is the worst.
 fn keys(site: &NewSite) -> Vec<TokenKey> {
     let signers = [&site.rs256, &site.es256];
     signers.iter().flat_map(|signer| KINDS.map(|kind| signer.token_key(kind, 0).unwrap())).collect()
@@ -74,6 +74,16 @@ fn each_kind_of_token_verifies_as_its_own_kind() {
     let bulk = verify(&issued.token, NOW).unwrap();
     assert_eq!((bulk.kind, bulk.id.as_deref()), (TokenKind::Bulk, Some(issued.id.as_str())));
     assert_eq!(bulk.audiences, ["urn:sccm:service"]);
+}
+
+#[test]
+fn the_header_of_a_client_token_names_a_key_for_client_tokens_only() {
+    let signer = &site().es256;
+
+    let issued = signer.client("GUID:1", &bound(), NOW).unwrap();
+
+    let key_id = format!("{}.site", signer.thumbprint());
+    assert_eq!(part(&issued.token, 0), json!({ "typ": "JWT", "alg": "ES256", "kid": key_id }));
 }
 
 #[test]
