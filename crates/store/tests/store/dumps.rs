@@ -3,7 +3,7 @@
 use cmg_store::{Error, Store};
 
 use crate::clients::{bulk_token, client};
-use crate::configuration::block;
+use crate::configuration::{add, block};
 use crate::engines::{Database, NOW, on_both};
 use crate::sign_in::fields;
 
@@ -44,12 +44,14 @@ async fn a_dump_loads_into_an_empty_database(database: Database) {
 }
 
 async fn a_dump_does_not_load_over_anything(database: Database) {
-    fill(&database.store).await;
-    let dump = database.store.dump().await.unwrap();
+    let source = Database::sqlite().await;
+    fill(&source.store).await;
+    add(&database.store, "endpoint", &["another"]).await;
 
-    assert!(matches!(database.store.load(&dump, NOW).await, Err(Error::Conflict)));
+    assert!(matches!(database.store.load(&source.store.dump().await.unwrap(), NOW).await, Err(Error::Conflict)));
 
-    assert_eq!(sorted(&database.store.dump().await.unwrap()), sorted(&dump));
+    assert_eq!(database.store.all_documents().await.unwrap().len(), 1);
+    assert_eq!(database.store.site().await.unwrap().code, None);
 }
 
 async fn a_dump_of_a_newer_program_is_refused(database: Database) {
@@ -62,16 +64,15 @@ async fn a_damaged_dump_leaves_nothing(database: Database) {
     let before = database.store.dump().await.unwrap();
     let good = before.clone() + "[\"secrets\",{\"name\":\"a\",\"ciphertext\":{\"bytes\":\"AA==\"}}]\n";
     let head = before.lines().next().unwrap();
-    let endings = [
-        "[\"secrets\"",
-        "[\"schema\",{\"version\":1}]",
-        "[\"secrets\",{\"name) --\":1}]",
-        "[\"secrets\",{\"name\":\"b\",\"ciphertext\":{\"bytes\":\"?\"}}]",
-        "[\"secrets\",{\"name\":\"b\",\"unknown\":1}]",
-    ];
+    let endings =
+        ["[\"secrets\"", "[\"secrets\",{\"name\":\"b\",\"ciphertext\":{\"bytes\":\"?\"}}]", "[\"secrets\",{\"name\":\"b\",\"unknown\":1}]"];
 
     for ending in endings {
         assert!(matches!(database.store.load(&format!("{good}{ending}"), NOW).await, Err(Error::Other(..))), "{ending}");
+    }
+    for unknown in ["[\"schema\",{\"version\":1}]", "[\"secrets\",{\"name) --\":1}]", "[\"secrets\",{}]"] {
+        let refused = database.store.load(&format!("{good}{unknown}"), NOW).await.unwrap_err().to_string();
+        assert!(refused.contains("names what this program does not know"), "{refused}");
     }
     assert!(matches!(database.store.load(head, NOW).await, Err(Error::Other(..))), "a dump without its site");
     assert!(matches!(database.store.load("", NOW).await, Err(Error::Other(..))));

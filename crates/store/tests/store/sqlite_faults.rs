@@ -29,7 +29,7 @@ async fn the_file_is_for_its_owner_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_commit_is_on_disk_when_it_is_answered() {
+async fn the_log_is_written_ahead() {
     let database = Database::sqlite().await;
 
     let mut connection = raw(&database).await;
