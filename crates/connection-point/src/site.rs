@@ -15,6 +15,7 @@ mod renewal;
 mod report;
 mod run;
 mod store;
+mod trouble;
 
 use std::sync::Arc;
 

@@ -242,3 +242,50 @@ fn certificates_that_no_server_asks_for_are_a_finding() {
 
     assert!(findings.iter().any(|finding| finding.key == "endpoint[0].server_authorities"), "{findings:?}");
 }
+
+/// The file of an enrolled connection point in a folder of its own.
+fn an_enrolled_file(text: &str) -> (TempDir, PathBuf) {
+    let dir = TempDir::new().unwrap();
+    let file = dir.path().join("connection-point.toml");
+    std::fs::write(&file, text).unwrap();
+    (dir, file)
+}
+
+#[test]
+fn what_belongs_to_the_site_is_refused_in_an_enrolled_file_with_the_reason() {
+    let keys = ["name = \"cp-1\"", "block_lists = []", "tunnel = {}", "trust = {}", "block = []", "token_key = []", "endpoint = []"];
+    for line in keys {
+        let (_dir, file) = an_enrolled_file(&format!("{line}\n[site]\ndata = \"data\"\n"));
+
+        let problems = check(&file).err().unwrap();
+
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert_eq!(problems[0].key, line.split(' ').next().unwrap());
+        assert!(problems[0].what.contains("belongs to the site"), "{problems:?}");
+    }
+}
+
+#[test]
+fn every_wrong_key_of_an_enrolled_file_is_named() {
+    for (lines, key) in [
+        ("metrics_listen = \"0.0.0.0:9181\"", "metrics_listen"),
+        ("proxy = \"https://proxy:3128\"", "proxy"),
+        ("proxy_user = \"x\"", "proxy_password_file"),
+        ("proxies = 1", "proxies"),
+    ] {
+        let (_dir, file) = an_enrolled_file(&format!("{lines}\n[site]\ndata = \"data\"\n"));
+
+        let problems = check(&file).err().unwrap();
+
+        assert_eq!(problems.first().map(|problem| problem.key.as_str()), Some(key), "{problems:?}");
+    }
+}
+
+#[test]
+fn who_is_not_enrolled_needs_a_code() {
+    let (_dir, file) = an_enrolled_file("[site]\ndata = \"data\"\n");
+    let (_other, with_code) = an_enrolled_file("[site]\ndata = \"data\"\nenrolment = \"code.toml\"\n");
+
+    assert_eq!(check(&file).err().unwrap()[0].key, "site.enrolment");
+    assert!(check(&with_code).err().unwrap()[0].what.contains("code.toml cannot be read"));
+}

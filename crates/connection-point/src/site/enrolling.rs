@@ -12,7 +12,7 @@ use cmg_api::control::{ENROL_PROTOCOL, EnrolRequest, Enrolled};
 use cmg_credentials::tls::enrolling_gateway;
 use cmg_process::dice;
 use cmg_process::log::chain;
-use cmg_transport::connect::{DialError, dial};
+use cmg_transport::connect::{DialError, Proxy, dial};
 use cmg_tunnel::connector::Route;
 use rustls::pki_types::ServerName;
 use thiserror::Error;
@@ -27,6 +27,7 @@ use tracing::{info, warn};
 use super::Site;
 use super::backoff::Backoff;
 use super::client::SiteError;
+use super::trouble::Trouble;
 
 /// The label of what TLS exports.
 const EXPORTER: &[u8] = b"EXPORTER-cmg-enrol";
@@ -83,14 +84,21 @@ enum EnrolError {
 impl Enrolling {
     /// Makes the attempts those for `candidates`.
     pub(crate) fn follow(&mut self, candidates: &[Candidate], site: &Arc<Site>) {
-        let is_same = |candidate: &Candidate, route: &Route| (&candidate.route.host, candidate.route.port) == (&route.host, route.port);
-        self.0.retain(|name, attempts| candidates.iter().any(|candidate| candidate.name == *name && is_same(candidate, &attempts.route)));
+        self.0.retain(|name, attempts| {
+            candidates.iter().any(|candidate| candidate.name == *name && is_same_way(&candidate.route, &attempts.route))
+        });
         for candidate in candidates.iter().filter(|candidate| !self.0.contains_key(&candidate.name)).cloned().collect::<Vec<_>>() {
             let (name, route) = (candidate.name.clone(), candidate.route.clone());
             let task = tokio::spawn(keep_trying(candidate, Arc::clone(site)));
             self.0.insert(name, Attempts { route, task });
         }
     }
+}
+
+/// Whether two ways to a gateway are one.
+fn is_same_way(one: &Route, other: &Route) -> bool {
+    let proxy = |route: &Route| route.proxy.as_ref().map(|Proxy { host, port, login }| (host.clone(), *port, login.clone()));
+    (&one.host, one.port, proxy(one)) == (&other.host, other.port, proxy(other))
 }
 
 impl Drop for Attempts {
@@ -101,17 +109,22 @@ impl Drop for Attempts {
 
 async fn keep_trying(candidate: Candidate, site: Arc<Site>) {
     let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(10));
+    let mut trouble = Trouble::default();
     loop {
         let Candidate { name, route } = &candidate;
         match attempt(&candidate, &site).await {
             Ok(()) => {
                 info!(gateway = name, "Gateway enrolled");
                 backoff.reset();
+                trouble.is_over();
                 sleep(AFTERWARDS).await;
             }
             Err(error) => {
                 let asked = if let EnrolError::Site(error) = &error { error.retry_after() } else { None };
-                warn!(gateway = name, host = route.host, port = route.port, error = %chain(&error), "Gateway not enrolled");
+                let text = chain(&error);
+                if trouble.is_news(&text) {
+                    warn!(gateway = name, host = route.host, port = route.port, error = text, "Gateway not enrolled");
+                }
                 sleep(backoff.failed(asked, dice::draw())).await;
             }
         }

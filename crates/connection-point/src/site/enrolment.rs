@@ -16,6 +16,7 @@ use tracing::{info, warn};
 use super::backoff::Backoff;
 use super::client::{SiteClient, SiteError};
 use super::store;
+use super::trouble::Trouble;
 use crate::config::enrolled::{Local, no_code};
 use crate::running::Obstacle;
 use crate::state::now;
@@ -44,9 +45,10 @@ pub(crate) enum Attempt {
     Data(#[from] DataError),
 }
 
-/// Asks until this machine is a member. Reads `local` anew whenever it is told that the file has changed.
+/// Asks until this machine is a member; `obstacle` says why it is not.
 pub(crate) async fn enrol(local: &Local, folder: &DataFolder, obstacle: &Obstacle) -> Identity {
     let mut backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
+    let mut trouble = Trouble::default();
     loop {
         match attempt(local, folder).await {
             Ok(identity) => {
@@ -55,7 +57,9 @@ pub(crate) async fn enrol(local: &Local, folder: &DataFolder, obstacle: &Obstacl
             }
             Err(error) => {
                 let text = chain(&error);
-                warn!(error = text, "Not enrolled");
+                if trouble.is_news(&text) {
+                    warn!(error = text, "Not enrolled");
+                }
                 obstacle.set(Some(format!("not enrolled: {text}")));
                 let asked = match &error {
                     Attempt::Client(error) | Attempt::Refused(error) => error.retry_after(),

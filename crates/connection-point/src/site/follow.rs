@@ -3,11 +3,9 @@
 //!
 //! The own one comes first, so that what a gateway begins to publish is known here before. The first question after a start asks for
 //! everything: what is known already is passed over, and what was lost between two writes comes again.
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cmg_api::bytes::Sha256;
 use cmg_api::control::{GenerationId, Manifest, News, Signed};
 use cmg_enrolled::{DataError, ManifestRefused, PartError, Parts, Snapshots, freshness, manifest};
 use cmg_process::dice;
@@ -23,7 +21,8 @@ use super::board::Posted;
 use super::client::SiteError;
 use super::metrics::Heard;
 use super::relay::Relay;
-use super::store::{self, GatewayStore};
+use super::store::GatewayStore;
+use super::trouble::Trouble;
 use crate::state::now;
 
 /// A snapshot for this connection point, whose parts are all here.
@@ -67,22 +66,21 @@ impl Follower {
     pub(crate) async fn run(mut self) {
         let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
         let mut followed = GenerationId::default();
-        let mut trouble = None;
+        let mut trouble = Trouble::default();
         loop {
             match self.turn(followed).await {
                 Ok(newest) => {
                     followed = followed.max(newest);
                     backoff.reset();
-                    if trouble.take().is_some() {
+                    if trouble.is_over() {
                         info!("The site is followed again");
                     }
                 }
                 Err(FollowError::Ending) => return,
                 Err(error) => {
                     let text = chain(&error);
-                    if trouble.as_ref() != Some(&text) {
+                    if trouble.is_news(&text) {
                         warn!(error = text, "The site cannot be followed");
-                        trouble = Some(text);
                     }
                     let asked = if let FollowError::Site(error) = &error { error.retry_after() } else { None };
                     sleep(backoff.failed(asked, dice::draw())).await;
@@ -141,8 +139,7 @@ impl Follower {
             }
             Err(source) => return Err(FollowError::Manifest { member: me.to_owned(), source }),
         };
-        let missing = self.snapshots.missing(&manifest).into_iter().map(|(part, _)| part).collect();
-        self.fetch(missing, self.snapshots.parts()).await?;
+        self.fetch(&manifest, self.snapshots.parts()).await?;
         let generation = manifest.generation;
         let (done, is_done) = oneshot::channel();
         self.updates.send(Update { signed: signed.clone(), manifest, done }).await.map_err(|_| FollowError::Ending)?;
@@ -161,7 +158,7 @@ impl Follower {
             Err(ManifestRefused::Older { offered, .. }) => return Ok((offered, false)),
             Err(source) => return Err(refused(source)),
         };
-        self.fetch(store::missing(self.gateways.parts(), &manifest), self.gateways.parts()).await?;
+        self.fetch(&manifest, self.gateways.parts()).await?;
         self.gateways.accept(name, signed.clone(), now());
         let posted = Posted::new(signed.clone(), &manifest);
         self.relay.board.send_modify(|board| {
@@ -171,16 +168,33 @@ impl Follower {
         Ok((manifest.generation, true))
     }
 
-    /// Gets parts, from this machine where another member has them too.
-    async fn fetch(&self, missing: BTreeSet<Sha256>, into: &Parts) -> Result<(), FollowError> {
-        for part in missing {
-            let here = self.snapshots.parts().read(&part).or_else(|_| self.gateways.parts().read(&part));
-            let bytes = match here {
-                Ok(bytes) => bytes,
-                Err(_) => self.site.member().client.part(part).await?,
-            };
-            into.write(&part, &bytes)?;
+    /// Gets the parts of `manifest` that are not in `into`, from this machine where another member has them too.
+    async fn fetch(&self, manifest: &Manifest, into: &Parts) -> Result<(), FollowError> {
+        for part in manifest.parts.keys().copied() {
+            let (own, of_gateways, to) = (self.snapshots.parts().clone(), self.gateways.parts().clone(), into.clone());
+            let is_here = on_disk(move || {
+                if to.has(&part) {
+                    return Ok(true);
+                }
+                match own.read(&part).or_else(|_| of_gateways.read(&part)) {
+                    Ok(bytes) => to.write(&part, &bytes).map(|()| true),
+                    Err(_) => Ok(false),
+                }
+            });
+            if !is_here.await? {
+                let bytes = self.site.member().client.part(part).await?;
+                let to = into.clone();
+                on_disk(move || to.write(&part, &bytes)).await?;
+            }
         }
         Ok(())
+    }
+}
+
+/// Does what waits for the disk where nobody else has to wait for it.
+async fn on_disk<T: Send + 'static>(work: impl FnOnce() -> Result<T, PartError> + Send + 'static) -> Result<T, FollowError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => Ok(done?),
+        Err(_) => Err(FollowError::Ending),
     }
 }

@@ -16,6 +16,7 @@ use tracing::{info, warn};
 use super::Site;
 use super::backoff::Backoff;
 use super::relay::{LARGEST_STATUS, Relay};
+use super::trouble::Trouble;
 use crate::tunnels::Live;
 
 /// How often it is looked whether something has changed.
@@ -54,7 +55,7 @@ impl Reporter {
     pub(crate) async fn run(self) {
         let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
         let (mut said, mut said_at) = (BTreeMap::new(), Instant::now());
-        let mut is_failing = false;
+        let mut trouble = Trouble::default();
         loop {
             let members = self.members();
             if members == said && said_at.elapsed() < REPEAT {
@@ -63,15 +64,16 @@ impl Reporter {
             }
             match self.say(&members).await {
                 Ok(()) => {
-                    if std::mem::take(&mut is_failing) {
+                    if trouble.is_over() {
                         info!("The site hears of this connection point's state again");
                     }
                     backoff.reset();
                     (said, said_at) = (members, Instant::now());
                 }
                 Err(error) => {
-                    if !std::mem::replace(&mut is_failing, true) {
-                        warn!(error = %chain(&error), "The site does not hear of this connection point's state");
+                    let text = chain(&error);
+                    if trouble.is_news(&text) {
+                        warn!(error = text, "The site does not hear of this connection point's state");
                     }
                     sleep(backoff.failed(error.retry_after(), dice::draw())).await;
                 }

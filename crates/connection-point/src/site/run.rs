@@ -220,6 +220,10 @@ impl Enrolled {
                 refuse(&problems);
                 error!(generation = %manifest.generation, "Configuration of the site refused, the one before stays in force");
                 self.metrics.refused();
+                if self.current.is_none() {
+                    let first = problems.first().map(ToString::to_string).unwrap_or_default();
+                    self.running.obstacle.set(Some(format!("the configuration of the site is refused: {first}")));
+                }
                 let problems = problems.iter().map(ToString::to_string).collect();
                 self.own.send_modify(|own| own.refused = Some(RefusedGeneration { generation: manifest.generation, problems }));
             }

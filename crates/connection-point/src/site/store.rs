@@ -1,9 +1,8 @@
 //! What this connection point keeps on disk for its gateways and about the site, so that it can serve them after a restart while the
 //! site is away.
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use cmg_api::bytes::Sha256;
-use cmg_api::control::{GenerationId, Manifest, Signed};
+use cmg_api::control::{GenerationId, Signed};
 use cmg_core::time::WallTime;
 use cmg_enrolled::{DataError, DataFolder, Parts, manifest};
 use serde::{Deserialize, Serialize};
@@ -87,11 +86,6 @@ impl GatewayStore {
         self.folder.write(MANIFESTS, &json(&self.accepted))?;
         self.parts.keep_only(&board.parts())
     }
-}
-
-/// Parts of `manifest` that are not in `parts`.
-pub(crate) fn missing(parts: &Parts, manifest: &Manifest) -> BTreeSet<Sha256> {
-    manifest.parts.keys().copied().filter(|part| !parts.has(part)).collect()
 }
 
 fn json(value: &impl Serialize) -> Vec<u8> {
