@@ -2,13 +2,14 @@
 
 use std::fmt;
 use std::fs::{OpenOptions, Permissions};
+use std::io::ErrorKind;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{AnyConnection, AnyPool, ConnectOptions, Connection, Executor};
+use sqlx::{AnyConnection, AnyPool, ConnectOptions, Connection, Executor, Row as _};
 
 use crate::Error;
 
@@ -49,13 +50,35 @@ pub(crate) const POSTGRES_READERS: u32 = 7;
 pub(crate) const SQLITE_READERS: u32 = 4;
 
 /// Makes the file if need be, for its owner alone. SQLite gives the log beside it the same mode.
+///
+/// A file that is there is not opened here: to close it would drop the locks that SQLite holds on it in this process.
 pub(crate) fn make_file(path: &Path) -> Result<(), Error> {
-    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
-    let tighten = |file: std::fs::File| match file.metadata()?.permissions().mode() & 0o077 {
-        0 => Ok(()),
-        _ => file.set_permissions(Permissions::from_mode(0o600)),
+    let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    let answer = match made {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => tighten(path),
+        made => made.map(|_| ()),
     };
-    file.and_then(tighten).map_err(|error| Error::of_file(path, error))
+    answer.map_err(|error| Error::of_file(path, error))
+}
+
+fn tighten(path: &Path) -> std::io::Result<()> {
+    match path.metadata()?.permissions().mode() & 0o077 {
+        0 => Ok(()),
+        _ => std::fs::set_permissions(path, Permissions::from_mode(0o600)),
+    }
+}
+
+/// Switches to the write-ahead log, and says what SQLite does then. It is the one thing for which SQLite does not wait by itself while
+/// another program does the same.
+pub(crate) async fn log_ahead(connection: &mut AnyConnection) -> Result<String, Error> {
+    let end = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        let answer = sqlx::query("PRAGMA journal_mode = WAL").fetch_one(&mut *connection).await.map_err(Error::from);
+        match answer {
+            Err(Error::Busy(_)) if tokio::time::Instant::now() < end => tokio::time::sleep(Duration::from_millis(10)).await,
+            answer => return Ok(answer?.try_get(0)?),
+        }
+    }
 }
 
 pub(crate) fn sqlite(path: &Path) -> Result<AnyConnectOptions, Error> {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::Path;
 
 use sqlx::any::AnyConnectOptions;
-use sqlx::{Any, AnyConnection, AnyPool, Connection, Executor, Row as _, Transaction};
+use sqlx::{Any, AnyConnection, AnyPool, Connection, Executor, Transaction};
 
 use crate::place::{self, Engine, POSTGRES_READERS, Place, SQLITE_READERS, SQLITE_SETTINGS, WRITERS};
 use crate::statement::statement;
@@ -40,8 +40,7 @@ impl Store {
         let options = place::sqlite(path)?;
         let mut connection = AnyConnection::connect_with(&options).await?;
         connection.execute(SQLITE_SETTINGS).await?;
-        let mode: String = sqlx::query("PRAGMA journal_mode = WAL").fetch_one(&mut connection).await?.try_get(0)?;
-        if mode != "wal" {
+        if place::log_ahead(&mut connection).await? != "wal" {
             return Err(Error::other(format!(
                 "the database {} cannot keep a write-ahead log: put it on a local disk, not on a network share",
                 path.display()
@@ -147,6 +146,8 @@ impl fmt::Debug for Store {
 
 #[cfg(test)]
 mod tests {
+    use sqlx::Row as _;
+
     use super::*;
 
     #[tokio::test]
