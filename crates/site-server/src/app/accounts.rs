@@ -27,8 +27,7 @@ pub fn name_problem(name: &str) -> Option<Problem> {
 
 /// Adds an account that signs in by a password.
 pub(crate) async fn add(draft: &mut Draft<'_>, name: &str, role: Role, disabled: bool, hash: Option<String>) -> Result<(), ChangeRefused> {
-    let fields =
-        AccountFields { role: role.as_str().to_owned(), password_hash: hash.map(Hidden), oidc_subject: None, disabled };
+    let fields = AccountFields { role: role.as_str().to_owned(), password_hash: hash.map(Hidden), oidc_subject: None, disabled };
     match draft.change.add_account(name, &fields).await {
         Ok(()) => {}
         Err(cmg_store::Error::Conflict) => return Err(ChangeRefused::Exists { kind: KIND, name: name.to_owned() }),

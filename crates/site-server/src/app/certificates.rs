@@ -132,8 +132,7 @@ impl Upload {
             if let Some(other) = [CHAIN, KEY].into_iter().find(|part| self.has(part)) {
                 return Err(Problem::new(other, "stands beside pfx", "send chain and key, or pfx and password, not both"));
             }
-            let (chain, private_key) =
-                read_pfx(&self, PFX, Path::new(PFX), PASSWORD, Path::new(PASSWORD)).map_err(in_words_of_the_api)?;
+            let (chain, private_key) = read_pfx(&self, PFX, Path::new(PFX), PASSWORD, Path::new(PASSWORD)).map_err(in_words_of_the_api)?;
             self.0.insert(CHAIN, pem("CERTIFICATE", chain.iter().map(|certificate| certificate.as_ref())).into_bytes());
             self.0.insert(KEY, pem("PRIVATE KEY", [private_key.secret_der()]).into_bytes());
         } else if self.has(PASSWORD) {
@@ -168,7 +167,9 @@ fn in_words_of_the_api(problem: Problem) -> Problem {
 
 fn instead(key: &str) -> &'static str {
     match key {
-        KEY => "send the private key that the certificate was issued for: PEM, not encrypted; RSA of 2048 bits or more, or ECDSA on P-256 or P-384",
+        KEY => {
+            "send the private key that the certificate was issued for: PEM, not encrypted; RSA of 2048 bits or more, or ECDSA on P-256 or P-384"
+        }
         PFX => "send a PKCS#12 file with certificate and key, in base64, and its password",
         PASSWORD => "send the password of pfx; an empty text where it has none",
         _ => "send the certificate with its issuers, PEM",

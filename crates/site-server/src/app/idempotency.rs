@@ -27,8 +27,8 @@ pub(crate) struct Once {
 pub(crate) enum Earlier {
     /// There is none.
     None,
-    /// The status and the answer.
-    Answer(u16, String),
+    /// The answer.
+    Answer(String),
     /// The key belongs to another request.
     Other,
 }
@@ -61,15 +61,14 @@ impl Once {
         if kept.request.0 != self.request {
             return Ok(Earlier::Other);
         }
-        Ok(Earlier::Answer(found.status, kept.answer))
+        Ok(Earlier::Answer(kept.answer))
     }
 
     /// Keeps an answer.
     pub(crate) async fn keep(&self, site: &Site, draft: &mut Draft<'_>, status: u16, answer: String) -> Result<(), ChangeRefused> {
         let kept = Sealed { request: Base64(self.request.to_vec()), answer };
         let plain = serde_json::to_vec(&kept).expect("two texts");
-        let sealed =
-            site.keys.vault.seal(&self.place(), &plain).map_err(|error| ChangeRefused::Failed(Box::new(error)))?;
+        let sealed = site.keys.vault.seal(&self.place(), &plain).map_err(|error| ChangeRefused::Failed(Box::new(error)))?;
         let answer = IdempotentAnswer {
             account: self.account.clone(),
             key: self.key.clone(),

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use cmg_api::resource::{BoundaryGroup, Certificate, ClientTrust, ConnectionPoint, Gateway, PublishedEndpoint, Site, SiteSystem, TokenIssuer};
+use cmg_api::resource::{
+    BoundaryGroup, Certificate, ClientTrust, ConnectionPoint, Gateway, PublishedEndpoint, Site, SiteSystem, TokenIssuer,
+};
 use cmg_authority::Secret;
 use cmg_core::problem::Problem;
 use serde::Serialize;
@@ -151,7 +153,7 @@ fn free_role_id(model: &Model) -> String {
     (FIRST_ROLE_ID..).find(|id| !taken.contains(id)).unwrap_or(FIRST_ROLE_ID).to_string()
 }
 
-/// Calls a generic function for the kind that is called `$kind`, and gives none where there is no such kind.
+/// Waits for a generic function for the kind that is called `$kind`, and gives none where there is no such kind.
 macro_rules! for_kind {
     ($kind:expr, $function:ident($($argument:expr),*)) => {
         $crate::app::resources::for_kind!(@ $kind, $function($($argument),*);
@@ -166,7 +168,7 @@ macro_rules! for_kind {
         }
     };
     (@call $function:ident ($($argument:expr),*) $type:ident) => {
-        $function::<cmg_api::resource::$type>($($argument),*)
+        $function::<cmg_api::resource::$type>($($argument),*).await
     };
 }
 pub(crate) use for_kind;
@@ -265,7 +267,12 @@ fn not_found<T: Written>(name: &str) -> ChangeRefused {
     ChangeRefused::NotFound { kind: T::KIND, name: name.to_owned() }
 }
 
-async fn keep_secret<T: Written>(site: &SiteServer, draft: &mut Draft<'_>, name: &str, secret: Option<Secret>) -> Result<(), ChangeRefused> {
+async fn keep_secret<T: Written>(
+    site: &SiteServer,
+    draft: &mut Draft<'_>,
+    name: &str,
+    secret: Option<Secret>,
+) -> Result<(), ChangeRefused> {
     let (Some(place), Some(secret)) = (T::secret_of(name), secret) else { return Ok(()) };
     let vault = &site.keys.vault;
     let sealed = vault.seal(&place, secret.expose()).map_err(|error| ChangeRefused::Failed(Box::new(error)))?;

@@ -100,14 +100,7 @@ pub async fn prepare_setup(site: &Site, data: &Path) -> Result<Option<PathBuf>, 
 }
 
 /// Makes the first full administrator.
-pub async fn set_up(
-    site: &Site,
-    hasher: &Hasher,
-    actor: &Actor,
-    code: &str,
-    name: &str,
-    password: String,
-) -> Result<(), SetupRefused> {
+pub async fn set_up(site: &Site, hasher: &Hasher, actor: &Actor, code: &str, name: &str, password: String) -> Result<(), SetupRefused> {
     if site.store.count_accounts().await? > 0 {
         return Err(SetupRefused::Done);
     }

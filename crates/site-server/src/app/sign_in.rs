@@ -107,6 +107,15 @@ pub(crate) async fn count(site: &Site, subjects: &[String]) -> Result<(), SignIn
     Ok(())
 }
 
+/// Forgets the tries of these subjects.
+pub(crate) async fn forget(site: &Site, subjects: &[String]) -> Result<(), cmg_store::Error> {
+    let mut change = site.store.begin(site.now().0 as i64).await?;
+    for subject in subjects {
+        change.clear_sign_in_failures(subject).await?;
+    }
+    change.commit().await
+}
+
 /// What is counted: the account where the name can be one, and the address.
 fn subjects(name: &str, address: &str) -> Vec<String> {
     let account = is_name(name).then(|| format!("account/{name}"));

@@ -69,7 +69,9 @@ impl Kind {
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The body is too large"),
             Self::MediaType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "media-type", "The body is of another type"),
             Self::Invalid => (StatusCode::UNPROCESSABLE_ENTITY, "invalid", "The request has problems"),
-            Self::KeyReused => (StatusCode::UNPROCESSABLE_ENTITY, "idempotency-key-reused", "The idempotency key belongs to another request"),
+            Self::KeyReused => {
+                (StatusCode::UNPROCESSABLE_ENTITY, "idempotency-key-reused", "The idempotency key belongs to another request")
+            }
             Self::MatchRequired => (StatusCode::PRECONDITION_REQUIRED, "if-match-required", "If-Match is missing"),
             Self::TooMany => (StatusCode::TOO_MANY_REQUESTS, "too-many-tries", "Too many tries"),
             Self::Failed => (StatusCode::INTERNAL_SERVER_ERROR, "failed", "The site server failed"),
