@@ -80,9 +80,8 @@ pub(crate) struct Table {
     pub(crate) codes: BTreeMap<String, EnrolmentCode>,
     /// When the certificates of new members were issued, if not in this moment.
     pub(crate) issued_at: Option<WallTime>,
-    /// The last status of each member, and every generation that each has said to be in force.
+    /// The last status of each member.
     pub(crate) statuses: BTreeMap<String, MemberStatus>,
-    pub(crate) applied: Vec<(String, GenerationId)>,
     /// Methods and paths, in order.
     pub(crate) asked: Vec<String>,
 }
@@ -264,7 +263,6 @@ impl Shared {
         let report: StatusReport = serde_json::from_slice(body).unwrap();
         let mut table = self.table.lock().unwrap();
         for (member, status) in report.members {
-            table.applied.push((member.clone(), status.applied));
             table.statuses.insert(member, status);
         }
         (204, vec![])
