@@ -9,8 +9,8 @@ use arc_swap::ArcSwap;
 use cmg_authority::PrivateKey;
 use cmg_core::ids::{Role, SiteServerId};
 use cmg_core::problem::Problem;
-use cmg_credentials::RoleIdentity;
 use cmg_credentials::tls::{provider, site_server};
+use cmg_credentials::{RoleIdentity, ServerIdentity};
 use cmg_process::health::{Exposure, Health};
 use cmg_process::log::{self, chain};
 use cmg_process::metrics::Metrics;
@@ -18,15 +18,17 @@ use cmg_process::shutdown::{Drain, Signal, Signals};
 use pki_types::pem::PemObject;
 use pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::ServerConfig;
-use rustls::sign::CertifiedKey;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::version::{TLS12, TLS13};
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
+use crate::app::setup::{PrepareRefused, prepare_setup};
 use crate::config::Config;
-use crate::http::control;
 use crate::http::listener::Service;
+use crate::http::{api, control};
 use crate::site::{OpenRefused, Site};
 
 /// Why the site server did not start.
@@ -46,6 +48,9 @@ pub enum RunError {
         /// What the system said.
         source: io::Error,
     },
+    /// The set-up code cannot be made.
+    #[error(transparent)]
+    Setup(#[from] PrepareRefused),
     /// The own certificate cannot be made.
     #[error("the site server's own certificate cannot be made")]
     Certificate(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -66,6 +71,7 @@ pub async fn run(file: &Path) -> Result<(), RunError> {
     let site = Site::open(&config).await?;
     let drain = Arc::new(Drain::default());
     let control_tls = Arc::new(ArcSwap::new(control_tls(&site, &config)?));
+    let api_tls = config.identity.as_ref().map(|identity| Arc::new(ArcSwap::new(api_tls(identity))));
     let mut tasks = JoinSet::new();
     let control = Service {
         listener: bind(config.control_listen).await?,
@@ -73,13 +79,23 @@ pub async fn run(file: &Path) -> Result<(), RunError> {
         router: control::router(Arc::clone(&site)),
         drain: Arc::clone(&drain),
     };
+    let api = Service {
+        listener: bind(config.listen).await?,
+        tls: api_tls.clone(),
+        router: api::router(Arc::clone(&site)),
+        drain: Arc::clone(&drain),
+    };
+    if let Some(path) = prepare_setup(&site, &config.data).await? {
+        info!(file = %path.display(), "There is no account yet: make the first one with the code in this file (`cmg setup`)");
+    }
     tasks.spawn(control.run());
+    tasks.spawn(api.run());
     tasks.spawn(Arc::clone(&site).keep_fresh());
     let _health = health(&config, &site, &drain).await?;
     info!("Site server ready");
     loop {
         match signals.next().await {
-            Signal::Reload => reload(file, &site, &level, &control_tls),
+            Signal::Reload => reload(file, &site, &level, &control_tls, api_tls.as_deref()),
             Signal::Drain => break,
             Signal::Stop => return Ok(()),
         }
@@ -121,6 +137,17 @@ fn control_tls(site: &Site, config: &Config) -> Result<Arc<ServerConfig>, RunErr
     Ok(Arc::new(tls))
 }
 
+/// How the administrators' interface speaks TLS.
+fn api_tls(identity: &ServerIdentity) -> Arc<ServerConfig> {
+    let mut tls = ServerConfig::builder_with_provider(Arc::clone(provider()))
+        .with_protocol_versions(&[&TLS13, &TLS12])
+        .expect("the provider has suites for both")
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(SingleCertAndKey::from(CertifiedKey::clone(&identity.key))));
+    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Arc::new(tls)
+}
+
 async fn health(config: &Config, site: &Arc<Site>, drain: &Arc<Drain>) -> Result<Health, RunError> {
     let mut metrics = Metrics::new("cmg_site");
     for (name, help, part) in
@@ -139,13 +166,16 @@ async fn health(config: &Config, site: &Arc<Site>, drain: &Arc<Drain>) -> Result
 }
 
 /// Reads the file again for the log level and the certificates; addresses and the database want a restart.
-fn reload(file: &Path, site: &Site, level: &log::Level, control: &ArcSwap<ServerConfig>) {
+fn reload(file: &Path, site: &Site, level: &log::Level, control: &ArcSwap<ServerConfig>, api: Option<&ArcSwap<ServerConfig>>) {
     match Config::read(file) {
         Ok(config) => {
             level.set(config.log.level);
             match control_tls(site, &config) {
                 Ok(tls) => control.store(tls),
                 Err(error) => error!(error = chain(&error), "The own certificate could not be renewed"),
+            }
+            if let (Some(identity), Some(api)) = (&config.identity, api) {
+                api.store(api_tls(identity));
             }
             info!("Configuration applied; addresses and the database wait for a restart");
         }

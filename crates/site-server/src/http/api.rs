@@ -12,6 +12,7 @@ mod asked;
 mod audit;
 mod body;
 mod guard;
+mod members;
 mod openapi;
 mod resources;
 mod route;
@@ -89,7 +90,10 @@ pub fn router(site: Arc<Site>) -> Router {
 
 /// What the interface has, and what each row needs.
 pub fn rows() -> Vec<Row> {
-    table().into_iter().map(|route| Row { method: route.method.as_str(), path: format!("{BASE}{}", route.path), needs: route.needs_text() }).collect()
+    table()
+        .into_iter()
+        .map(|route| Row { method: route.method.as_str(), path: format!("{BASE}{}", route.path), needs: route.needs_text() })
+        .collect()
 }
 
 /// Every route.
@@ -101,6 +105,7 @@ fn table() -> Vec<Route> {
     table.extend(accounts::routes());
     table.extend(api_tokens::routes());
     table.extend(resources::routes());
+    table.extend(members::routes());
     table.extend(apply::routes());
     table.extend(audit::routes());
     table.extend(status::routes());
