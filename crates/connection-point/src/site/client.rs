@@ -13,8 +13,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
-/// How long a site server that has no news holds a question.
-pub(crate) const HELD: Duration = Duration::from_secs(20);
+/// How long a site server that has no news holds a question. With the answer comes what the site says about the newest, which gateways
+/// count as stale after 30 seconds.
+pub(crate) const HELD: Duration = Duration::from_secs(10);
 
 /// Longest time to a connection: several site servers may have to be tried.
 const CONNECT_TIME: Duration = Duration::from_secs(5);

@@ -12,7 +12,7 @@ use cmg_process::dice;
 use cmg_process::log::chain;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, info, warn};
 
 use super::Site;
@@ -24,6 +24,9 @@ use super::relay::Relay;
 use super::store::GatewayStore;
 use super::trouble::Trouble;
 use crate::state::now;
+
+/// Shortest time between two questions where the first has brought nothing new: it should have been held.
+const PAUSE: Duration = Duration::from_millis(250);
 
 /// A snapshot for this connection point, whose parts are all here.
 pub(crate) struct Update {
@@ -49,6 +52,8 @@ pub(crate) struct Follower {
 enum FollowError {
     #[error("the site does not answer")]
     Site(#[from] SiteError),
+    #[error("the site has no part of it any more, so there is something newer")]
+    Outdated,
     #[error("the configuration of {member} does not count")]
     Manifest { member: String, source: ManifestRefused },
     #[error("what the site says about the newest configuration does not count")]
@@ -68,12 +73,17 @@ impl Follower {
         let mut followed = GenerationId::default();
         let mut trouble = Trouble::default();
         loop {
+            let asked_at = Instant::now();
             match self.turn(followed).await {
                 Ok(newest) => {
+                    let is_new = newest > followed;
                     followed = followed.max(newest);
                     backoff.reset();
                     if trouble.is_over() {
                         info!("The site is followed again");
+                    }
+                    if !is_new {
+                        sleep_until(asked_at + PAUSE).await;
                     }
                 }
                 Err(FollowError::Ending) => return,
@@ -182,7 +192,10 @@ impl Follower {
                 }
             });
             if !is_here.await? {
-                let bytes = self.site.member().client.part(part).await?;
+                let bytes = self.site.member().client.part(part).await.map_err(|error| match error.status() {
+                    Some(404) => FollowError::Outdated,
+                    Some(_) | None => FollowError::Site(error),
+                })?;
                 let to = into.clone();
                 on_disk(move || to.write(&part, &bytes)).await?;
             }

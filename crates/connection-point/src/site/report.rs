@@ -38,6 +38,8 @@ pub(crate) struct Own {
     /// In seconds since 1970.
     pub(crate) certificate_ends: u64,
     pub(crate) findings: Vec<String>,
+    /// Names of the gateway instances that it connects to, as the site says: of no others does the site want to hear.
+    pub(crate) gateways: Vec<String>,
 }
 
 /// Everything that a report is made of.
@@ -93,11 +95,11 @@ impl Reporter {
     /// This connection point, and the gateways that it has sessions with: of others it knows nothing that is true.
     fn members(&self) -> BTreeMap<String, MemberStatus> {
         let tunnels = self.live.sessions();
+        let own = self.own.borrow().clone();
         let statuses = self.relay.statuses.borrow();
-        let gateways = statuses.iter().filter(|(name, _)| tunnels.contains_key(*name));
+        let gateways = statuses.iter().filter(|(name, _)| tunnels.contains_key(*name) && own.gateways.contains(name));
         let mut members: BTreeMap<_, _> = gateways.map(|(name, status)| (format!("gateway/{name}"), status.clone())).collect();
         drop(statuses);
-        let own = self.own.borrow().clone();
         members.insert(self.me.clone(), status(own, tunnels));
         members
     }

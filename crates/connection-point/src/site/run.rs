@@ -258,6 +258,7 @@ impl Enrolled {
         self.own.send_modify(|own| {
             own.findings = found.findings.iter().map(ToString::to_string).collect();
             own.certificate_ends = member.identity.ends.0;
+            own.gateways = found.gateways;
             if is_new {
                 (own.applied, own.applied_at, own.refused) = (manifest.generation, milliseconds(), None);
             }

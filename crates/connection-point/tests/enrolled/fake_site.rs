@@ -80,6 +80,8 @@ pub(crate) struct Table {
     pub(crate) codes: BTreeMap<String, EnrolmentCode>,
     /// When the certificates of new members were issued, if not in this moment.
     pub(crate) issued_at: Option<WallTime>,
+    /// How often the time of questions that are held was cut short.
+    pub(crate) hurried: u32,
     /// The last status of each member.
     pub(crate) statuses: BTreeMap<String, MemberStatus>,
     /// Methods and paths, in order.
@@ -161,6 +163,16 @@ impl FakeSite {
             let freshness = Freshness { newest: generation, at: now().0 };
             table.news.freshness = Some(keys.sign(FRESHNESS_CONTEXT, &freshness));
         });
+    }
+
+    /// Says once more what is newest, and answers the questions that are held.
+    pub(crate) fn say_newest(&self, at: u64) -> Signed {
+        self.change(|table| {
+            let signed = self.keys.sign(FRESHNESS_CONTEXT, &Freshness { newest: table.generation, at });
+            table.news.freshness = Some(signed.clone());
+            table.hurried += 1;
+            signed
+        })
     }
 
     /// The generation that a member has said to be in force.
@@ -272,10 +284,15 @@ impl Shared {
     async fn news(&self, query: &str) -> Answer {
         let after = query.strip_prefix("after=").and_then(|rest| GenerationId::parse(rest.split('&').next()?)).unwrap();
         let mut version = self.version.subscribe();
+        let hurried = self.table.lock().unwrap().hurried;
         loop {
             version.mark_unchanged();
             {
                 let table = self.table.lock().unwrap();
+                if table.hurried != hurried {
+                    let news = News { freshness: table.news.freshness.clone(), ..News::default() };
+                    return (200, serde_json::to_vec(&news).unwrap());
+                }
                 if table.generation != after && table.generation != GenerationId::default() {
                     return (200, serde_json::to_vec(&table.news).unwrap());
                 }

@@ -145,4 +145,5 @@ async fn the_file_is_read_again_and_what_belongs_to_the_site_is_refused_there() 
 
     until(async || point.get("/metrics").await.contains("cmg_connection_point_reloads_total{result=\"applied\"} 1")).await;
     assert!(point.get("/metrics").await.contains("cmg_connection_point_snapshot_number 1\n"));
+    assert!(cmg_connection_point::config::check(&point.file()).unwrap().is_empty());
 }

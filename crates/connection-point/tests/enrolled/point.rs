@@ -69,8 +69,20 @@ impl Point {
 
     /// Tells it that its file has changed.
     pub(crate) fn reload(&self) {
+        self.signal("-HUP");
+    }
+
+    /// Asks it to end, and waits until it has.
+    pub(crate) async fn end(&mut self) {
+        self.signal("-TERM");
+        let child = self.child.as_mut().unwrap();
+        until(async || child.try_wait().unwrap().is_some()).await;
+        self.child = None;
+    }
+
+    fn signal(&self, signal: &str) {
         let id = self.child.as_ref().unwrap().id().to_string();
-        assert!(Command::new("kill").args(["-HUP", &id]).status().unwrap().success());
+        assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
     }
 
     /// Everything that it has said.

@@ -111,6 +111,32 @@ async fn a_gateway_hears_of_a_change_while_it_waits() {
 }
 
 #[tokio::test]
+async fn a_gateway_hears_what_the_site_says_about_the_newest_and_nothing_older() {
+    let scene = Scene::new().await;
+    news(&scene.one, "1.1", 0).await;
+
+    let waiting = news(&scene.one, "1.1", 30);
+    let said = async { scene.site.say_newest(now().0 + 1) };
+    let (heard, said) = tokio::join!(waiting, said);
+    scene.site.say_newest(now().0 - 1_000);
+    let asked = scene.site.look(|table| table.asked.len());
+    until(async || scene.site.look(|table| table.asked[asked..].contains(&"GET news".to_owned()))).await;
+
+    assert_eq!((heard.freshness, heard.manifest), (Some(said.clone()), None));
+    assert_eq!(news(&scene.one, "1.1", 0).await.freshness, Some(said));
+}
+
+#[tokio::test]
+async fn questions_that_are_held_are_answered_before_the_end() {
+    let mut scene = Scene::new().await;
+    news(&scene.one, "1.1", 0).await;
+
+    let (heard, ()) = tokio::join!(news(&scene.one, "1.1", 30), async { scene.point.end().await });
+
+    assert_eq!(heard.manifest, None);
+}
+
+#[tokio::test]
 async fn a_gateways_state_is_passed_on_under_its_own_name() {
     let scene = Scene::new().await;
 
