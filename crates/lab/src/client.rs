@@ -119,7 +119,7 @@ impl Answer {
 }
 
 /// Reads until the server closes; a missing TLS close is told apart by the framing of the answer.
-fn read_to_end(stream: impl Read) -> Result<Vec<u8>> {
+pub(crate) fn read_to_end(stream: impl Read) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     match stream.take(ANSWER_BYTES).read_to_end(&mut bytes) {
         Err(error) if error.kind() != ErrorKind::UnexpectedEof || bytes.is_empty() => Err(error),
@@ -128,7 +128,7 @@ fn read_to_end(stream: impl Read) -> Result<Vec<u8>> {
 }
 
 /// Reads the final answer in the bytes of a whole connection.
-fn parse(bytes: &[u8], head_only: bool) -> Result<Answer> {
+pub(crate) fn parse(bytes: &[u8], head_only: bool) -> Result<Answer> {
     let end = bytes.windows(4).position(|four| four == b"\r\n\r\n").ok_or(ErrorKind::UnexpectedEof)?;
     let (head, rest) = (String::from_utf8_lossy(&bytes[..end]), &bytes[end + 4..]);
     let mut lines = head.split("\r\n");

@@ -61,6 +61,14 @@ pub enum LabError {
         /// Where it writes its log.
         log: PathBuf,
     },
+    /// The site server did not do what it was asked.
+    #[error("the site server refused {asked}: {answer}")]
+    Site {
+        /// Method and path.
+        asked: String,
+        /// What it said.
+        answer: String,
+    },
     /// The process cannot be told of signals.
     #[error("cannot listen for Ctrl-C")]
     Signals {

@@ -7,6 +7,7 @@
 //! ```
 
 use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use crate::config::{self, Common, ConnectionPointFile, GatewayFile};
 use crate::error::LabError;
 use crate::file;
 use crate::issued::Issued;
+use crate::managed::SiteServer;
 use crate::ports::{free_port, port_or_free};
 use crate::profile::{Profile, Role};
 use crate::published::Published;
@@ -40,6 +42,8 @@ pub struct LabOptions {
     pub discovery: Discovery,
     /// The port of the service if it is free; otherwise any.
     pub wanted_port: u16,
+    /// Whether a site server tells the programs what to do; otherwise each has a file of its own.
+    pub managed: bool,
 }
 
 impl Default for LabOptions {
@@ -51,6 +55,7 @@ impl Default for LabOptions {
             connection_points: 2,
             discovery: Discovery::ServiceName,
             wanted_port: 0,
+            managed: false,
         }
     }
 }
@@ -92,6 +97,8 @@ pub struct Lab {
     pub client: Issued,
     /// The first client's token.
     pub token: String,
+    /// The site server, where the programs are managed.
+    pub site: Option<SiteServer>,
 }
 
 /// A gateway instance of a laboratory.
@@ -101,6 +108,8 @@ pub struct Gateway {
     pub name: String,
     /// Configuration file.
     pub config: PathBuf,
+    /// Where it listens.
+    pub address: Ipv4Addr,
     /// Port of the service.
     pub port: u16,
     /// Port of `/livez`, `/readyz`, `/metrics`.
@@ -139,11 +148,18 @@ impl Lab {
         let clients = clients_root.issuing("Lab Clients Issuing")?;
         let tokens = TokenSigner::new("lab-1", Algorithm::Rs256)?;
         let dir = std::path::absolute(dir).map_err(|source| LabError::File { path: dir.to_owned(), source })?;
+        let service_port = port_or_free(options.wanted_port)?;
+        let endpoints = options.published.iter().enumerate().map(Endpoint::new).collect::<Result<Vec<_>, _>>()?;
+        let gateway = |number| match options.managed {
+            true => Gateway::managed(&dir, number, service_port, &endpoints),
+            false => Gateway::new(&dir, number, endpoints.len()),
+        };
         let lab = Self {
-            service_port: port_or_free(options.wanted_port)?,
-            gateways: (1..=options.gateways).map(|n| Gateway::new(&dir, n, options.published.len())).collect::<Result<_, _>>()?,
+            gateways: (1..=options.gateways).map(gateway).collect::<Result<_, _>>()?,
+            site: options.managed.then(|| SiteServer::new(&dir)).transpose()?,
+            service_port,
             connection_points: (1..=options.connection_points).map(|n| ConnectionPoint::new(&dir, n)).collect::<Result<_, _>>()?,
-            endpoints: options.published.iter().enumerate().map(Endpoint::new).collect::<Result<_, _>>()?,
+            endpoints,
             trusts_others: !options.client_authorities.is_empty(),
             servers: Authority::root("Lab Servers Root")?,
             infrastructure: Authority::root("Lab Infrastructure")?,
@@ -218,6 +234,9 @@ impl Lab {
         let site = self.site_dir();
         self.servers.server(&[HOST, "127.0.0.1", "::1"])?.write(&site, "server")?;
         let client_authorities = copy_all(&options.client_authorities, &site)?;
+        if let Some(server) = &self.site {
+            return server.write_programs(self, client_authorities);
+        }
         let common = Common {
             host: HOST,
             published: &options.published,
@@ -267,9 +286,23 @@ impl Gateway {
         Ok(Self {
             config: config_path(dir, &name),
             name,
+            address: Ipv4Addr::LOCALHOST,
             port: free_port()?,
             metrics_port: free_port()?,
             root_ports: (0..published).map(|_| free_port()).collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// Instances of one gateway listen on the same ports, so each has an address of its own.
+    fn managed(dir: &Path, number: usize, port: u16, endpoints: &[Endpoint]) -> Result<Self, LabError> {
+        let name = format!("{}-{number}", Role::Gateway.as_str());
+        Ok(Self {
+            config: config_path(dir, &name),
+            name,
+            address: Ipv4Addr::new(127, 0, 0, number as u8 + 1),
+            port,
+            metrics_port: free_port()?,
+            root_ports: endpoints.iter().map(|endpoint| endpoint.root_port).collect(),
         })
     }
 }
@@ -303,7 +336,7 @@ fn refuse_doubles(published: &[Published]) -> Result<(), LabError> {
     Ok(())
 }
 
-fn config_path(dir: &Path, name: &str) -> PathBuf {
+pub(crate) fn config_path(dir: &Path, name: &str) -> PathBuf {
     dir.join("site").join(format!("{name}.toml"))
 }
 

@@ -4,6 +4,7 @@
 //! several gateways, a small client, and the programs themselves as child processes. Nothing in here is used by a
 //! gateway or a connection point, and nothing is meant for production.
 
+mod api;
 pub mod authority;
 pub mod client;
 pub mod config;
@@ -12,6 +13,7 @@ pub mod file;
 pub mod flaw;
 pub mod issued;
 pub mod lab;
+pub mod managed;
 pub mod origin;
 pub mod ports;
 pub mod probe;
@@ -28,6 +30,7 @@ pub use error::LabError;
 pub use flaw::Flaw;
 pub use issued::{Issued, RevocationList};
 pub use lab::{Discovery, Lab, LabOptions};
+pub use managed::{Managed, SiteServer};
 pub use origin::Origin;
 pub use probe::{Probe, probe};
 pub use profile::{KeyType, Profile, Role};

@@ -44,21 +44,24 @@ impl KeyType {
     }
 }
 
-/// Which side of the tunnel a role certificate is for.
+/// What a program is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// A gateway instance.
     Gateway,
     /// A CMG connection point.
     ConnectionPoint,
+    /// A site server.
+    SiteServer,
 }
 
 impl Role {
-    /// The name of the role in URI SANs, on the command line and in file names.
+    /// Its name on the command line and in file names, and of those with a role certificate in URI SANs.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Gateway => "gateway",
             Self::ConnectionPoint => "connection-point",
+            Self::SiteServer => "site",
         }
     }
 }

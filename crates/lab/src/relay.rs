@@ -26,14 +26,20 @@ const PENALTY: Duration = Duration::from_secs(1);
 /// A gateway instance as the relay knows it; clones share what was learned about its health.
 #[derive(Clone)]
 pub struct Instance {
+    address: Ipv4Addr,
     health_port: u16,
     passed_over_until: Arc<Mutex<Option<Instant>>>,
 }
 
 impl Instance {
-    /// An instance that answers `/livez` on this port of 127.0.0.1.
+    /// An instance that listens on 127.0.0.1, and answers `/livez` on this port of it.
     pub fn new(health_port: u16) -> Self {
-        Self { health_port, passed_over_until: Arc::default() }
+        Self::at(Ipv4Addr::LOCALHOST, health_port)
+    }
+
+    /// An instance that listens on `address`, and answers `/livez` on this port of 127.0.0.1.
+    pub fn at(address: Ipv4Addr, health_port: u16) -> Self {
+        Self { address, health_port, passed_over_until: Arc::default() }
     }
 
     async fn lives(&self, patience: Duration) -> bool {
@@ -56,7 +62,7 @@ impl Instance {
 pub struct Front {
     /// The port on 127.0.0.1, and on `[::1]` where that exists.
     pub port: u16,
-    /// Each instance and the port of it that is meant, on 127.0.0.1.
+    /// Each instance and the port of it that is meant.
     pub targets: Vec<(Instance, u16)>,
 }
 
@@ -103,7 +109,7 @@ impl Turns {
                 if !instance.lives(patience).await {
                     continue;
                 }
-                if let Ok(stream) = TcpStream::connect((Ipv4Addr::LOCALHOST, *port)).await {
+                if let Ok(stream) = TcpStream::connect((instance.address, *port)).await {
                     return Some(stream);
                 }
             }

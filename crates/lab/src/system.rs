@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::LabError;
 use crate::lab::Lab;
+use crate::managed::{Managed, SiteServer};
 use crate::profile::Role;
 use crate::program::{Plan, Program};
 use crate::relay::{Front, Instance, Relay};
@@ -29,6 +30,10 @@ pub struct Hop {
 pub struct System {
     /// Its files, keys and addresses.
     pub lab: Lab,
+    /// The site server, where there is one.
+    pub site: Option<Program>,
+    /// What the site server has given, where there is one.
+    pub managed: Option<Managed>,
     /// Gateway instances, in the order of `lab.gateways`.
     pub gateways: Vec<Program>,
     /// Connection points, in the order of `lab.connection_points`.
@@ -43,11 +48,16 @@ impl System {
         let relay = Relay::start(fronts(&lab)).await?;
         report(hop("relay", lab.service_url(), started));
 
+        let (site, managed) = match &lab.site {
+            Some(server) => start_site(binary, &lab, server, &mut report).await?,
+            None => (None, None),
+        };
+
         let started = Instant::now();
         let mut gateways = lab.gateways.iter().map(|gateway| Program::start(binary, gateway.plan(&lab))).collect::<Result<Vec<_>, _>>()?;
         for (program, gateway) in gateways.iter_mut().zip(&lab.gateways) {
             program.wait_for("/livez", START_TIME).await?;
-            report(hop(&gateway.name, format!("https://127.0.0.1:{}", gateway.port), started));
+            report(hop(&gateway.name, format!("https://{}:{}", gateway.address, gateway.port), started));
         }
 
         let started = Instant::now();
@@ -61,14 +71,14 @@ impl System {
             program.wait_for("/readyz", START_TIME).await?;
         }
 
-        Ok(Self { lab, gateways, connection_points, _relay: relay })
+        Ok(Self { lab, site, managed, gateways, connection_points, _relay: relay })
     }
 
     /// Ends every program that still runs, connection points last, so that requests under way can finish. Returns those
     /// that did not end well, with how they ended.
     pub async fn stop(&mut self) -> Vec<(String, String)> {
         let mut failures = Vec::new();
-        for program in self.gateways.iter_mut().chain(&mut self.connection_points) {
+        for program in self.gateways.iter_mut().chain(&mut self.connection_points).chain(&mut self.site) {
             if let Err(how) = program.stop(STOP_TIME).await {
                 failures.push((program.plan.name.clone(), how));
             }
@@ -78,8 +88,23 @@ impl System {
 
     /// Programs that have ended since the last call, with how.
     pub fn newly_ended(&mut self) -> Vec<(String, std::process::ExitStatus)> {
-        self.gateways.iter_mut().chain(&mut self.connection_points).filter_map(Program::newly_ended).collect()
+        self.gateways.iter_mut().chain(&mut self.connection_points).chain(&mut self.site).filter_map(Program::newly_ended).collect()
     }
+}
+
+/// Starts the site server and tells it what the laboratory has.
+async fn start_site(
+    binary: &Path,
+    lab: &Lab,
+    server: &SiteServer,
+    report: &mut impl FnMut(Hop),
+) -> Result<(Option<Program>, Option<Managed>), LabError> {
+    let started = Instant::now();
+    let mut program = Program::start(binary, server.plan(lab))?;
+    program.wait_for("/readyz", START_TIME).await?;
+    let managed = server.set_up(lab).await?;
+    report(hop(&server.name, server.url(), started));
+    Ok((Some(program), Some(managed)))
 }
 
 impl crate::lab::Gateway {
@@ -96,13 +121,13 @@ impl crate::lab::ConnectionPoint {
     }
 }
 
-fn plan(lab: &Lab, role: Role, name: &str, config: &Path, metrics_port: u16) -> Plan {
+pub(crate) fn plan(lab: &Lab, role: Role, name: &str, config: &Path, metrics_port: u16) -> Plan {
     Plan { name: name.to_owned(), role, config: config.to_owned(), metrics_port, log: lab.log(name) }
 }
 
 /// The service's one address, and one address for each published server's plain form.
 fn fronts(lab: &Lab) -> Vec<Front> {
-    let instances: Vec<_> = lab.gateways.iter().map(|gateway| (Instance::new(gateway.metrics_port), gateway)).collect();
+    let instances: Vec<_> = lab.gateways.iter().map(|gateway| (Instance::at(gateway.address, gateway.metrics_port), gateway)).collect();
     let service =
         Front { port: lab.service_port, targets: instances.iter().map(|(instance, gateway)| (instance.clone(), gateway.port)).collect() };
     let roots = lab.endpoints.iter().enumerate().map(|(index, endpoint)| Front {

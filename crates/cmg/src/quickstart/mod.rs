@@ -109,7 +109,7 @@ async fn start(options: &Options, dir: &Path) -> Result<Running, LabError> {
     let lab = laboratory(options, own_origin.as_ref(), dir, &mut report)?;
     let system = System::start(&own_binary()?, lab, &mut report).await?;
 
-    let summary = Summary::new(&system);
+    let summary = Summary::new(&system)?;
     summary.write(dir)?;
     let requests = first::send(&system.lab, own_origin.is_some(), |request| screen.request(request)).await;
     Ok(Running { system, screen, summary, hops, requests, _own_origin: own_origin })
@@ -179,6 +179,7 @@ fn laboratory(options: &Options, own: Option<&Origin>, dir: &Path, report: &mut 
             client_authorities: options.client_ca.clone(),
             discovery: Discovery::ServiceName,
             wanted_port: WANTED_PORT,
+            managed: true,
             ..LabOptions::default()
         },
     )?;

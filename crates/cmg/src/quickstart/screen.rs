@@ -53,7 +53,7 @@ impl Screen {
             return self.line("\nEverything worked");
         }
         self.line("\nNot everything worked; the logs of the programs say more:\n");
-        for program in summary.gateways.iter().chain(&summary.connection_points) {
+        for program in summary.site_servers.iter().chain(&summary.gateways).chain(&summary.connection_points) {
             self.line(&format!("  {}", program.log.display()));
         }
     }
@@ -64,6 +64,8 @@ impl Screen {
         for published in &summary.published {
             self.line(&format!("  {}\n", curl(summary, published)));
         }
+        let token_file = summary.admin_token_file.display();
+        self.line(&format!("Administer it:\n\n  export CMG_SERVER={} CMG_TOKEN_FILE={token_file}\n  cmg status\n", summary.site_url));
         let lab_json = summary.site_dir.with_file_name("lab.json");
         self.line(&format!("Every address and file is in {}\nCtrl-C stops everything", lab_json.display()));
     }
@@ -107,8 +109,10 @@ fn steps(request: &FirstRequest) -> String {
 fn document(worked: bool, summary: &Summary, hops: &[Hop], requests: &[FirstRequest]) -> Value {
     let hops: Vec<_> = hops.iter().map(|hop| json!({ "name": hop.name, "place": hop.place, "ms": as_millis(hop.took) })).collect();
     let mut lab = json!(summary);
-    // The token is in lab.json, which only its owner can read; what is printed may end in anybody's log.
-    lab.as_object_mut().map(|lab| lab.remove("token"));
+    // The tokens are in lab.json, which only its owner can read; what is printed may end in anybody's log.
+    for secret in ["token", "bulk_token"] {
+        lab.as_object_mut().map(|lab| lab.remove(secret));
+    }
     json!({
         "worked": worked,
         "hops": hops,
@@ -160,7 +164,11 @@ mod tests {
             client_key: "/lab/client.key".into(),
             token: String::new(),
             token_file: "/lab/token".into(),
+            site_url: String::new(),
+            admin_token_file: "/lab/admin-token".into(),
+            bulk_token: String::new(),
             published: Vec::new(),
+            site_servers: Vec::new(),
             gateways: Vec::new(),
             connection_points: Vec::new(),
             site_dir: "/lab/site".into(),

@@ -19,7 +19,14 @@ pub(super) struct Summary {
     pub(super) token: String,
     /// The same in a file.
     pub(super) token_file: PathBuf,
+    /// The administrators' interface of the site server.
+    pub(super) site_url: String,
+    /// A file with an administrator's API token for it.
+    pub(super) admin_token_file: PathBuf,
+    /// A bulk registration token, good for three days.
+    pub(super) bulk_token: String,
     pub(super) published: Vec<PublishedSummary>,
+    pub(super) site_servers: Vec<ProgramSummary>,
     pub(super) gateways: Vec<ProgramSummary>,
     pub(super) connection_points: Vec<ProgramSummary>,
     /// The programs' configuration files, certificates and keys.
@@ -53,23 +60,34 @@ pub(super) struct ProgramSummary {
 }
 
 impl Summary {
-    pub(super) fn new(system: &System) -> Self {
+    pub(super) fn new(system: &System) -> Result<Self, LabError> {
         let lab = &system.lab;
+        let (Some(server), Some(program), Some(managed)) = (&lab.site, &system.site, &system.managed) else {
+            return Err(LabError::Site { asked: "its addresses".to_owned(), answer: "there is none".to_owned() });
+        };
         let client = lab.client_dir();
         let gateways = system.gateways.iter().zip(&lab.gateways);
-        Self {
+        Ok(Self {
             service_url: lab.service_url(),
             ca_cert: client.join("ca.pem"),
             client_cert: client.join("client.pem"),
             client_key: client.join("client.key"),
             token: lab.token.clone(),
             token_file: client.join("token"),
+            site_url: server.url(),
+            admin_token_file: managed.admin_token_file.clone(),
+            bulk_token: managed.bulk_token.clone(),
             published: published(lab),
-            gateways: gateways.map(|(program, gateway)| summary_of(program, gateway.port)).collect(),
-            connection_points: system.connection_points.iter().map(|program| summary_of(program, program.plan.metrics_port)).collect(),
+            site_servers: vec![summary_of(program, format!("127.0.0.1:{}", server.port))],
+            gateways: gateways.map(|(program, gateway)| summary_of(program, format!("{}:{}", gateway.address, gateway.port))).collect(),
+            connection_points: system
+                .connection_points
+                .iter()
+                .map(|program| summary_of(program, format!("127.0.0.1:{}", program.plan.metrics_port)))
+                .collect(),
             site_dir: lab.site_dir(),
             findings: findings(lab),
-        }
+        })
     }
 
     /// Removes the `lab.json` of an earlier run, whose addresses are not those of this one.
@@ -104,11 +122,11 @@ fn published(lab: &Lab) -> Vec<PublishedSummary> {
     summaries.collect()
 }
 
-fn summary_of(program: &Program, port: u16) -> ProgramSummary {
+fn summary_of(program: &Program, address: String) -> ProgramSummary {
     ProgramSummary {
         name: program.plan.name.clone(),
         pid: program.pid(),
-        address: format!("127.0.0.1:{port}"),
+        address,
         metrics_url: format!("http://127.0.0.1:{}/metrics", program.plan.metrics_port),
         config: program.plan.config.clone(),
         log: program.plan.log.clone(),
