@@ -100,6 +100,7 @@ pub struct Draft<'s> {
     /// When.
     pub now: i64,
     publishes: bool,
+    generation: Option<GenerationId>,
     actor: Actor,
 }
 
@@ -123,6 +124,7 @@ impl Site {
             before,
             now,
             publishes: false,
+            generation: None,
             actor: actor.clone(),
         })
     }
@@ -173,6 +175,22 @@ impl Draft<'_> {
         self.publishes = true;
     }
 
+    /// The generation that the commit will publish; it publishes one from here on. Blocks are stored under its number.
+    pub async fn generation(&mut self) -> Result<GenerationId, ChangeRefused> {
+        self.publishes = true;
+        if let Some(generation) = self.generation {
+            return Ok(generation);
+        }
+        let generation = id(self.change.next_generation().await?);
+        self.generation = Some(generation);
+        Ok(generation)
+    }
+
+    /// Who changes something.
+    pub fn actor(&self) -> &Actor {
+        &self.actor
+    }
+
     /// Appends an audit record. The texts are JSON without secrets.
     pub async fn record(
         &mut self,
@@ -195,7 +213,7 @@ impl Draft<'_> {
             self.change.commit().await?;
             return Ok(self.before.generation());
         }
-        let generation = id(self.change.next_generation().await?);
+        let generation = self.generation().await?;
         self.forget_members().await?;
         seal_secrets(self.site, &mut self.change, &self.model, &mut self.ground).await?;
         let next = InForce::new(self.model, self.ground, &self.site.keys, self.site.judged(), generation)?;

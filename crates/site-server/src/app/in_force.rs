@@ -83,6 +83,9 @@ impl InForce {
     }
 }
 
+/// Under which name the revocation list of the site's own authority for clients is stored. No trust can be called so.
+pub(crate) const SITE_CLIENTS: &str = "site/clients";
+
 /// The same in the words of the wire.
 pub(crate) fn id(generation: cmg_store::Generation) -> GenerationId {
     GenerationId { epoch: generation.epoch, number: generation.number }
@@ -112,7 +115,10 @@ async fn read_ground(view: &mut View, keys: &Keys) -> Result<Ground, NotInForce>
     }
     ground.blocks = blocks;
     for crl in view.crls().await? {
-        if let Some(der) = crl.der {
+        let Some(der) = crl.der else { continue };
+        if crl.trust == SITE_CLIENTS {
+            ground.site_clients.iter_mut().for_each(|clients| clients.lists.push(der.clone()));
+        } else {
             ground.fetched_lists.entry(crl.trust).or_default().push(Arc::from(der));
         }
     }

@@ -4,7 +4,7 @@
 //! addresses inside exist in the documents of connection points only, and a connection point gets those of its own site.
 
 mod documents;
-mod judging;
+pub(crate) mod judging;
 mod origins;
 
 use std::collections::BTreeMap;

@@ -10,10 +10,15 @@ mod api_tokens;
 mod apply;
 mod asked;
 mod audit;
+mod blocks;
 mod body;
+mod bulk_tokens;
+mod clients;
 mod guard;
+mod issued_certificates;
 mod members;
 mod openapi;
+mod page;
 mod resources;
 mod route;
 mod sessions;
@@ -109,6 +114,10 @@ fn table() -> Vec<Route> {
     table.extend(apply::routes());
     table.extend(audit::routes());
     table.extend(status::routes());
+    table.extend(blocks::routes());
+    table.extend(bulk_tokens::routes());
+    table.extend(clients::routes());
+    table.extend(issued_certificates::routes());
     table
 }
 

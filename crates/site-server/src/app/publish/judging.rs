@@ -7,9 +7,10 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use cmg_api::bytes::Sha256;
-use cmg_api::{ConnectionPointDocument, ConnectionPointFile, DialFile, GatewayDocument, GatewayFile, LogFile, ServiceFile, TunnelEndFile};
+use cmg_api::{BlockFile, ConnectionPointDocument, ConnectionPointFile, DialFile, GatewayDocument, GatewayFile, LogFile, ServiceFile, TunnelEndFile};
 use cmg_core::problem::Problem;
 use cmg_core::snapshot::Parts;
+use cmg_core::trust::Block;
 use cmg_credentials::load::Files;
 use cmg_standalone::{Reading, connection_point_parts, gateway_parts};
 
@@ -82,6 +83,37 @@ impl Desk {
                 }
             }
         }
+    }
+}
+
+/// Where nothing is named, nothing is read.
+pub(crate) fn no_files() -> Arc<dyn Files> {
+    Arc::new(PartFiles(BTreeMap::new()))
+}
+
+/// Blocks, judged as members judge them; problems are noted in `reading` under `block[PLACE]`. A place without a table is skipped.
+pub(crate) fn blocks_of(tables: Vec<Option<BlockFile>>, reading: &mut Reading) -> Vec<Block> {
+    // Whatever stands in for a missing table must be right, and is left out again.
+    let stand_in = || BlockFile { token: Some("none".to_owned()), ..BlockFile::default() };
+    let is_there: Vec<bool> = tables.iter().map(Option::is_some).collect();
+    let block = tables.into_iter().map(|table| table.unwrap_or_else(stand_in)).collect();
+    let file = GatewayFile { block, ..gateway_file(&nothing()) };
+    let parts = gateway_parts(&file, reading);
+    if parts.blocks.len() != is_there.len() {
+        return Vec::new();
+    }
+    parts.blocks.into_iter().zip(is_there).filter_map(|(block, is_there)| is_there.then_some(block)).collect()
+}
+
+fn nothing() -> GatewayDocument {
+    GatewayDocument {
+        service: ServiceFile::default(),
+        certificate: Vec::new(),
+        limits: cmg_api::LimitsFile::default(),
+        trust: BTreeMap::new(),
+        block_lists: Vec::new(),
+        token_key: Vec::new(),
+        endpoint: Vec::new(),
     }
 }
 

@@ -1,0 +1,114 @@
+//! Tokens of clients: issued, renewed, and those that end soon.
+//!
+//! A client renews its token whenever it likes, and for some days after its end too: it proves by its key that it is the one that the
+//! token was for. The token before counts to its own end, so that a client whose answer was lost is not stranded. Whether a token is
+//! blocked stands in the blocks only.
+
+use cmg_authority::{Confirmation, IssuedToken};
+use cmg_core::problem::Problem;
+use cmg_store::{BlockKind, ClientState, ClientToken};
+
+use super::change::{ChangeRefused, Draft};
+use super::{blocking, clients};
+use crate::site::Site;
+
+/// The kind, as it is audited.
+pub const KIND: &str = "client-token";
+
+/// How long after its end a token is good for a renewal and for nothing else, in seconds: 14 days, holidays of a device.
+pub const OVERLAP: i64 = 14 * DAY;
+
+/// The windows of the report, in days.
+pub const WINDOWS: [i64; 3] = [30, 14, 7];
+
+const DAY: i64 = 86_400;
+
+/// Issues a token to an approved client, bound to its key.
+pub async fn issue(site: &Site, draft: &mut Draft<'_>, client: &str, confirmation: &Confirmation) -> Result<IssuedToken, ChangeRefused> {
+    issue_as(site, draft, client, confirmation, "new").await
+}
+
+/// Issues another token to the client that has shown the token of id `old` and proven its key.
+pub async fn renew(
+    site: &Site,
+    draft: &mut Draft<'_>,
+    client: &str,
+    old: &str,
+    confirmation: &Confirmation,
+) -> Result<IssuedToken, ChangeRefused> {
+    let not_found = || ChangeRefused::NotFound { kind: KIND, name: old.to_owned() };
+    let token = draft.change.client_token(old).await?.filter(|token| token.client == client).ok_or_else(not_found)?;
+    if token.expires_at + OVERLAP <= draft.now {
+        return refused("token", "it ended too long ago to be renewed", "register the client again");
+    }
+    if blocking::live(&mut draft.change, BlockKind::Token, old, None).await?.is_some() {
+        return refused("token", "it is blocked", "have it unblocked, or register the client again");
+    }
+    issue_as(site, draft, client, confirmation, "renew").await
+}
+
+async fn issue_as(
+    site: &Site,
+    draft: &mut Draft<'_>,
+    client: &str,
+    confirmation: &Confirmation,
+    action: &str,
+) -> Result<IssuedToken, ChangeRefused> {
+    match clients::present(draft, client).await?.state {
+        ClientState::Approved => {}
+        ClientState::Pending => return refused("client", "it waits for approval", "approve it first"),
+        ClientState::Blocked => return refused("client", "it is blocked", "unblock it first"),
+    }
+    let signer = site.keys.tokens.first();
+    let signer = signer.ok_or_else(|| ChangeRefused::Failed("the site has no key for tokens".into()))?;
+    let issued = signer.client(client, confirmation, site.now()).map_err(|error| ChangeRefused::Failed(Box::new(error)))?;
+    let token = ClientToken {
+        id: issued.id.clone(),
+        client: client.to_owned(),
+        kind: "client".to_owned(),
+        issued_at: draft.now,
+        expires_at: issued.expires.0 as i64,
+        blocked_at: None,
+    };
+    draft.change.add_client_token(&token).await?;
+    let after = serde_json::json!({ "id": token.id, "client": client, "expires_at": token.expires_at }).to_string();
+    draft.record(action, KIND, &token.id, None, Some(after)).await?;
+    Ok(issued)
+}
+
+fn refused<T>(key: &str, what: &str, instead: &str) -> Result<T, ChangeRefused> {
+    Err(ChangeRefused::Problems(vec![Problem::new(key, what, instead)]))
+}
+
+/// A token, and whether it is blocked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shown {
+    /// The token.
+    pub token: ClientToken,
+    /// Whether it is blocked.
+    pub is_blocked: bool,
+}
+
+/// The tokens of a client, the latest first.
+pub async fn of_client(site: &Site, client: &str) -> Result<Vec<Shown>, cmg_store::Error> {
+    let mut view = site.store.view().await?;
+    let mut shown = Vec::new();
+    for token in view.client_tokens_of(client).await? {
+        let is_blocked = blocking::live(&mut view, BlockKind::Token, &token.id, None).await?.is_some();
+        shown.push(Shown { token, is_blocked });
+    }
+    Ok(shown)
+}
+
+/// Tokens that end within so many days, of clients that have no later one; the first to end first.
+pub async fn ending(site: &Site, now: i64, days: i64) -> Result<Vec<ClientToken>, cmg_store::Error> {
+    let mut view = site.store.view().await?;
+    let mut ending = Vec::new();
+    for token in view.client_tokens_expiring(now, now + days * DAY).await? {
+        let latest = view.client_tokens_of(&token.client).await?.iter().map(|token| token.expires_at).max();
+        if latest == Some(token.expires_at) && blocking::live(&mut view, BlockKind::Token, &token.id, None).await?.is_none() {
+            ending.push(token);
+        }
+    }
+    Ok(ending)
+}

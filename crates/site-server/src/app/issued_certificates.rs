@@ -1,0 +1,125 @@
+//! Certificates that the site has issued, and their end.
+//!
+//! A member whose certificate is revoked is not a member any more: nothing is sealed to it or published for it until it enrols again. A
+//! client's certificate is refused by a block at once, and by the revocation list of the site's authority for clients.
+
+use cmg_authority::RevokedCertificate;
+use cmg_core::time::WallTime;
+use cmg_store::{BlockKind, Crl, IssuedCertificate};
+
+use super::blocking;
+use super::change::{Actor, ChangeRefused, Draft};
+use super::in_force::SITE_CLIENTS;
+use super::publish::Ground;
+use crate::site::Site;
+
+/// The kind, as it is audited.
+pub const KIND: &str = "issued-certificate";
+
+/// The authority for clients, as it stands beside the certificates that it issued.
+pub const CLIENTS: &str = "clients";
+
+/// How long a revocation list of the site counts, in seconds: a week, as long as members do without the site.
+const LIST_LIFETIME: i64 = 7 * DAY;
+
+/// When a revocation list is made anew, in seconds.
+const LIST_AGE: i64 = DAY;
+
+const DAY: i64 = 86_400;
+
+/// Revokes the certificate of this serial number. One that is revoked already stays so.
+pub async fn revoke(site: &Site, draft: &mut Draft<'_>, serial: &str) -> Result<IssuedCertificate, ChangeRefused> {
+    let certificate = present(draft, serial).await?;
+    if certificate.revoked_at.is_some() {
+        return Ok(certificate);
+    }
+    draft.change.revoke_certificate(serial).await?;
+    if certificate.authority == CLIENTS {
+        blocking::block(draft, BlockKind::Thumbprint, &certificate.fingerprint, &format!("revoked, {}", certificate.subject)).await?;
+        make_list(site, draft).await?;
+    } else {
+        end_member(draft, &certificate).await?;
+    }
+    let revoked = present(draft, serial).await?;
+    draft.record("revoke", KIND, serial, Some(audited(&certificate)), Some(audited(&revoked))).await?;
+    Ok(revoked)
+}
+
+/// Whose latest certificate it is not has been renewed since, and stays a member.
+async fn end_member(draft: &mut Draft<'_>, certificate: &IssuedCertificate) -> Result<(), ChangeRefused> {
+    let Some((kind, name)) = certificate.subject.split_once('/') else { return Ok(()) };
+    let member = draft.change.member(kind, name).await?;
+    if member.is_none_or(|member| member.serial.as_deref() != Some(&certificate.serial)) {
+        return Ok(());
+    }
+    draft.ground.sealing_keys.remove(&certificate.subject);
+    draft.change.remove_member(kind, name).await?;
+    draft.publish();
+    Ok(())
+}
+
+async fn present(draft: &mut Draft<'_>, serial: &str) -> Result<IssuedCertificate, ChangeRefused> {
+    let certificate = draft.change.certificate(serial).await?;
+    certificate.ok_or_else(|| ChangeRefused::NotFound { kind: KIND, name: serial.to_owned() })
+}
+
+fn audited(certificate: &IssuedCertificate) -> String {
+    serde_json::json!({
+        "serial": certificate.serial,
+        "authority": certificate.authority,
+        "subject": certificate.subject,
+        "not_after": certificate.not_after,
+        "fingerprint": certificate.fingerprint,
+        "revoked_at": certificate.revoked_at,
+    })
+    .to_string()
+}
+
+/// Makes the revocation list of the authority for clients, and publishes it. It is stored, so that every site server publishes the same.
+pub async fn make_list(site: &Site, draft: &mut Draft<'_>) -> Result<(), ChangeRefused> {
+    let failed = |error: Box<dyn std::error::Error + Send + Sync>| ChangeRefused::Failed(error);
+    let generation = draft.generation().await?;
+    // Generations only rise, also over a restore, and so does this.
+    let number = generation.epoch << 40 | generation.number;
+    let (now, next_update) = (draft.now, draft.now + LIST_LIFETIME);
+    let wall = |seconds: i64| WallTime(u64::try_from(seconds).unwrap_or_default());
+    let revoked: Vec<_> = draft
+        .change
+        .revoked_certificates(CLIENTS)
+        .await?
+        .into_iter()
+        .filter(|certificate| certificate.not_after > now)
+        .map(|certificate| RevokedCertificate { at: wall(certificate.revoked_at.unwrap_or(now)), serial: certificate.serial })
+        .collect();
+    let der = site.keys.clients.revocation_list(&revoked, number, wall(now), wall(next_update)).map_err(|error| failed(Box::new(error)))?;
+    put_list(&mut draft.ground, &der);
+    let crl = Crl {
+        trust: SITE_CLIENTS.to_owned(),
+        source: SITE_CLIENTS.to_owned(),
+        der: Some(der),
+        this_update: Some(now),
+        next_update: Some(next_update),
+        fetched_at: Some(now),
+        tried_at: now,
+        error: None,
+    };
+    Ok(draft.change.put_crl(&crl).await?)
+}
+
+fn put_list(ground: &mut Ground, der: &[u8]) {
+    if let Some(clients) = &mut ground.site_clients {
+        clients.lists = vec![der.to_vec()];
+    }
+}
+
+/// Makes the revocation list anew where there is none, or none of today. Whether it did.
+pub async fn keep_list(site: &Site, now: i64) -> Result<bool, ChangeRefused> {
+    let present = site.store.crls_of(SITE_CLIENTS).await?;
+    if present.first().and_then(|list| list.this_update).is_some_and(|made| made + LIST_AGE > now) {
+        return Ok(false);
+    }
+    let mut draft = site.draft(&Actor { account: "site".to_owned(), ..Actor::default() }).await?;
+    make_list(site, &mut draft).await?;
+    draft.commit().await?;
+    Ok(true)
+}
