@@ -16,7 +16,7 @@ pub const GRACE: Duration = Duration::from_secs(5);
 pub const STALE_AFTER: Duration = Duration::from_secs(30);
 
 /// Shortest time between two questions to a source that has nothing new: it should have held the first.
-const PAUSE: Duration = Duration::from_secs(1);
+const PAUSE: Duration = Duration::from_millis(250);
 
 /// First wait after a failure; doubles to [`LONGEST_WAIT`].
 const FIRST_WAIT: Duration = Duration::from_millis(250);
@@ -197,7 +197,8 @@ impl<S: Ord + Clone> Subscription<S> {
     pub fn timeout(&self, now: Now) -> Tick {
         let left = STALE_AFTER.saturating_sub(self.age(now.wall));
         let stale = if self.is_stale { None } else { Some(now.tick.after(left)) };
-        let fetch = if self.fetch.wanted.is_some() && !self.fetch.under_way { Some(self.fetch.at) } else { None };
+        let may_fetch = self.fetch.wanted.is_some() && !self.fetch.under_way && !self.sources.is_empty();
+        let fetch = if may_fetch { Some(self.fetch.at) } else { None };
         let asks = self.sources.values().filter(|source| source.asked.is_none()).map(|source| source.ask_at);
         let graces = self.sources.values().filter(|source| !source.withholds && source.lags(self.newest.0));
         let graces = graces.map(|source| source.since.max(self.newest.1).after(GRACE));
@@ -338,7 +339,9 @@ mod tests {
     }
 
     fn all(subscription: &mut Two, second: u64) -> Vec<Command<&'static str>> {
-        std::iter::from_fn(|| subscription.poll(at(second))).collect()
+        let commands = std::iter::from_fn(|| subscription.poll(at(second))).collect();
+        assert!(subscription.timeout(at(second)) > at(second).tick, "whoever sleeps until then would never sleep");
+        commands
     }
 
     fn ask(source: &'static str, after: u64) -> Command<&'static str> {
@@ -505,7 +508,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_does_not_hold_its_question_is_asked_once_a_second() {
+    fn one_that_does_not_hold_its_question_is_not_asked_at_once() {
         let mut subscription = Subscription::new(g(1), at(0));
         subscription.came("a", Tick(0));
         all(&mut subscription, 0);
@@ -513,7 +516,7 @@ mod tests {
         subscription.answered(&"a", fresh(1, 0), at(0));
 
         assert_eq!(all(&mut subscription, 0), []);
-        assert_eq!(subscription.timeout(at(0)), Tick(1_000));
+        assert_eq!(subscription.timeout(at(0)), Tick(250));
         assert_eq!(all(&mut subscription, 1), [ask("a", 1)]);
     }
 
@@ -521,18 +524,30 @@ mod tests {
     fn one_that_fails_is_asked_again_later_and_later() {
         let mut subscription = Subscription::new(g(1), at(0));
         subscription.came("a", Tick(0));
-        let mut waits = Vec::new();
-        let mut now = at(0);
-        for _ in 0..8 {
-            let commands: Vec<_> = std::iter::from_fn(|| subscription.poll(now)).collect();
-            assert!(commands.contains(&ask("a", 1)));
-            subscription.failed(&"a", now.tick);
-            let next = subscription.timeout(now);
-            waits.push(next.since(now.tick).as_millis());
-            now = Now { tick: next, ..now };
+        let mut asked = Vec::new();
+        for tick in (0..32_000).step_by(250) {
+            let now = Now { tick: Tick(tick), ..at(0) };
+            if std::iter::from_fn(|| subscription.poll(now)).any(|command| command == ask("a", 1)) {
+                subscription.failed(&"a", now.tick);
+                asked.push(tick);
+            }
         }
 
+        let waits: Vec<_> = asked.windows(2).map(|pair| pair[1] - pair[0]).collect();
         assert_eq!(waits, [250, 500, 1_000, 2_000, 4_000, 8_000, 8_000, 8_000]);
+    }
+
+    #[test]
+    fn what_nobody_is_there_to_give_is_fetched_from_the_next_who_comes() {
+        let mut subscription = two();
+        subscription.gone(&"a");
+        subscription.answered(&"b", manifest(2, 2), at(2));
+        subscription.gone(&"b");
+
+        assert_eq!(all(&mut subscription, 3), []);
+        subscription.came("c", Tick(4_000));
+
+        assert_eq!(all(&mut subscription, 4), [fetch("c", 2), ask("c", 2)]);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! code or put in another key. What is proven to the new member: the answer's roots are those whose digest the code pins, and its
 //! certificate is for this key and this name.
 use std::path::Path;
+use std::sync::Arc;
 
 use aws_lc_rs::hmac;
 use cmg_api::EnrolmentCode;
@@ -48,6 +49,9 @@ pub enum EnrolError {
     /// Its certificate is for somebody else.
     #[error("the answer's certificate is for {0}")]
     OtherMember(String),
+    /// The cryptography failed.
+    #[error("keys cannot be read back")]
+    Keys,
     /// It cannot be kept.
     #[error(transparent)]
     Data(#[from] DataError),
@@ -73,7 +77,7 @@ pub struct Applicant {
     role: Role,
     root: Sha256,
     secret: hmac::Key,
-    key: KeyPair,
+    key: Arc<KeyPair>,
     sealing: SealingKey,
 }
 
@@ -87,7 +91,7 @@ impl Applicant {
             role,
             root: code.root,
             secret: hmac::Key::new(hmac::HMAC_SHA256, &secret),
-            key: KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(|_| CodeError::Keys)?,
+            key: Arc::new(KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(|_| CodeError::Keys)?),
             sealing: SealingKey::generate().map_err(|_| CodeError::Keys)?,
         })
     }
@@ -117,7 +121,7 @@ impl Applicant {
     }
 
     /// Takes the answer in at `now`, and keeps in `folder` what it makes of this program.
-    pub fn accept(self, answer: &Enrolled, folder: &DataFolder, now: WallTime) -> Result<Identity, EnrolError> {
+    pub fn accept(&self, answer: &Enrolled, folder: &DataFolder, now: WallTime) -> Result<Identity, EnrolError> {
         let roots: Vec<_> = answer.authorities.iter().map(|der| der.0.clone()).filter(|der| sha256(der) == self.root).collect();
         if roots.is_empty() {
             return Err(EnrolError::OtherRoot);
@@ -127,7 +131,8 @@ impl Applicant {
         if found != self.role {
             return Err(EnrolError::OtherMember(crate::identity::member(&found)));
         }
-        let identity = Identity::of(chain, roots, self.key, self.sealing)?;
+        let sealing = SealingKey::from_private(self.sealing.private()).map_err(|_| EnrolError::Keys)?;
+        let identity = Identity::of(chain, roots, Arc::clone(&self.key), sealing)?;
         identity.store(folder)?;
         Ok(identity)
     }

@@ -2,6 +2,8 @@
 //!
 //! The roots are those of the enrolment. A renewal brings none, since the answer comes through a connection point, which must not be
 //! able to make anybody believe another authority.
+use std::sync::Arc;
+
 use cmg_api::bytes::Sha256;
 use cmg_core::ids::Role;
 use cmg_core::time::WallTime;
@@ -32,7 +34,7 @@ pub struct Identity {
     pub ends: WallTime,
     /// Opens what is sealed to this member.
     pub sealing: SealingKey,
-    pub(crate) key: KeyPair,
+    pub(crate) key: Arc<KeyPair>,
 }
 
 impl Identity {
@@ -45,7 +47,7 @@ impl Identity {
         let sealing = from_hex(folder.text(SEALING_KEY)?.trim()).and_then(|bytes| SealingKey::from_private(&bytes).ok());
         let sealing = sealing.ok_or_else(|| folder.damaged(SEALING_KEY, "it holds no key"))?;
         let key = matching_key(folder, &chain[0])?;
-        Self::of(chain, roots, key, sealing).map(Some).map_err(|refused| folder.damaged(ROLE_CHAIN, refused.to_string()))
+        Self::of(chain, roots, Arc::new(key), sealing).map(Some).map_err(|refused| folder.damaged(ROLE_CHAIN, refused.to_string()))
     }
 
     /// The kind and the name, as manifests and sealed secrets name a member: `gateway/gw-1`.
@@ -54,7 +56,7 @@ impl Identity {
     }
 
     /// Puts together what belongs together.
-    pub(crate) fn of(chain: Vec<Vec<u8>>, roots: Vec<Vec<u8>>, key: KeyPair, sealing: SealingKey) -> Result<Self, MemberRefused> {
+    pub(crate) fn of(chain: Vec<Vec<u8>>, roots: Vec<Vec<u8>>, key: Arc<KeyPair>, sealing: SealingKey) -> Result<Self, MemberRefused> {
         let facts = chain.first().and_then(|leaf| certificate_facts(leaf).ok()).ok_or(MemberRefused::Malformed)?;
         // Whether it has run out is for those to judge to whom it is shown; a program whose certificate did must still start to renew it.
         let role = members::own_role(&chain, &roots, facts.not_before)?;

@@ -1,8 +1,10 @@
 //! A member's next certificate: asked for when two thirds of the life of the one in force are over, with a new key, signed by the old.
+use std::sync::Arc;
+
 use cmg_api::bytes::Base64;
 use cmg_api::control::{Enrolled, RenewRequest};
 use cmg_core::time::WallTime;
-use cmg_credentials::members::{MemberRefused, own_role};
+use cmg_credentials::members::own_role;
 use cmg_credentials::sealed::SealingKey;
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, SigningKey};
 
@@ -48,9 +50,8 @@ impl Renewal {
         if found != identity.role {
             return Err(EnrolError::OtherMember(member(&found)));
         }
-        let same = |_| EnrolError::Refused(MemberRefused::Malformed);
-        let sealing = SealingKey::from_private(identity.sealing.private()).map_err(same)?;
-        let renewed = Identity::of(chain, identity.roots.clone(), self.key, sealing)?;
+        let sealing = SealingKey::from_private(identity.sealing.private()).map_err(|_| EnrolError::Keys)?;
+        let renewed = Identity::of(chain, identity.roots.clone(), Arc::new(self.key), sealing)?;
         renewed.store_certificate(folder)?;
         Ok(renewed)
     }

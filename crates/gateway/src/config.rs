@@ -3,6 +3,7 @@
 //! A configuration that exists is one that a gateway can start with: the files in it were read, the snapshot was parsed, the
 //! verifier and the TLS of the public ports were made once. What works but deserves a look is a finding, which `check` tells.
 mod certificates;
+pub(crate) mod enrolled;
 pub(crate) mod findings;
 mod limits;
 #[cfg(test)]
@@ -77,7 +78,6 @@ impl Config {
             ("drain", &self.drain),
             ("log.format", &self.log.format),
             ("log.client_address", &self.log.client_address),
-            ("service.instances", &self.instances),
             ("limits.connections", &self.limits.connections),
             ("limits.handshakes", &self.limits.handshakes),
         ])
@@ -86,25 +86,40 @@ impl Config {
 
 /// Reads the file at `path` as a gateway would, and tells what is wrong with it, or what an administrator should know.
 pub fn check(path: &Path) -> Result<Vec<Finding>, Vec<Problem>> {
-    let (config, mut findings) = examine(path)?;
-    findings.extend(findings::of(&config, now()));
-    Ok(findings)
+    if enrolled::is_enrolled(path) {
+        return enrolled::check(path);
+    }
+    examine(path).map(|(config, found)| with_others(&config, found))
+}
+
+/// What was found when the snapshot was judged, and what else there is to be known.
+fn with_others(config: &Config, mut found: Vec<Finding>) -> Vec<Finding> {
+    found.extend(findings::of(config, now()));
+    found
 }
 
 fn examine(path: &Path) -> Result<(Config, Vec<Finding>), Vec<Problem>> {
-    let (mut reading, file) = Reading::open::<GatewayFile>(path);
+    let (reading, file) = Reading::open::<GatewayFile>(path);
     let Some(file) = file else { return reading.finish(None) };
-    let parts = gateway_parts(&file, &mut reading);
+    of_file(&file, None, reading)
+}
+
+/// What `file` means. `instead`: what is shown to clients, whatever certificates the file names.
+fn of_file(file: &GatewayFile, instead: Option<ServerIdentity>, mut reading: Reading) -> Result<(Config, Vec<Finding>), Vec<Problem>> {
+    let parts = gateway_parts(file, &mut reading);
     let findings = reading.judge(&parts);
-    let config = config(&file, parts, &mut reading);
+    let config = config(file, instead, parts, &mut reading);
     reading.finish(config.map(|config| (config, findings)))
 }
 
-fn config(file: &GatewayFile, parts: Parts, reading: &mut Reading) -> Option<Config> {
+fn config(file: &GatewayFile, instead: Option<ServerIdentity>, parts: Parts, reading: &mut Reading) -> Option<Config> {
     let name = GatewayId::new(&file.name);
     let role = tunnel::role(&Role::Gateway(name.clone()), &file.tunnel.certificate, &file.tunnel.key, reading);
     let infrastructure = tunnel::authority(&file.tunnel.authority, &parts, reading);
-    let identities = certificates::read(&file.certificate, reading);
+    let identities = match instead {
+        Some(identity) => vec![identity],
+        None => certificates::read(&file.certificate, reading),
+    };
     let listen = listen(&file.listen, reading);
     let metrics_listen = address::metrics(&file.metrics_listen, file.metrics_public, METRICS_EXAMPLE, reading);
     own_ports(&parts, &listen, metrics_listen, reading);

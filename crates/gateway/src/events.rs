@@ -10,6 +10,8 @@ use cmg_process::metrics::{Counters, Histogram, Label, Metrics};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 
+use crate::state::{Gateway, Seat};
+
 /// Upper bounds of the request duration histogram, in seconds.
 const BOUNDS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 600.0];
 
@@ -258,10 +260,15 @@ fn address(address: SocketAddr, buffer: &mut [u8; 64]) -> &[u8] {
     &buffer[..64 - left]
 }
 
-/// Metrics that are read from elsewhere when somebody asks.
-pub(crate) fn register_hub(metrics: &mut Metrics, gateway: &Arc<crate::state::Gateway>) {
-    let (one, other, third) = (Arc::clone(gateway), Arc::clone(gateway), Arc::clone(gateway));
-    metrics.gauge_of("requests_in_flight", "Requests under way", move || third.drain.in_flight() as u64);
-    metrics.gauge_of("connection_points", "Connection points with a live session", move || one.hub.live().0 as u64);
-    metrics.gauge_of("tunnel_sessions", "Live sessions", move || other.hub.live().1 as u64);
+/// Metrics that are read from elsewhere when somebody asks. Zero while there is no gateway yet.
+pub(crate) fn register_gateway(metrics: &mut Metrics, seat: &Seat) {
+    let of = |read: fn(&Gateway) -> u64| {
+        let seat = Arc::clone(seat);
+        move || seat.get().map_or(0, |gateway| read(gateway))
+    };
+    metrics.gauge_of("requests_in_flight", "Requests under way", of(|gateway| gateway.drain.in_flight() as u64));
+    metrics.gauge_of("connection_points", "Connection points with a live session", of(|gateway| gateway.hub.live().0 as u64));
+    metrics.gauge_of("tunnel_sessions", "Live sessions", of(|gateway| gateway.hub.live().1 as u64));
+    metrics.gauge_of("snapshot_epoch", "Epoch of the configuration in force", of(|gateway| gateway.state().generation().epoch));
+    metrics.gauge_of("snapshot_number", "Number of the configuration in force", of(|gateway| gateway.state().generation().number));
 }

@@ -17,6 +17,8 @@ mod listener;
 mod relay;
 mod request;
 mod run;
+mod running;
+mod site;
 mod standing;
 mod state;
 

@@ -1,5 +1,5 @@
 //! What the gateway works by, as one value: a request takes it once and uses it to its end.
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
@@ -38,10 +38,13 @@ pub(crate) struct Gateway {
     pub(crate) proxies: Vec<cmg_transport::proxy_protocol::Network>,
 }
 
+/// Where the gateway is once it is made: an enrolled one is asked how it is before that.
+pub(crate) type Seat = Arc<OnceLock<Arc<Gateway>>>;
+
 impl State {
-    /// Builds the state of generation `number` from a checked configuration; tickets of `before` stay good.
-    pub(crate) fn build(config: Config, number: u64, before: Option<&State>) -> Result<Self, Vec<Problem>> {
-        let mut snapshot = Snapshot::parse(Generation { epoch: 0, number }, config.parts)?;
+    /// Builds the state of `generation` from a checked configuration; tickets of `before` stay good.
+    pub(crate) fn build(config: Config, generation: Generation, before: Option<&State>) -> Result<Self, Vec<Problem>> {
+        let mut snapshot = Snapshot::parse(generation, config.parts)?;
         snapshot.findings.extend(config.overdue_lists);
         let verifier = Verifier::new(&snapshot.trusts, &snapshot.blocks, &snapshot.token_keys)?;
         let infrastructure = config.infrastructure;

@@ -89,7 +89,11 @@ fn gateway(issued: &Issued) -> RoleIdentity {
 }
 
 /// Both ends after a handshake, and one more exchange for what follows it.
-pub(crate) fn connect(client: &Arc<ClientConfig>, name: &str, server: &Arc<ServerConfig>) -> Result<(ClientConnection, ServerConnection), Error> {
+pub(crate) fn connect(
+    client: &Arc<ClientConfig>,
+    name: &str,
+    server: &Arc<ServerConfig>,
+) -> Result<(ClientConnection, ServerConnection), Error> {
     let name = ServerName::try_from(name.to_owned()).unwrap();
     let mut client = ClientConnection::new(Arc::clone(client), name).unwrap();
     let mut server = ServerConnection::new(Arc::clone(server)).unwrap();

@@ -2,6 +2,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use cmg_core::snapshot::Generation;
 use cmg_core::time::WallTime;
 use cmg_lab::{Authority, Issued, Lab, LabOptions, Published};
 use p12_keystore::{Certificate, KeyStore, KeyStoreEntry, PrivateKey, PrivateKeyChain};
@@ -292,7 +293,7 @@ fn a_list_that_is_out_of_date_is_a_finding_of_check_and_of_the_start() {
     std::fs::write(site.lab.site_dir().join("clients-issuing.crl"), site.lab.clients.stale_crl(&[]).unwrap().pem).unwrap();
 
     let checked = check(&site.file).unwrap();
-    let started = State::build(read(&site.file), 1, None).unwrap().snapshot.findings;
+    let started = State::build(read(&site.file), Generation::default(), None).unwrap().snapshot.findings;
 
     for findings in [checked, started] {
         assert_eq!(findings.iter().filter(|finding| finding.key == "trust.devices.crls[1]").count(), 1, "{findings:?}");

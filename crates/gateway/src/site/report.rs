@@ -1,0 +1,50 @@
+//! Tells the site how the gateway is: whenever that changes, and every now and then. One connection point is enough.
+use std::sync::Arc;
+use std::time::Duration;
+
+use cmg_core::ids::ConnectionPointId;
+use cmg_process::log::chain;
+use tokio::time::sleep;
+use tracing::debug;
+
+use super::Site;
+use super::ask::Asked;
+
+/// How often nothing is said again.
+const EVERY: Duration = Duration::from_secs(15);
+
+/// Shortest time between two reports: sessions come one after the other.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Reports until dropped.
+pub(super) async fn run(site: Arc<Site>) {
+    let mut own = site.own.subscribe();
+    let mut sessions = site.gateway.hub.changes();
+    let mut last = None;
+    loop {
+        own.mark_unchanged();
+        sessions.mark_unchanged();
+        last = tell(&site, last).await;
+        sleep(PAUSE).await;
+        tokio::select! {
+            Ok(()) = own.changed() => {}
+            Ok(()) = sessions.changed() => {}
+            () = sleep(EVERY) => {}
+        }
+    }
+}
+
+/// Tells any connection point, at first the one that took the report last; gives the one that took it.
+async fn tell(site: &Site, last: Option<ConnectionPointId>) -> Option<ConnectionPointId> {
+    let hub = &site.gateway.hub;
+    let mut points: Vec<_> = hub.connection_points().into_keys().collect();
+    points.sort_by_key(|point| Some(point) != last.as_ref());
+    let status = site.status();
+    for connection_point in points {
+        match (Asked { hub, connection_point: &connection_point }).report(&status).await {
+            Ok(()) => return Some(connection_point),
+            Err(error) => debug!(%connection_point, error = chain(&error), "Report not taken"),
+        }
+    }
+    None
+}
