@@ -3,9 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use cmg_api::{ConnectionPointDocument, ConnectionPointFile, DialFile, EnrolledConnectionPointFile};
+use cmg_api::text::Duration;
+use cmg_api::{ConnectionPointDocument, ConnectionPointFile, DialFile, EnrolledConnectionPointFile, LogFile};
 use cmg_core::ids::{ConnectionPointId, Role};
 use cmg_core::problem::{Finding, Problem};
+use cmg_core::snapshot::Parts;
+use cmg_credentials::load::Files;
 use cmg_credentials::tls::tunnel_client;
 use cmg_enrolled::{DataError, DataFolder, Identity, SnapshotFiles, Snapshots, read_code};
 use cmg_standalone::{AtStart, Reading, connection_point_parts, tunnel};
@@ -13,16 +16,18 @@ use cmg_transport::connect::Proxy;
 use cmg_tunnel::connector::Route;
 
 use super::dial::{self, WayOut};
-use super::{Config, Machine, TunnelPlan, findings, server_tls};
+use super::{Config, Machine, TunnelPlan, server_tls};
 use crate::site::enrolling::Candidate;
 use crate::state::now;
 
 /// Keys that belong to the site.
 const OF_THE_SITE: [&str; 7] = ["name", "tunnel", "trust", "block", "block_lists", "token_key", "endpoint"];
 
-/// What an enrolled connection point's own file says.
+/// What an enrolled connection point's own file says, judged: a snapshot that comes later must not depend on what was typed meanwhile.
 pub(crate) struct Local {
     pub(crate) machine: Machine,
+    /// The way out to gateways.
+    proxy: Option<Proxy>,
     /// Where the identity and the last good configuration are.
     pub(crate) data: PathBuf,
     /// The file with the one-time code.
@@ -37,7 +42,6 @@ pub(crate) struct Document {
 
 /// What the file and a snapshot say together.
 pub(crate) struct Enrolled {
-    pub(crate) local: Local,
     pub(crate) config: Config,
     /// Gateway instances that wait for their first certificates.
     pub(crate) candidates: Vec<Candidate>,
@@ -50,19 +54,20 @@ pub(crate) struct Enrolled {
 impl Local {
     /// Reads the file at `path`, or tells all that is wrong with it.
     pub(crate) fn read(path: &Path) -> Result<Self, Vec<Problem>> {
-        let (mut reading, file) = open(path);
-        let local = file.and_then(|file| {
-            dial::proxy(&WayOut::of_machine(&file), &mut reading);
-            Self::of(&file, &mut reading)
-        });
+        let (mut reading, file) = Reading::open::<EnrolledConnectionPointFile>(path);
+        for key in OF_THE_SITE {
+            reading.explain(key, "belongs to the site, since [site] is in this file", "set it there, and remove it here");
+        }
+        let local = file.and_then(|file| Self::of(&file, &mut reading));
         reading.finish(local)
     }
 
     fn of(file: &EnrolledConnectionPointFile, reading: &mut Reading) -> Option<Self> {
         let machine = Machine::of_enrolled(file, reading);
+        let proxy = dial::proxy(&WayOut::of_machine(file), reading);
         let data = std::path::absolute(reading.local(&file.site.data)).unwrap_or_default();
         let enrolment = file.site.enrolment.as_ref().map(|path| reading.local(path));
-        Some(Self { machine: machine?, data, enrolment })
+        Some(Self { machine: machine?, proxy, data, enrolment })
     }
 
     /// What wants a restart to be changed.
@@ -98,7 +103,7 @@ pub(super) fn check(path: &Path) -> Result<Vec<Finding>, Vec<Problem>> {
         |error: cmg_enrolled::PartError| vec![Problem::new("site.data", error.to_string(), "start the program, which fetches it")];
     let text = snapshots.document(&manifest).map_err(damaged)?;
     let files = snapshots.files(manifest, &identity.sealing).map_err(damaged)?;
-    read(path, &folder, &identity, Document { text, files }).map(|enrolled| enrolled.findings)
+    read(&local, &folder, &identity, Document { text, files }).map(|enrolled| enrolled.findings)
 }
 
 /// What is wrong where neither an identity nor a code is there.
@@ -110,52 +115,44 @@ pub(crate) fn no_code() -> Problem {
     )
 }
 
-/// Reads the file at `path` and a snapshot of the site as one, or tells all that is wrong with them.
-pub(crate) fn read(path: &Path, folder: &DataFolder, identity: &Identity, document: Document) -> Result<Enrolled, Vec<Problem>> {
-    let (mut reading, file) = open(path);
-    let Some(file) = file else { return reading.finish(None) };
-    let local = Local::of(&file, &mut reading);
-    let proxy = dial::proxy(&WayOut::of_machine(&file), &mut reading);
-    let Some(written) = reading.go_on::<ConnectionPointDocument>(&document.text, Arc::new(document.files)) else {
+/// Reads what the file and a snapshot of the site say as one, or tells all that is wrong with the snapshot.
+pub(crate) fn read(local: &Local, folder: &DataFolder, identity: &Identity, document: Document) -> Result<Enrolled, Vec<Problem>> {
+    let files: Arc<dyn Files> = Arc::new(document.files);
+    let mut reading = Reading::of_files(Arc::clone(&files));
+    let Some(written) = reading.go_on::<ConnectionPointDocument>(&document.text, files) else {
         return reading.finish(None);
     };
     let gateways = written.gateway.iter().map(|gateway| gateway.name.clone()).collect();
-    let (routes, candidates) = ways(&written, proxy.as_ref(), &mut reading);
-    let whole = merged(file, written, folder, identity);
+    let (routes, candidates) = ways(&written, local.proxy.as_ref(), &mut reading);
+    let whole = merged(written, folder, identity);
     let parts = connection_point_parts(&whole, &mut reading);
-    let mut found = reading.judge(&parts);
-    let me = ConnectionPointId::new(&whole.name);
-    let role = tunnel::role(&Role::ConnectionPoint(me.clone()), &whole.tunnel.certificate, &whole.tunnel.key, &mut reading);
-    let infrastructure = tunnel::authority(&whole.tunnel.authority, &parts, &mut reading);
-    let (sessions, lanes) = dial::connections(&whole.tunnel, &mut reading);
-    let server_tls = server_tls::read(&whole.endpoint, &parts.deliveries, &mut found, &mut reading);
-    let overdue_lists = reading.overdue_lists(&parts, now());
-    let config = match (local.as_ref(), role, infrastructure) {
-        (Some(local), Some(role), Some(infrastructure)) => {
-            reading.keep_all(tunnel_client(role.clone(), &infrastructure)).map(|tls| Config {
-                machine: local.machine.clone(),
-                tunnel: TunnelPlan { me, tls, infrastructure, routes, sessions, lanes },
-                role,
-                overdue_lists,
-                parts,
-                server_tls,
-            })
-        }
-        _ => None,
-    };
-    let enrolled = local.zip(config).map(|(local, config)| {
-        found.extend(findings(&config, now()));
-        Enrolled { local, config, candidates, gateways, findings: found }
+    let mut findings = reading.judge(&parts);
+    let config = config(&whole, local, routes, parts, &mut findings, &mut reading);
+    let enrolled = config.map(|config| {
+        findings.extend(super::findings(&config, now()));
+        Enrolled { config, candidates, gateways, findings }
     });
     reading.finish(enrolled)
 }
 
-fn open(path: &Path) -> (Reading, Option<EnrolledConnectionPointFile>) {
-    let (mut reading, file) = Reading::open::<EnrolledConnectionPointFile>(path);
-    for key in OF_THE_SITE {
-        reading.explain(key, "belongs to the site, since [site] is in this file", "set it there, and remove it here");
-    }
-    (reading, file)
+fn config(
+    whole: &ConnectionPointFile,
+    local: &Local,
+    routes: Vec<Route>,
+    parts: Parts,
+    findings: &mut Vec<Finding>,
+    reading: &mut Reading,
+) -> Option<Config> {
+    let me = ConnectionPointId::new(&whole.name);
+    let role = tunnel::role(&Role::ConnectionPoint(me.clone()), &whole.tunnel.certificate, &whole.tunnel.key, reading);
+    let infrastructure = tunnel::authority(&whole.tunnel.authority, &parts, reading);
+    let (sessions, lanes) = dial::connections(&whole.tunnel, reading);
+    let server_tls = server_tls::read(&whole.endpoint, &parts.deliveries, findings, reading);
+    let overdue_lists = reading.overdue_lists(&parts, now());
+    let (role, infrastructure) = (role?, infrastructure?);
+    let tls = reading.keep_all(tunnel_client(role.clone(), &infrastructure))?;
+    let tunnel = TunnelPlan { me, tls, infrastructure, routes, sessions, lanes };
+    Some(Config { machine: local.machine.clone(), tunnel, role, overdue_lists, parts, server_tls })
 }
 
 /// The ways to the gateways that have certificates, and those that wait for one. Several instances may be behind one address.
@@ -172,19 +169,15 @@ fn ways(document: &ConnectionPointDocument, proxy: Option<&Proxy>, reading: &mut
     (routes, candidates)
 }
 
-fn merged(
-    file: EnrolledConnectionPointFile,
-    document: ConnectionPointDocument,
-    folder: &DataFolder,
-    identity: &Identity,
-) -> ConnectionPointFile {
+/// The document in the shape of a whole file. What is the machine's is judged already, so it stays empty here.
+fn merged(document: ConnectionPointDocument, folder: &DataFolder, identity: &Identity) -> ConnectionPointFile {
     let end = folder.tunnel_end();
     ConnectionPointFile {
         name: identity.role.name().to_owned(),
-        metrics_listen: file.metrics_listen,
-        metrics_public: file.metrics_public,
-        drain: file.drain,
-        log: file.log,
+        metrics_listen: String::new(),
+        metrics_public: false,
+        drain: Duration::seconds(0),
+        log: LogFile::default(),
         tunnel: DialFile {
             certificate: end.certificate,
             key: end.key,
@@ -192,9 +185,9 @@ fn merged(
             gateways: Vec::new(),
             connections: document.connections,
             lanes: document.lanes,
-            proxy: file.proxy,
-            proxy_user: file.proxy_user,
-            proxy_password_file: file.proxy_password_file,
+            proxy: None,
+            proxy_user: None,
+            proxy_password_file: None,
         },
         trust: document.trust,
         block: Vec::new(),

@@ -48,7 +48,7 @@ pub(crate) async fn run(file: &Path, mut signals: Signals) -> Result<(), RunErro
             None => return Ok(()),
         },
     };
-    let mut point = Enrolled::new(file, &local, folder, identity, running, level, site_metrics).map_err(wrong)?;
+    let mut point = Enrolled::new(file, local, folder, identity, running, level, site_metrics).map_err(wrong)?;
     let mut updates = point.start();
     let renewed = Arc::clone(&point.renewed);
     loop {
@@ -98,6 +98,8 @@ async fn wait_for_identity(
 struct Enrolled {
     file: PathBuf,
     folder: DataFolder,
+    /// The file as it was read last without a problem.
+    local: Local,
     at_start: AtStart,
     level: log::Level,
     running: Running,
@@ -116,7 +118,7 @@ struct Enrolled {
 impl Enrolled {
     fn new(
         file: &Path,
-        local: &Local,
+        local: Local,
         folder: DataFolder,
         identity: Identity,
         running: Running,
@@ -130,6 +132,7 @@ impl Enrolled {
         Ok(Self {
             file: file.to_owned(),
             at_start: local.at_start(),
+            local,
             level,
             running,
             site,
@@ -243,14 +246,9 @@ impl Enrolled {
         let damaged = |error: cmg_enrolled::PartError| vec![Problem::new("site.data", error.to_string(), "it is fetched again")];
         let text = self.snapshots.document(manifest).map_err(damaged)?;
         let files = self.snapshots.files(manifest.clone(), &member.identity.sealing).map_err(damaged)?;
-        let found = enrolled::read(&self.file, &self.folder, &member.identity, Document { text, files })?;
+        let found = enrolled::read(&self.local, &self.folder, &member.identity, Document { text, files })?;
         let GenerationId { epoch, number } = manifest.generation;
-        let (log_level, waiting) = (found.config.machine.log.level, self.at_start.changed_in(&found.local.at_start()));
         self.running.apply(found.config, Generation { epoch, number })?;
-        self.level.set(log_level);
-        if !waiting.is_empty() {
-            warn!(keys = waiting.join(", "), "Changed keys wait for a restart");
-        }
         self.enrolling.follow(&found.candidates, &self.site);
         self.relay.board.send_modify(|board| board.keep(|name| found.gateways.iter().any(|known| known == name)));
         let is_new = self.current.as_ref().is_none_or(|current| current.generation != manifest.generation);
@@ -271,11 +269,14 @@ impl Enrolled {
 
     /// Reads the file again. What the site says stays.
     fn reload(&mut self) {
-        if self.current.is_none() {
-            match Local::read(&self.file) {
-                Ok(local) => self.level.set(local.machine.log.level),
-                Err(problems) => return self.refuse_file(&problems),
-            }
+        match Local::read(&self.file) {
+            Ok(local) => self.local = local,
+            Err(problems) => return self.refuse_file(&problems),
+        }
+        self.level.set(self.local.machine.log.level);
+        let waiting = self.at_start.changed_in(&self.local.at_start());
+        if !waiting.is_empty() {
+            warn!(keys = waiting.join(", "), "Changed keys wait for a restart");
         }
         self.again("The file");
     }

@@ -138,12 +138,15 @@ async fn the_file_is_read_again_and_what_belongs_to_the_site_is_refused_there() 
     let text = std::fs::read_to_string(point.file()).unwrap();
 
     std::fs::write(point.file(), format!("name = \"cp-1\"\n{text}")).unwrap();
+    // What nobody has asked to be read stands in no snapshot's way.
+    let second = site.publish(&[(CP, &numbered(1))]);
+    is_applied(&site, second).await;
     point.reload();
     point.says("belongs to the site").await;
     std::fs::write(point.file(), text).unwrap();
     point.reload();
 
     until(async || point.get("/metrics").await.contains("cmg_connection_point_reloads_total{result=\"applied\"} 1")).await;
-    assert!(point.get("/metrics").await.contains("cmg_connection_point_snapshot_number 1\n"));
+    assert!(point.get("/metrics").await.contains("cmg_connection_point_snapshot_number 2\n"));
     assert!(cmg_connection_point::config::check(&point.file()).unwrap().is_empty());
 }
