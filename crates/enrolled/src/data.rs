@@ -12,6 +12,9 @@ pub(crate) const ROLE_CHAIN: &str = "role.pem";
 pub(crate) const AUTHORITY: &str = "authority.pem";
 pub(crate) const SEALING_KEY: &str = "sealing.key";
 
+/// The end of a file's name while it is being written.
+pub(crate) const BESIDE: &str = ".part";
+
 /// Largest file that is read here. Parts have their own limit.
 const LARGEST: u64 = 16 << 20;
 
@@ -106,7 +109,7 @@ impl DataFolder {
     /// Writes a file with mode 0600: beside it first, onto the disk, then in its place, so that whoever reads it finds the old one or the
     /// new one.
     pub fn write(&self, name: &str, bytes: &[u8]) -> Result<(), DataError> {
-        let beside = format!("{name}.part");
+        let beside = format!("{name}{BESIDE}");
         self.write_in_place(&beside, bytes)?;
         self.rename(&beside, name)
     }

@@ -6,7 +6,7 @@ use cmg_api::bytes::Sha256;
 use cmg_api::control::LARGEST_PART;
 use thiserror::Error;
 
-use crate::data::{DataError, DataFolder};
+use crate::data::{BESIDE, DataError, DataFolder};
 use crate::identity::sha256;
 
 /// Why a part cannot be had.
@@ -54,12 +54,12 @@ impl Parts {
         self.read(digest).is_ok()
     }
 
-    /// Removes every other part.
+    /// Removes every other part, and what is left of writing one.
     pub fn keep_only(&self, wanted: &BTreeSet<Sha256>) -> Result<(), DataError> {
         let removed = || {
             for entry in std::fs::read_dir(self.folder.path())? {
                 let name = entry?.file_name();
-                let digest = name.to_str().and_then(|name| name.parse().ok());
+                let digest = name.to_str().and_then(|name| name.strip_suffix(BESIDE).unwrap_or(name).parse().ok());
                 if digest.is_none_or(|digest| !wanted.contains(&digest)) {
                     std::fs::remove_file(self.folder.path().join(name))?;
                 }

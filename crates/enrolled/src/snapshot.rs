@@ -2,8 +2,9 @@
 //!
 //! A snapshot is a signed folder. Its document is written like the file of a program without a site; the files that it names are parts
 //! by their digests and secrets under `sealed/`, and [`SnapshotFiles`] reads them.
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use cmg_api::bytes::Sha256;
 use cmg_api::control::{FRESHNESS_CONTEXT, Freshness, GenerationId, LARGEST_PART, MANIFEST_CONTEXT, Manifest, Signed};
@@ -93,12 +94,14 @@ struct Current {
 pub struct Snapshots {
     folder: DataFolder,
     parts: Parts,
+    /// Parts of snapshots on their way: looked for, perhaps fetched, not yet in force. Locked while parts are looked for or removed.
+    coming: Arc<Mutex<BTreeMap<GenerationId, BTreeSet<Sha256>>>>,
 }
 
 impl Snapshots {
     /// Opens the snapshots in `folder`.
     pub fn open(folder: &DataFolder) -> Result<Self, DataError> {
-        Ok(Self { folder: folder.clone(), parts: Parts::open(folder)? })
+        Ok(Self { folder: folder.clone(), parts: Parts::open(folder)?, coming: Arc::default() })
     }
 
     /// The parts.
@@ -114,8 +117,11 @@ impl Snapshots {
         found.map(Some).map_err(|refused| self.folder.damaged(CURRENT, refused.to_string()))
     }
 
-    /// Parts of `manifest` that are not here, or damaged, with their sizes in bytes.
+    /// Parts of `manifest` that are not here, or damaged, with their sizes in bytes. From here on its parts are spared until it, or
+    /// a newer one, is in force.
     pub fn missing(&self, manifest: &Manifest) -> Vec<(Sha256, u64)> {
+        let mut coming = self.coming.lock().unwrap_or_else(PoisonError::into_inner);
+        coming.insert(manifest.generation, manifest.parts.keys().copied().collect());
         manifest.parts.iter().filter(|(digest, _)| !self.parts.has(digest)).map(|(digest, size)| (*digest, *size)).collect()
     }
 
@@ -131,12 +137,15 @@ impl Snapshots {
         Ok(SnapshotFiles { parts: self.parts.clone(), manifest, sealing })
     }
 
-    /// The snapshot is in force since `now`: keeps its manifest as the last good one, and removes parts of others.
+    /// The snapshot is in force since `now`: keeps its manifest as the last good one, and removes the parts of those before it.
     pub fn keep(&self, signed: &Signed, manifest: &Manifest, now: WallTime) -> Result<(), DataError> {
         let current = Current { accepted: now.0, manifest: signed.clone() };
         let text = serde_json::to_vec(&current).map_err(|error| self.folder.damaged(CURRENT, error.to_string()))?;
         self.folder.write(CURRENT, &text)?;
-        self.parts.keep_only(&manifest.parts.keys().copied().collect::<BTreeSet<_>>())
+        let mut coming = self.coming.lock().unwrap_or_else(PoisonError::into_inner);
+        coming.retain(|generation, _| *generation > manifest.generation);
+        let wanted = manifest.parts.keys().chain(coming.values().flatten()).copied().collect();
+        self.parts.keep_only(&wanted)
     }
 }
 

@@ -115,6 +115,25 @@ fn a_cold_start_finds_the_last_good_snapshot() {
 }
 
 #[test]
+fn parts_of_a_snapshot_on_its_way_are_spared() {
+    let site = Site::new();
+    let gateway = site.gateway();
+    let read = |signed| manifest(signed, ME, GenerationId::default(), &site.roots(), now()).unwrap();
+    let (next, after) = (site.manifest(8, "a = 2", &[], &[]), site.manifest(9, "a = 3", &[], &[]));
+    for (signed, text) in [(&next, "a = 2"), (&after, "a = 3")] {
+        gateway.snapshots.clone().missing(&read(signed));
+        gateway.snapshots.parts().write(&sha256(text.as_bytes()), text.as_bytes()).unwrap();
+    }
+
+    keep(&site, &gateway, 7, "a = 1", &[], &[]);
+    let both = ["a = 2", "a = 3"].map(|text| gateway.snapshots.parts().has(&sha256(text.as_bytes())));
+    keep(&site, &gateway, 9, "a = 3", &[], &[]);
+
+    assert_eq!(both, [true, true]);
+    assert!(!gateway.snapshots.parts().has(&sha256(b"a = 2")), "it was overtaken");
+}
+
+#[test]
 fn the_signer_may_run_out_while_the_site_is_away() {
     let mut site = Site::new();
     let gateway = site.gateway();
