@@ -47,9 +47,9 @@ struct Own {
     findings: Vec<String>,
 }
 
-/// Lines about findings and problems that are sent to the site, and letters of each.
+/// Lines about findings and problems that are sent to the site, and bytes of each: connection points take a status of 128 KiB.
 const MOST_LINES: usize = 100;
-const LONGEST_LINE: usize = 600;
+const LONGEST_LINE: usize = 500;
 
 impl Site {
     /// What the site is told.
@@ -70,7 +70,10 @@ impl Site {
 }
 
 fn bounded(lines: Vec<String>) -> Vec<String> {
-    let short = |line: String| line.chars().take(LONGEST_LINE).collect();
+    let short = |mut line: String| {
+        line.truncate(line.floor_char_boundary(LONGEST_LINE));
+        line
+    };
     lines.into_iter().take(MOST_LINES).map(short).collect()
 }
 

@@ -25,6 +25,7 @@ use super::ask::{Asked, NoAnswer};
 use crate::state::now;
 
 /// A snapshot that is whole.
+#[derive(Clone)]
 pub(super) struct Update {
     pub(super) signed: Signed,
     pub(super) manifest: Manifest,

@@ -109,6 +109,8 @@ pub(super) struct Enrolled {
     pub(super) site: Arc<Site>,
     /// What is in force.
     current: Option<Manifest>,
+    /// A newer one that could not be put in force. The reason may be in the file.
+    refused: Option<Update>,
     updates: mpsc::Receiver<Update>,
     renewed: Arc<Notify>,
     _tasks: JoinSet<()>,
@@ -169,7 +171,7 @@ impl Enrolled {
         tasks.spawn(Follower::new(Arc::clone(&site), generation, followed).run());
         tasks.spawn(report::run(Arc::clone(&site)));
         tasks.spawn(renewal::run(Arc::clone(&site), Arc::clone(&renewed)));
-        Ok(Self { file: file.to_owned(), set_level, at_start, running, site, current, updates, renewed, _tasks: tasks })
+        Ok(Self { file: file.to_owned(), set_level, at_start, running, site, current, refused: None, updates, renewed, _tasks: tasks })
     }
 
     /// What comes next of the tasks. Nothing is lost if this future is dropped.
@@ -183,23 +185,28 @@ impl Enrolled {
     /// Does what an event asks for.
     pub(super) async fn take(&mut self, event: Event) {
         match event {
-            Event::Update(update) => self.follow(*update).await,
+            Event::Update(update) => _ = self.follow(*update).await,
             Event::Renewed => self.again("The role certificate").await,
-            Event::Reload => self.again("The file").await,
+            Event::Reload => match self.refused.take() {
+                Some(update) if self.follow(update.clone()).await => self.running.gateway.events.reloaded(Reload::Applied),
+                _ => self.again("The file").await,
+            },
         }
     }
 
-    /// Puts a snapshot in force that has come from the site, or refuses it.
-    async fn follow(&mut self, update: Update) {
+    /// Puts a snapshot in force that has come from the site, or refuses it; gives whether it is in force.
+    async fn follow(&mut self, update: Update) -> bool {
         let Update { signed, manifest } = update;
         let generation = manifest.generation;
+        self.refused = None;
         if let Err(problems) = self.put_in_force(Some(&manifest)).await {
             refuse(&problems);
             error!(%generation, "Configuration of the site refused, the one before stays in force");
             self.site.metrics.snapshots.count(Reload::Refused);
             let problems = problems.iter().map(ToString::to_string).collect();
             self.site.own.send_modify(|own| own.refused = Some(RefusedGeneration { generation, problems }));
-            return;
+            self.refused = Some(Update { signed, manifest });
+            return false;
         }
         info!(%generation, "Configuration applied");
         self.site.metrics.snapshots.count(Reload::Applied);
@@ -209,6 +216,7 @@ impl Enrolled {
         if let Ok(Err(error)) = kept {
             error!(error = chain(&error), "The configuration is in force, but cannot be kept for the next start");
         }
+        true
     }
 
     /// Puts the configuration in force once more, since something beside it has changed.

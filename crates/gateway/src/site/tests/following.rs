@@ -234,3 +234,19 @@ async fn a_role_certificate_is_renewed_in_time_and_no_tunnel_ends() {
     assert!(kept.chain != chain && kept.ends > ends);
     assert_eq!(point.connector.live()["gw-1"], 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_file_stood_in_the_way_of_is_tried_again_with_the_next() {
+    let (office, machine, running, mut point) = pair().await;
+    let free = cmg_lab::ports::free_port().unwrap();
+    let own_port = format!("{ENDPOINT}\nport = {free}");
+    let busy = std::net::TcpListener::bind(("127.0.0.1", free)).unwrap();
+    point.offer.send_replace(Offer::of(&office, &office.snapshot(&machine, 3, &own_port)));
+    let refused = point.status(|status| status.refused.is_some()).await.refused.unwrap();
+    assert!(refused.problems[0].starts_with("endpoint.port"), "{:?}", refused.problems);
+
+    drop(busy);
+    running.reload.send(()).await.unwrap();
+
+    assert_eq!(point.status(|status| status.applied.number == 3).await.refused, None);
+}

@@ -15,6 +15,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::office::{Machine, Office};
+use super::point::{Offer, Point};
 use super::soon;
 use crate::config::enrolled::Local;
 use crate::run::RunError;
@@ -31,30 +32,35 @@ impl Door {
         let machine = Machine::new(office);
         let (local, folder) = (Local::read(&machine.file()).unwrap(), machine.data());
         let enrolled = tokio::spawn(async move { enrol(&local, &folder, &mut JoinSet::new()).await });
-        soon(async {
-            while TcpStream::connect(machine.address).await.is_err() {
-                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-            }
-        })
-        .await;
+        listens(&machine).await;
         Self { machine, enrolled }
     }
 
-    async fn connect(&self, tls: ClientConfig) -> std::io::Result<TlsStream<TcpStream>> {
-        let tcp = TcpStream::connect(self.machine.address).await?;
-        TlsConnector::from(Arc::new(tls)).connect("gateway.example".try_into().unwrap(), tcp).await
-    }
-
-    /// The request that a connection point gets, and the connection. The exporter in it is what this end sees.
     async fn request(&self, tls: ClientConfig) -> std::io::Result<(EnrolRequest, TlsStream<TcpStream>)> {
-        let mut stream = soon(self.connect(tls)).await?;
-        let exporter = stream.get_ref().1.export_keying_material([0; 32], b"EXPORTER-cmg-enrol", None).unwrap();
-        let length = soon(stream.read_u32()).await?;
-        let mut message = vec![0; length as usize];
-        soon(stream.read_exact(&mut message)).await?;
-        let request: EnrolRequest = serde_json::from_slice(&message).unwrap();
-        Ok((EnrolRequest { exporter: Base64(exporter.to_vec()), ..request }, stream))
+        request_of(&self.machine, tls).await
     }
+}
+
+/// The request that a connection point gets, and the connection. The exporter in it is what this end sees.
+async fn request_of(machine: &Machine, tls: ClientConfig) -> std::io::Result<(EnrolRequest, TlsStream<TcpStream>)> {
+    let tcp = TcpStream::connect(machine.address).await?;
+    let mut stream = soon(TlsConnector::from(Arc::new(tls)).connect("gateway.example".try_into().unwrap(), tcp)).await?;
+    let exporter = stream.get_ref().1.export_keying_material([0; 32], b"EXPORTER-cmg-enrol", None).unwrap();
+    let length = soon(stream.read_u32()).await?;
+    let mut message = vec![0; length as usize];
+    soon(stream.read_exact(&mut message)).await?;
+    let request: EnrolRequest = serde_json::from_slice(&message).unwrap();
+    Ok((EnrolRequest { exporter: Base64(exporter.to_vec()), ..request }, stream))
+}
+
+/// Waits until something listens there.
+async fn listens(machine: &Machine) {
+    soon(async {
+        while TcpStream::connect(machine.address).await.is_err() {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    })
+    .await;
 }
 
 async fn send(stream: &mut TlsStream<TcpStream>, answer: &Enrolled) {
@@ -161,4 +167,43 @@ async fn an_answer_of_no_use_leaves_the_gateway_waiting_for_a_good_one() {
     send(&mut stream, &office.answer(&request).unwrap()).await;
 
     assert!(soon(door.enrolled).await.unwrap().is_ok());
+}
+
+/// What `/readyz` says.
+async fn readiness(machine: &Machine) -> String {
+    let asked = cmg_lab::probe(machine.metrics_port, "/readyz", std::time::Duration::from_secs(60)).await;
+    asked.map(|probe| probe.body.trim().to_owned()).unwrap_or_default()
+}
+
+async fn says(machine: &Machine, words: &str) {
+    soon(async {
+        while readiness(machine).await != words {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn from_the_code_to_the_first_configuration_no_start_is_needed() {
+    let office = Arc::new(Office::new());
+    let mut machine = Machine::new(&office);
+    let file = machine.file();
+    let gateway = tokio::spawn(async move { crate::run(&file).await });
+    says(&machine, "not enrolled yet").await;
+    listens(&machine).await;
+    let tls = shown(&office.point("cp-1"), &office.roots());
+    let (request, mut stream) = request_of(&machine, tls).await.unwrap();
+    machine.sealing_key = request.sealing_key.0.clone();
+    send(&mut stream, &office.answer(&request).unwrap()).await;
+    says(&machine, "no configuration has come from the site yet").await;
+
+    let point = Point::start(&office, "cp-1", machine.address);
+    let lines = "[[endpoint]]\nid = 'app'\nhost = 'cmg.example'\nprefix = '/'\nface = 'open'\nopen_acknowledged = true";
+    point.offer.send_replace(Offer::of(&office, &office.snapshot(&machine, 1, lines)));
+    says(&machine, "no connection point is connected").await;
+    point.serves.send_replace(vec!["app".to_owned()]);
+
+    says(&machine, "ready").await;
+    gateway.abort();
 }

@@ -119,6 +119,7 @@ impl Office {
 pub(super) struct Machine {
     dir: TempDir,
     pub(super) address: SocketAddr,
+    pub(super) metrics_port: u16,
     pub(super) sealing_key: Vec<u8>,
 }
 
@@ -127,7 +128,8 @@ impl Machine {
     pub(super) fn new(office: &Office) -> Self {
         let dir = TempDir::new().unwrap();
         let address = SocketAddr::from(([127, 0, 0, 1], cmg_lab::ports::free_port().unwrap()));
-        let machine = Self { dir, address, sealing_key: Vec::new() };
+        let metrics_port = cmg_lab::ports::free_port().unwrap();
+        let machine = Self { dir, address, metrics_port, sealing_key: Vec::new() };
         let code = machine.dir.path().join("code.toml");
         std::fs::write(&code, toml::to_string(&office.code()).unwrap()).unwrap();
         std::fs::set_permissions(&code, std::fs::Permissions::from_mode(0o600)).unwrap();
@@ -164,7 +166,7 @@ impl Machine {
 
     /// Writes the file, with these lines at its end.
     pub(super) fn write(&self, lines: &str) {
-        let own = format!("listen = [\"{}\"]\nmetrics_listen = \"127.0.0.1:0\"\n", self.address);
+        let own = format!("listen = [\"{}\"]\nmetrics_listen = \"127.0.0.1:{}\"\n", self.address, self.metrics_port);
         let text = format!("{own}[site]\ndata = \"data\"\nenrolment = \"code.toml\"\n{lines}");
         std::fs::write(self.file(), text).unwrap();
     }

@@ -41,7 +41,7 @@ pub(super) struct Point {
     pub(super) offer: watch::Sender<Offer>,
     pub(super) connector: Arc<Connector>,
     statuses: mpsc::UnboundedReceiver<MemberStatus>,
-    _serves: watch::Sender<Vec<String>>,
+    pub(super) serves: watch::Sender<Vec<String>>,
     _tasks: JoinSet<()>,
 }
 
@@ -70,7 +70,7 @@ impl Point {
                 answers.spawn(answer(incoming, offers.subscribe(), told.clone(), Arc::clone(&office)));
             }
         });
-        Self { offer, connector, statuses, _serves: serves, _tasks: tasks }
+        Self { offer, connector, statuses, serves, _tasks: tasks }
     }
 
     /// The next status for which `is_it` says so.
