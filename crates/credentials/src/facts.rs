@@ -1,6 +1,6 @@
 //! What a certificate says, as text that may go into headers and logs.
 //!
-//! Reads only; nothing here checks a signature. A certificate that says more than the bounds below is refused, never cut short:
+//! Reads only; but for [`is_issued_by`], nothing here checks a signature. A certificate that says more than the bounds below is refused, never cut short:
 //! two cut names could become the same name.
 use std::borrow::Cow;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -9,12 +9,14 @@ use aws_lc_rs::digest;
 use cmg_core::identity::CertificateFacts;
 use cmg_core::refusal::Refusal;
 use cmg_core::time::WallTime;
+use pki_types::SubjectPublicKeyInfoDer;
 use x509_parser::asn1_rs::{Any, Oid, Tag};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer;
 use x509_parser::x509::X509Name;
 
+use crate::signed::Signed;
 use crate::text;
 use crate::validity::Span;
 
@@ -26,6 +28,13 @@ const ALTERNATIVES_LIMIT: usize = 8192;
 /// Reads the facts of the certificate `der`.
 pub fn certificate_facts(der: &[u8]) -> Result<CertificateFacts, Refusal> {
     facts_of(&parse(der)?, der)
+}
+
+/// Whether the certificate `issuer` signed the certificate `der`, and is named in it as who did. Nothing else is looked at.
+pub fn is_issued_by(der: &[u8], issuer: &[u8]) -> bool {
+    let (Ok(certificate), Ok(issuer)) = (parse(der), parse(issuer)) else { return false };
+    let key = SubjectPublicKeyInfoDer::from(issuer.public_key().raw);
+    certificate.issuer().as_raw() == issuer.subject().as_raw() && Signed::parse(der).is_some_and(|signed| signed.is_signed_by(&key))
 }
 
 pub(crate) fn facts_of(certificate: &X509Certificate<'_>, der: &[u8]) -> Result<CertificateFacts, Refusal> {

@@ -78,8 +78,8 @@ impl<T: Written> Step for Wanted<T> {
             let (action, after) = match &before {
                 None => (Action::Created, resources::create::<T>(site, draft, self.0).await?),
                 Some(_) => {
-                    let replaced = resources::replace::<T>(site, draft, &name, self.0, None).await?;
-                    (if replaced.is_changed { Action::Changed } else { Action::Unchanged }, replaced.resource)
+                    let (after, is_changed) = resources::set::<T>(site, draft, &name, self.0).await?;
+                    (if is_changed { Action::Changed } else { Action::Unchanged }, after)
                 }
             };
             Ok(Difference { kind: T::KIND, name, action, fields: differences(before.as_ref(), Some(&after)) })

@@ -7,9 +7,8 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use cmg_api::resource::{Certificate, CertificateUpload};
 use cmg_authority::Secret;
-use cmg_core::identity::CertificateFacts;
 use cmg_core::problem::Problem;
-use cmg_credentials::facts::certificate_facts;
+use cmg_credentials::facts::{certificate_facts, is_issued_by};
 use cmg_credentials::load::{Files, PairFiles, read_certificates, read_pfx, read_public_key, read_server_identity};
 use serde::Serialize;
 
@@ -101,6 +100,9 @@ impl Written for Certificate {
     }
 }
 
+/// The most certificates of a chain.
+const LONGEST_CHAIN: usize = 10;
+
 /// The parts of an upload, by the keys of the body that they stand under.
 const CHAIN: &str = "chain";
 const KEY: &str = "key";
@@ -179,26 +181,25 @@ fn instead(key: &str) -> &'static str {
 /// The certificate first, then each one's issuer.
 fn sorted(chain: Vec<Vec<u8>>) -> Result<Vec<Vec<u8>>, Problem> {
     let problem = |what: &str| Problem::new(CHAIN, what, "send one server certificate and its issuers, nothing else");
-    let mut rest: Vec<(CertificateFacts, Vec<u8>)> = Vec::new();
+    let mut rest: Vec<Vec<u8>> = Vec::new();
     for der in chain {
-        let facts = certificate_facts(&der).map_err(|_| problem("holds a certificate that cannot be read"))?;
-        if rest.iter().all(|(known, _)| known.thumbprint_sha256 != facts.thumbprint_sha256) {
-            rest.push((facts, der));
+        if !rest.contains(&der) {
+            rest.push(der);
         }
     }
-    let issues_another = |one: &CertificateFacts| rest.iter().any(|(other, _)| other.issuer == one.subject && other.subject != one.subject);
-    let mut first = rest.iter().enumerate().filter(|(_, (facts, _))| !issues_another(facts)).map(|(place, _)| place);
-    let (Some(place), None) = (first.next(), first.next()) else {
-        return Err(problem("holds more than one certificate that issued none of the others, or none"));
-    };
-    let (mut facts, der) = rest.swap_remove(place);
-    let mut sorted = vec![der];
-    while let Some(place) = rest.iter().position(|(other, _)| other.subject == facts.issuer) {
-        let (issuer, der) = rest.swap_remove(place);
-        sorted.push(der);
-        facts = issuer;
+    if rest.len() > LONGEST_CHAIN {
+        return Err(problem("holds more certificates than any chain has"));
     }
-    if rest.is_empty() { Ok(sorted) } else { Err(problem("holds certificates that did not issue the first one")) }
+    let issued_another = |one: &Vec<u8>| rest.iter().any(|other| other != one && is_issued_by(other, one));
+    let mut first = rest.iter().enumerate().filter(|(_, one)| !issued_another(one)).map(|(place, _)| place);
+    let (Some(place), None) = (first.next(), first.next()) else {
+        return Err(problem("holds more than one certificate that issued none of the others"));
+    };
+    let mut sorted = vec![rest.swap_remove(place)];
+    while let Some(place) = rest.iter().position(|other| sorted.last().is_some_and(|last| is_issued_by(last, other))) {
+        sorted.push(rest.swap_remove(place));
+    }
+    if rest.is_empty() { Ok(sorted) } else { Err(problem("holds certificates that do not belong to the chain of the first one")) }
 }
 
 fn pem<'a>(label: &str, ders: impl IntoIterator<Item = &'a [u8]>) -> String {

@@ -1,6 +1,6 @@
 //! Passwords: what is demanded of them, and hashing them without taking the whole machine.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use cmg_authority::passwords::{LONGEST_PASSWORD, hash_password, verify_password};
@@ -19,7 +19,7 @@ const SHORTEST: usize = 12;
 
 /// Hashes passwords, a few at once.
 pub struct Hasher {
-    turns: Semaphore,
+    turns: Arc<Semaphore>,
 }
 
 /// Why a password was not hashed.
@@ -41,7 +41,7 @@ static NOBODY: LazyLock<Option<String>> = LazyLock::new(|| {
 
 impl Default for Hasher {
     fn default() -> Self {
-        Self { turns: Semaphore::new(AT_ONCE) }
+        Self { turns: Arc::new(Semaphore::new(AT_ONCE)) }
     }
 }
 
@@ -65,7 +65,13 @@ impl Hasher {
     }
 
     async fn blocking<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, HashRefused> {
-        let Ok(Ok(_turn)) = timeout(PATIENCE, self.turns.acquire()).await else { return Err(HashRefused::Busy) };
+        let turn = timeout(PATIENCE, Arc::clone(&self.turns).acquire_owned()).await;
+        let Ok(Ok(turn)) = turn else { return Err(HashRefused::Busy) };
+        // Whoever asked may be gone before the work is done; its turn lasts as long as the work.
+        let work = move || {
+            let _turn = turn;
+            work()
+        };
         tokio::task::spawn_blocking(work).await.map_err(|_| HashRefused::Busy)
     }
 }

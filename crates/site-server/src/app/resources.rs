@@ -207,7 +207,7 @@ pub(crate) struct Replaced<T> {
     pub(crate) is_changed: bool,
 }
 
-/// Puts a resource in the place of the one of its name. The same again changes nothing.
+/// Puts a resource in the place of the one of its name that has the version `expected`. The same again changes nothing.
 pub(crate) async fn replace<T: Written>(
     site: &SiteServer,
     draft: &mut Draft<'_>,
@@ -215,20 +215,31 @@ pub(crate) async fn replace<T: Written>(
     read: T::Read,
     expected: Option<u64>,
 ) -> Result<Replaced<T>, ChangeRefused> {
-    let Some(before) = T::of(&draft.model).get(name).cloned() else { return Err(not_found::<T>(name)) };
-    let Some(version) = draft.change.document(T::KIND, name).await?.map(|document| document.version) else {
-        return Err(not_found::<T>(name));
-    };
+    let version = draft.change.document(T::KIND, name).await?.map(|document| document.version);
+    let version = version.ok_or_else(|| not_found::<T>(name))?;
     if expected.is_some_and(|expected| expected != version) {
         return Err(ChangeRefused::Stale { present: version });
     }
+    let (resource, is_changed) = set::<T>(site, draft, name, read).await?;
+    Ok(Replaced { resource, version: version + u64::from(is_changed), is_changed })
+}
+
+/// The same, whatever its version; whether it differs from what was there. What does not differ is not looked up in the database.
+pub(crate) async fn set<T: Written>(
+    site: &SiteServer,
+    draft: &mut Draft<'_>,
+    name: &str,
+    read: T::Read,
+) -> Result<(T, bool), ChangeRefused> {
+    let Some(before) = T::of(&draft.model).get(name).cloned() else { return Err(not_found::<T>(name)) };
     let Accepted { resource, secret } = T::accept(read, Some(&before), &draft.model).map_err(ChangeRefused::Problems)?;
     if resource == *before {
-        return Ok(Replaced { resource, version, is_changed: false });
+        return Ok((resource, false));
     }
-    let version = draft.replace(resource.clone(), version).await?;
+    let version = draft.change.document(T::KIND, name).await?.map(|document| document.version);
+    draft.replace(resource.clone(), version.ok_or_else(|| not_found::<T>(name))?).await?;
     keep_secret::<T>(site, draft, name, secret).await?;
-    Ok(Replaced { resource, version, is_changed: true })
+    Ok((resource, true))
 }
 
 /// Takes a resource away.

@@ -4,6 +4,7 @@
 //! session lasts 12 hours, and one hour without a request.
 
 use cmg_authority::passwords::{API_TOKEN_PREFIX, NewSecret, new_session, secret_digest};
+use cmg_process::log::chain;
 use cmg_store::{Change, Error, View};
 
 use super::accounts::role_of;
@@ -65,11 +66,21 @@ pub async fn who(site: &Site, secret: &str) -> Result<Option<Caller>, Error> {
     let now = site.now().0 as i64;
     let digest = secret_digest(secret);
     let mut view = site.store.view().await?;
-    if secret.starts_with(API_TOKEN_PREFIX) {
-        by_token(site, &mut view, &digest, now).await
+    let found = if secret.starts_with(API_TOKEN_PREFIX) {
+        by_token(&mut view, &digest, now).await?
     } else {
-        by_session(site, &mut view, digest, now).await
+        by_session(&mut view, digest, now).await?
+    };
+    // Whoever writes must not hold a connection that another writer waits for.
+    drop(view);
+    let Some((caller, last_used_at)) = found else { return Ok(None) };
+    if last_used_at.is_none_or(|at| now - at >= NOTED)
+        && let Err(error) = note_use(site, &caller, now).await
+    {
+        // A database that is full or read-only can still be read.
+        tracing::warn!(error = chain(&error), "The use of a session could not be noted");
     }
+    Ok(Some(caller))
 }
 
 /// Ends a session.
@@ -93,27 +104,31 @@ fn lasts(session: &cmg_store::Session, now: i64) -> bool {
     now < session.expires_at && now - session.last_used_at < IDLE
 }
 
-async fn by_session(site: &Site, view: &mut View, digest: [u8; 32], now: i64) -> Result<Option<Caller>, Error> {
+/// Who asks, and when it was noted last that it does.
+type Found = Option<(Caller, Option<i64>)>;
+
+async fn by_session(view: &mut View, digest: [u8; 32], now: i64) -> Result<Found, Error> {
     let Some(session) = view.session_by_hash(&digest).await?.filter(|session| lasts(session, now)) else { return Ok(None) };
     let Some(role) = present_role(view, &session.account).await? else { return Ok(None) };
-    if now - session.last_used_at >= NOTED {
-        let mut change = site.store.begin(now).await?;
-        change.touch_session(&digest, session.expires_at).await?;
-        change.commit().await?;
-    }
-    Ok(Some(Caller { account: session.account, role, by: By::Session(digest), expires_at: session.expires_at }))
+    let caller = Caller { account: session.account, role, by: By::Session(digest), expires_at: session.expires_at };
+    Ok(Some((caller, Some(session.last_used_at))))
 }
 
-async fn by_token(site: &Site, view: &mut View, digest: &[u8], now: i64) -> Result<Option<Caller>, Error> {
+async fn by_token(view: &mut View, digest: &[u8], now: i64) -> Result<Found, Error> {
     let found = view.api_token_by_hash(digest).await?;
     let Some(token) = found.filter(|token| token.revoked_at.is_none() && now < token.expires_at) else { return Ok(None) };
     let (Some(role), Some(most)) = (present_role(view, &token.account).await?, api_tokens::role_of(&token.id)) else { return Ok(None) };
-    if token.last_used_at.is_none_or(|at| now - at >= NOTED) {
-        let mut change = site.store.begin(now).await?;
-        change.touch_api_token(&token.id).await?;
-        change.commit().await?;
+    let caller = Caller { account: token.account, role: role.min(most), by: By::Token(token.id), expires_at: token.expires_at };
+    Ok(Some((caller, token.last_used_at)))
+}
+
+async fn note_use(site: &Site, caller: &Caller, now: i64) -> Result<(), Error> {
+    let mut change = site.store.begin(now).await?;
+    match &caller.by {
+        By::Session(digest) => change.touch_session(digest, caller.expires_at).await?,
+        By::Token(id) => change.touch_api_token(id).await?,
     }
-    Ok(Some(Caller { account: token.account, role: role.min(most), by: By::Token(token.id), expires_at: token.expires_at }))
+    change.commit().await
 }
 
 /// The role of an account that may sign in.

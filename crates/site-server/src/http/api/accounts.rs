@@ -193,11 +193,11 @@ async fn remove(asked: Asked) -> Result<Answer, Refused> {
 
 async fn set_password(asked: Asked) -> Result<Answer, Refused> {
     let (caller, name) = (asked.caller()?, asked.part("name"));
-    let NewPassword { old, new } = asked.body()?;
     let is_own = caller.account == name;
     if !is_own && !Needs::Full.permits(Some(caller.role)) {
         return Err(Refused::new(Kind::NotPermitted, "only a full administrator sets the passwords of others"));
     }
+    let NewPassword { old, new } = asked.body()?;
     let missing = (is_own && old.is_none()).then(|| Problem::new("old", "is missing", "write the password that you have"));
     demand_none([missing, passwords::problem("new", &new, name)])?;
     if is_own {

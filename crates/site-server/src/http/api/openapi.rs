@@ -94,17 +94,16 @@ fn named(shape: &Shape, schemas: &mut BTreeMap<String, Value>) -> Value {
         let schema = serde_json::to_value(schema).expect("a schema is JSON");
         schemas.entry(name).or_insert(schema);
     }
-    let Some(beside) = &shape.beside else { return json!({ "$ref": reference(&shape.name) }) };
-    let name = format!("Shown{}", shape.name);
+    let Some((name, beside)) = &shape.beside else { return json!({ "$ref": reference(&shape.name) }) };
     let mut schema = schemas[&shape.name].clone();
     if let (Some(properties), Some(beside)) = (schema["properties"].as_object_mut(), beside.as_object()) {
         properties.extend(beside.clone());
     }
     schemas.insert(name.clone(), schema);
-    json!({ "$ref": reference(&name) })
+    json!({ "$ref": reference(name) })
 }
 
-fn reference(name: &str) -> String {
+pub(super) fn reference(name: &str) -> String {
     format!("#/components/schemas/{name}")
 }
 

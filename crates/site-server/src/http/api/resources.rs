@@ -8,10 +8,11 @@ use cmg_api::resource::{
 use cmg_core::problem::Problem;
 use cmg_store::DocumentPage;
 use serde_json::{Value, json};
-use utoipa::PartialSchema;
+use utoipa::{PartialSchema, ToSchema};
 
 use super::answer::Answer;
 use super::asked::Asked;
+use super::openapi::reference;
 use super::route::{Method, Parameter, Route, Shape};
 use super::{BASE, body};
 use crate::app::change::{ChangeRefused, Draft};
@@ -49,9 +50,12 @@ pub(super) fn routes() -> Vec<Route> {
 
 fn routes_of<T: Written>() -> [Route; 5] {
     let (all, one, kind) = (format!("/{}", T::PLURAL), format!("/{}/{{name}}", T::PLURAL), T::KIND);
-    let shape = || Shape { beside: Some(beside::<T>()), ..Shape::of::<T>() };
+    let shown = format!("Shown{}", <T as ToSchema>::name());
+    let shape = || Shape { beside: Some((shown.clone(), beside::<T>())), ..Shape::of::<T>() };
+    let items = json!({ "items": { "type": "array", "items": { "$ref": reference(&shown) } } });
+    let page = Shape { beside: Some((format!("{}Page", <T as ToSchema>::name()), items)), ..Shape::of::<Page>() };
     [
-        Route::new(Method::Get, &all, Needs::Read, format!("Lists {}", T::PLURAL), list::<T>).query(LIST).gives::<Page>(),
+        Route::new(Method::Get, &all, Needs::Read, format!("Lists {}", T::PLURAL), list::<T>).query(LIST).gives_shape(page),
         Route::new(Method::Post, &all, Needs::Infrastructure, format!("Adds a {kind}"), create::<T>)
             .query(DRY_RUN)
             .once()
@@ -68,7 +72,7 @@ fn routes_of<T: Written>() -> [Route; 5] {
 }
 
 /// A page of a list.
-#[derive(utoipa::ToSchema)]
+#[derive(ToSchema)]
 #[expect(dead_code, reason = "only its schema counts")]
 pub(super) struct Page {
     /// The resources, by name.

@@ -56,8 +56,8 @@ pub(crate) struct Parameter(pub(crate) &'static str, pub(crate) &'static str, pu
 pub(crate) struct Shape {
     pub(crate) name: String,
     pub(crate) collect: fn(&mut Vec<(String, RefOr<Schema>)>),
-    /// Properties that stand beside those of the schema.
-    pub(crate) beside: Option<Value>,
+    /// The name of a schema that is the same but for these properties.
+    pub(crate) beside: Option<(String, Value)>,
 }
 
 impl Shape {

@@ -1,0 +1,14 @@
+//! The administrator's interface, asked as a client asks it, over a real database.
+
+mod accounts;
+mod apply;
+mod bad_input;
+mod certificates;
+mod house;
+mod idempotency;
+mod openapi;
+mod resources;
+mod routes;
+mod setup;
+mod sign_in;
+mod status;
