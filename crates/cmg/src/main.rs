@@ -5,7 +5,7 @@ mod quickstart;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use cmg_process::{exit, runtime};
 
 #[global_allocator]
@@ -38,6 +38,13 @@ enum Command {
     },
     /// Start everything on this machine and send first requests through it
     Quickstart(quickstart::Options),
+    /// Write the completions of a shell to standard output
+    Completions {
+        /// Which shell's
+        shell: cmg_cli::Shell,
+    },
+    #[command(flatten)]
+    Administrator(cmg_cli::Command),
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -52,8 +59,13 @@ enum Program {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    if let Command::Check { program, file } = &cli.command {
-        return check::run(*program, file);
+    match &cli.command {
+        Command::Check { program, file } => return check::run(*program, file),
+        Command::Completions { shell } => {
+            cmg_cli::completions(*shell, &mut Cli::command(), &mut std::io::stdout());
+            return ExitCode::SUCCESS;
+        }
+        _ => {}
     }
     let runtime = match runtime::build() {
         Ok(runtime) => runtime,
@@ -64,6 +76,9 @@ fn main() -> ExitCode {
         Command::Run { program: Program::ConnectionPoint, config } => exit::code(runtime.block_on(cmg_connection_point::run(&config))),
         Command::Run { program: Program::Site, config } => exit::code(runtime.block_on(cmg_site_server::run(&config))),
         Command::Quickstart(options) => runtime.block_on(quickstart::run(options)),
-        Command::Check { .. } => ExitCode::SUCCESS,
+        Command::Administrator(command) => {
+            ExitCode::from(runtime.block_on(cmg_cli::run(command, &mut cmg_cli::Surroundings::of_process())))
+        }
+        Command::Check { .. } | Command::Completions { .. } => ExitCode::SUCCESS,
     }
 }

@@ -1,0 +1,149 @@
+//! Clients, and the certificates that the site has issued.
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use crate::failure::Failure;
+use crate::server::{Request, Server};
+use crate::table::{Column, Form};
+use crate::told::Told;
+
+const CLIENTS: &[Column] = &[
+    Column("ID", "id", Form::Plain),
+    Column("NAME", "name", Form::Plain),
+    Column("IDENTITY", "identity", Form::Plain),
+    Column("STATE", "state", Form::Plain),
+    Column("SINCE", "created_at", Form::Time),
+    Column("SEEN", "last_seen_at", Form::Time),
+];
+
+const TOKENS: &[Column] = &[
+    Column("ID", "id", Form::Plain),
+    Column("ISSUED", "issued_at", Form::Time),
+    Column("ENDS", "expires_at", Form::Time),
+    Column("BLOCKED", "blocked", Form::Plain),
+];
+
+const ISSUED: &[Column] = &[
+    Column("SERIAL", "serial", Form::Plain),
+    Column("AUTHORITY", "authority", Form::Plain),
+    Column("SUBJECT", "subject", Form::Plain),
+    Column("PURPOSE", "purpose", Form::Plain),
+    Column("ENDS", "not_after", Form::Time),
+    Column("REVOKED", "revoked_at", Form::Time),
+];
+
+/// What is done with clients.
+#[derive(Debug, Subcommand)]
+pub enum ClientVerb {
+    /// List them
+    List(ClientList),
+    /// Show one by its id
+    Show {
+        /// Its id
+        id: String,
+    },
+    /// List the tokens of one
+    Tokens {
+        /// Its id
+        id: String,
+    },
+    /// Let one count that waits
+    Approve {
+        /// Its id
+        id: String,
+    },
+    /// Refuse one everywhere, with its certificates and tokens
+    Block {
+        /// Its id
+        id: String,
+        /// Why
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        note: String,
+    },
+    /// Lift the block of one
+    Unblock {
+        /// Its id
+        id: String,
+    },
+    /// Remove one; what it can show stays blocked
+    Remove {
+        /// Its id
+        id: String,
+    },
+}
+
+/// Which clients.
+#[derive(Debug, Args)]
+pub struct ClientList {
+    /// Only those whose name, identity or id contains this
+    #[arg(long, value_name = "TEXT")]
+    search: Option<String>,
+    /// Only those in this state
+    #[arg(long, value_name = "STATE", value_parser = ["pending", "approved", "blocked"])]
+    state: Option<String>,
+    /// How many at most; else all
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    limit: Option<u64>,
+}
+
+/// What is done with certificates that the site has issued.
+#[derive(Debug, Subcommand)]
+pub enum IssuedVerb {
+    /// List them
+    List {
+        /// Only those of this authority
+        #[arg(long, value_parser = ["infrastructure", "clients"])]
+        authority: Option<String>,
+        /// Only those whose subject contains this
+        #[arg(long, value_name = "TEXT")]
+        search: Option<String>,
+        /// How many at most; else all
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+        limit: Option<u64>,
+    },
+    /// Show one by its serial number
+    Show {
+        /// Its serial number
+        serial: String,
+    },
+    /// Revoke one: a member enrols again, a client is refused
+    Revoke {
+        /// Its serial number
+        serial: String,
+    },
+}
+
+pub(crate) async fn client(verb: ClientVerb, server: &Server) -> Result<Told, Failure> {
+    let all = "clients";
+    match verb {
+        ClientVerb::List(ClientList { search, state, limit }) => {
+            Ok(Told::list(server.list(&[all], &[("search", search), ("state", state)], "after", limit).await?, CLIENTS))
+        }
+        ClientVerb::Show { id } => Ok(Told::thing(server.ask(Request::get(&[all, &id])).await?.body)),
+        ClientVerb::Tokens { id } => Ok(Told::list(server.ask(Request::get(&[all, &id, "tokens"])).await?.body, TOKENS)),
+        ClientVerb::Approve { id } => act("Approved", &id, Request::act(&[all, &id, "approve"]), server).await,
+        ClientVerb::Block { id, note } => act("Blocked", &id, Request::post(&[all, &id, "block"], json!({"note": note})), server).await,
+        ClientVerb::Unblock { id } => act("Lifted the block of", &id, Request::act(&[all, &id, "unblock"]), server).await,
+        ClientVerb::Remove { id } => act("Removed", &id, Request::delete(&[all, &id]), server).await,
+    }
+}
+
+async fn act(what: &str, id: &str, request: Request<'_>, server: &Server) -> Result<Told, Failure> {
+    let reply = server.ask(request).await?;
+    Ok(Told::note(format!("{what} client {id}")).value(reply.body))
+}
+
+pub(crate) async fn issued(verb: IssuedVerb, server: &Server) -> Result<Told, Failure> {
+    let all = "issued-certificates";
+    match verb {
+        IssuedVerb::List { authority, search, limit } => {
+            Ok(Told::list(server.list(&[all], &[("authority", authority), ("search", search)], "after", limit).await?, ISSUED))
+        }
+        IssuedVerb::Show { serial } => Ok(Told::thing(server.ask(Request::get(&[all, &serial])).await?.body)),
+        IssuedVerb::Revoke { serial } => {
+            let reply = server.ask(Request::act(&[all, &serial, "revoke"])).await?;
+            Ok(Told::note(format!("Revoked certificate {serial}")).value(reply.body))
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! The kinds of resource, one row each: how a kind is called, which keys it has, and what its list shows.
+
+use cmg_api::resource::{
+    BoundaryGroup, CertificateUpload, ClientTrust, ConnectionPoint, Gateway, PublishedEndpoint, Resource, Site, SiteSystem, TokenIssuer,
+};
+
+use crate::schema::Schema;
+use crate::table::{Column, Form};
+
+/// One kind.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Kind {
+    /// Such as `connection-point`.
+    pub(crate) name: &'static str,
+    /// The same in paths.
+    pub(crate) plural: &'static str,
+    /// What is written of it.
+    pub(crate) schema: fn() -> Schema,
+    /// What its list shows.
+    pub(crate) columns: &'static [Column],
+}
+
+const NAME: Column = plain("NAME", "name");
+const DESCRIPTION: Column = plain("DESCRIPTION", "description");
+
+const fn plain(title: &'static str, path: &'static str) -> Column {
+    Column(title, path, Form::Plain)
+}
+
+macro_rules! kind {
+    ($type:ident, $written:ident, $columns:expr) => {
+        Kind {
+            name: <cmg_api::resource::$type as Resource>::KIND,
+            plural: <cmg_api::resource::$type as Resource>::PLURAL,
+            schema: Schema::of::<$written>,
+            columns: $columns,
+        }
+    };
+    ($type:ident, $columns:expr) => {
+        kind!($type, $type, $columns)
+    };
+}
+
+pub(crate) const SITE: Kind = kind!(Site, &[NAME, DESCRIPTION]);
+
+pub(crate) const GATEWAY: Kind = kind!(
+    Gateway,
+    &[
+        NAME,
+        plain("HOST", "host"),
+        plain("RUNNING", "running"),
+        plain("INSTANCES", "instances.name"),
+        plain("CERTIFICATES", "certificates")
+    ]
+);
+
+pub(crate) const CONNECTION_POINT: Kind =
+    kind!(ConnectionPoint, &[NAME, plain("SITE", "site"), plain("GATEWAYS", "gateways"), DESCRIPTION]);
+
+pub(crate) const ENDPOINT: Kind = kind!(
+    PublishedEndpoint,
+    &[
+        NAME,
+        plain("HOST", "host"),
+        plain("PREFIX", "prefix"),
+        plain("ROLE ID", "role_id"),
+        plain("PATH NAME", "path_name"),
+        plain("FACE", "face"),
+        plain("SERVERS", "servers"),
+    ]
+);
+
+pub(crate) const SITE_SYSTEM: Kind = kind!(
+    SiteSystem,
+    &[NAME, plain("SITE", "site"), plain("ROLE", "role"), plain("CMG TRAFFIC", "allow_cmg_traffic.face"), plain("URLS", "urls")]
+);
+
+pub(crate) const CERTIFICATE: Kind = kind!(
+    Certificate,
+    CertificateUpload,
+    &[NAME, plain("NAMES", "names"), Column("ENDS", "not_after", Form::Time), plain("ISSUER", "issuer")]
+);
+
+pub(crate) const TRUST: Kind = kind!(
+    ClientTrust,
+    &[
+        NAME,
+        Column("ROOTS", "authorities", Form::Count),
+        Column("CRLS", "crls", Form::Count),
+        plain("CRL URLS", "crl_urls"),
+        plain("STALE CRL", "stale_crl"),
+        plain("SITE CLIENTS", "site_clients"),
+    ]
+);
+
+pub(crate) const TOKEN_ISSUER: Kind = kind!(
+    TokenIssuer,
+    &[
+        NAME,
+        plain("KIND", "kind"),
+        plain("TENANT", "tenant"),
+        plain("ISSUER", "issuer"),
+        plain("TOKEN KIND", "token_kind"),
+        plain("ENABLED", "enabled"),
+    ]
+);
+
+pub(crate) const BOUNDARY_GROUP: Kind = kind!(
+    BoundaryGroup,
+    &[
+        NAME,
+        plain("NETWORKS", "networks"),
+        plain("SITE SYSTEMS", "site_systems"),
+        plain("GATEWAYS", "gateways"),
+        plain("FALLBACK", "fallback")
+    ]
+);
+
+/// Every kind.
+pub(crate) const KINDS: [Kind; 9] =
+    [SITE, GATEWAY, CONNECTION_POINT, ENDPOINT, SITE_SYSTEM, CERTIFICATE, TRUST, TOKEN_ISSUER, BOUNDARY_GROUP];

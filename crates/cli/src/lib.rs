@@ -1,0 +1,212 @@
+//! The administrator's command line: what people type becomes requests to the site server's API, and its answers become tables.
+//!
+//! Nothing is decided here. The site server judges every request; this says plainly what it said. Data goes to standard output,
+//! everything else to standard error. A secret is never an argument, because every process of a machine sees the arguments of the others.
+
+mod access;
+mod accounts;
+mod apply;
+mod certificates;
+mod clients;
+mod doctor;
+mod failure;
+mod fields;
+mod gateways;
+mod kinds;
+mod resources;
+mod schema;
+mod server;
+mod session;
+mod sign_in;
+mod status;
+mod surroundings;
+mod table;
+mod told;
+mod trusts;
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+pub use clap_complete::Shell;
+pub use surroundings::{Ask, Surroundings, Variable};
+
+use crate::failure::Failure;
+use crate::server::Server;
+use crate::told::Told;
+
+/// What every command of an administrator takes.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Common {
+    /// The site server; else CMG_SERVER, the one that is signed in to, http://127.0.0.1:8444
+    #[arg(long, global = true, value_name = "URL")]
+    server: Option<String>,
+    /// Root certificates that the site server is believed by, PEM; else CMG_CA_FILE, those of the operating system
+    #[arg(long, global = true, value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// Write what the API answers, as JSON
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+/// Commands about one kind of thing.
+#[derive(Debug, Args)]
+#[command(subcommand_required = true, arg_required_else_help = true)]
+pub struct Area<V: Subcommand> {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    verb: V,
+}
+
+/// A command by itself.
+#[derive(Debug, Args)]
+pub struct Alone<A: Args> {
+    #[command(flatten)]
+    common: Common,
+    #[command(flatten)]
+    own: A,
+}
+
+/// No arguments of its own.
+#[derive(Debug, Args)]
+pub struct Nothing {}
+
+/// The commands of administrators.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make the first administrator of a site, and sign in
+    Setup(Alone<sign_in::Setup>),
+    /// Sign in to a site server
+    Login(Alone<sign_in::Login>),
+    /// Sign out
+    Logout(Alone<Nothing>),
+    /// Tell who is signed in, and in which role
+    Whoami(Alone<Nothing>),
+    /// Tell which generation runs where, and who lags since when and why
+    Status(Alone<Nothing>),
+    /// Make the configuration what a file says
+    Apply(Alone<apply::Apply>),
+    /// Tell step by step what a gateway would decide about a client certificate, and why
+    Doctor(Alone<doctor::Doctor>),
+    /// Sites
+    Site(Area<resources::Verb>),
+    /// Cloud management gateways and their instances
+    Gateway(Area<gateways::GatewayVerb>),
+    /// CMG connection points
+    ConnectionPoint(Area<gateways::ConnectionPointVerb>),
+    /// Published endpoints
+    Endpoint(Area<resources::Verb>),
+    /// Site systems, and whether clients on the internet reach them
+    SiteSystem(Area<resources::Verb>),
+    /// Server certificates
+    Certificate(Area<certificates::CertificateVerb>),
+    /// Client certificate authorities and their revocation lists
+    Trust(Area<trusts::TrustVerb>),
+    /// Issuers of tokens
+    TokenIssuer(Area<resources::Verb>),
+    /// Boundary groups
+    BoundaryGroup(Area<resources::Verb>),
+    /// Bulk registration tokens
+    Token(Area<access::TokenVerb>),
+    /// Blocked certificates and tokens
+    Block(Area<access::BlockVerb>),
+    /// Clients
+    Client(Area<clients::ClientVerb>),
+    /// Certificates that the site has issued, to members and clients
+    IssuedCertificate(Area<clients::IssuedVerb>),
+    /// Accounts of administrators
+    Account(Area<accounts::AccountVerb>),
+    /// API tokens of accounts
+    ApiToken(Area<accounts::ApiTokenVerb>),
+    /// Audit records
+    Audit(Area<status::AuditVerb>),
+    /// What will need somebody soon
+    Warning(Area<status::WarningVerb>),
+}
+
+/// Carries a command out, and gives the exit code: 0 done, 1 refused, 2 wrong command line, 3 not signed in, 4 site server not reached.
+pub async fn run(command: Command, surroundings: &mut Surroundings) -> u8 {
+    let common = command.common().clone();
+    let failure = match carry_out(command, surroundings).await {
+        Ok(told) => match told.write(common.json, surroundings) {
+            Ok(()) => return 0,
+            Err(error) => Failure::failed("the output cannot be written", &error),
+        },
+        Err(failure) => failure,
+    };
+    let _ = match &failure {
+        Failure::Refused(refusal) if common.json => writeln!(surroundings.err, "{}", refusal.body),
+        _ => writeln!(surroundings.err, "{failure}"),
+    };
+    failure.code()
+}
+
+/// Writes the completions of `command` for a shell.
+pub fn completions(shell: Shell, command: &mut clap::Command, out: &mut dyn Write) {
+    let name = command.get_name().to_owned();
+    clap_complete::generate(shell, command, name, &mut &mut *out);
+}
+
+async fn carry_out(command: Command, surroundings: &mut Surroundings) -> Result<Told, Failure> {
+    let common = command.common().clone();
+    match command {
+        Command::Setup(setup) => return sign_in::setup(&setup.own, &common, surroundings).await,
+        Command::Login(login) => return sign_in::login(&login.own, &common, surroundings).await,
+        Command::Account(area) => return accounts::account(area.verb, &Server::new(&common, surroundings)?, surroundings).await,
+        _ => {}
+    }
+    let server = Server::new(&common, surroundings)?;
+    match command {
+        Command::Setup(_) | Command::Login(_) | Command::Account(_) => unreachable!("carried out above"),
+        Command::Logout(_) => sign_in::logout(&server, surroundings).await,
+        Command::Whoami(_) => sign_in::whoami(&server).await,
+        Command::Status(_) => status::status(&server).await,
+        Command::Apply(apply) => apply::apply(&apply.own, &server).await,
+        Command::Doctor(doctor) => doctor::doctor(&doctor.own, &server).await,
+        Command::Site(area) => resources::verb(kinds::SITE, area.verb, &server).await,
+        Command::Gateway(area) => gateways::gateway(area.verb, &server).await,
+        Command::ConnectionPoint(area) => gateways::connection_point(area.verb, &server).await,
+        Command::Endpoint(area) => resources::verb(kinds::ENDPOINT, area.verb, &server).await,
+        Command::SiteSystem(area) => resources::verb(kinds::SITE_SYSTEM, area.verb, &server).await,
+        Command::Certificate(area) => certificates::verb(area.verb, &server).await,
+        Command::Trust(area) => trusts::verb(area.verb, &server).await,
+        Command::TokenIssuer(area) => resources::verb(kinds::TOKEN_ISSUER, area.verb, &server).await,
+        Command::BoundaryGroup(area) => resources::verb(kinds::BOUNDARY_GROUP, area.verb, &server).await,
+        Command::Token(area) => access::token(area.verb, &server).await,
+        Command::Block(area) => access::block(area.verb, &server).await,
+        Command::Client(area) => clients::client(area.verb, &server).await,
+        Command::IssuedCertificate(area) => clients::issued(area.verb, &server).await,
+        Command::ApiToken(area) => accounts::api_token(area.verb, &server).await,
+        Command::Audit(area) => status::audit(area.verb, &server).await,
+        Command::Warning(area) => status::warning(area.verb, &server).await,
+    }
+}
+
+impl Command {
+    fn common(&self) -> &Common {
+        match self {
+            Self::Setup(alone) => &alone.common,
+            Self::Login(alone) => &alone.common,
+            Self::Logout(alone) | Self::Whoami(alone) | Self::Status(alone) => &alone.common,
+            Self::Apply(alone) => &alone.common,
+            Self::Doctor(alone) => &alone.common,
+            Self::Site(area) | Self::Endpoint(area) | Self::SiteSystem(area) | Self::TokenIssuer(area) | Self::BoundaryGroup(area) => {
+                &area.common
+            }
+            Self::Gateway(area) => &area.common,
+            Self::ConnectionPoint(area) => &area.common,
+            Self::Certificate(area) => &area.common,
+            Self::Trust(area) => &area.common,
+            Self::Token(area) => &area.common,
+            Self::Block(area) => &area.common,
+            Self::Client(area) => &area.common,
+            Self::IssuedCertificate(area) => &area.common,
+            Self::Account(area) => &area.common,
+            Self::ApiToken(area) => &area.common,
+            Self::Audit(area) => &area.common,
+            Self::Warning(area) => &area.common,
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Trusts: their authorities and revocation lists from files.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use serde_json::{Map, Value};
+
+use crate::failure::Failure;
+use crate::fields::contents;
+use crate::kinds::TRUST;
+use crate::resources::{self, Changed, Look, Written, demand_something};
+use crate::server::{Request, Server};
+use crate::told::Told;
+
+/// What is done with trusts.
+#[derive(Debug, Subcommand)]
+pub enum TrustVerb {
+    #[command(flatten)]
+    Look(Look),
+    /// Add one
+    New {
+        #[command(flatten)]
+        written: Written,
+        #[command(flatten)]
+        files: Authorities,
+    },
+    /// Change one: what is named is replaced, what is not stays
+    Set {
+        #[command(flatten)]
+        changed: Changed,
+        #[command(flatten)]
+        files: Authorities,
+    },
+    /// Fetch its revocation lists at once
+    Sync {
+        /// Its name
+        name: String,
+    },
+}
+
+/// What a trust believes.
+#[derive(Debug, Args)]
+pub struct Authorities {
+    /// Root certificates, PEM or DER; several times for several files
+    #[arg(long, value_name = "FILE")]
+    authority: Vec<PathBuf>,
+    /// Issuing certificates that clients need not send, PEM or DER
+    #[arg(long, value_name = "FILE")]
+    intermediate: Vec<PathBuf>,
+    /// Revocation lists, PEM or DER
+    #[arg(long, value_name = "FILE")]
+    crl: Vec<PathBuf>,
+    /// Where the site fetches revocation lists
+    #[arg(long, value_name = "URL")]
+    crl_url: Vec<String>,
+}
+
+impl Authorities {
+    fn is_empty(&self) -> bool {
+        self.authority.is_empty() && self.intermediate.is_empty() && self.crl.is_empty() && self.crl_url.is_empty()
+    }
+
+    fn onto(&self, fields: &mut Map<String, Value>) -> Result<(), Failure> {
+        for (key, files) in [("authorities", &self.authority), ("intermediates", &self.intermediate), ("crls", &self.crl)] {
+            if !files.is_empty() {
+                let texts = files.iter().map(|path| contents(key, path).map(Value::String)).collect::<Result<_, _>>()?;
+                fields.insert(key.to_owned(), Value::Array(texts));
+            }
+        }
+        if !self.crl_url.is_empty() {
+            fields.insert("crl_urls".to_owned(), self.crl_url.clone().into());
+        }
+        Ok(())
+    }
+}
+
+pub(crate) async fn verb(verb: TrustVerb, server: &Server) -> Result<Told, Failure> {
+    match verb {
+        TrustVerb::Look(look) => resources::look(TRUST, look, server).await,
+        TrustVerb::New { written, files } => {
+            let mut fields = Map::new();
+            written.fields.onto(&(TRUST.schema)(), &mut fields)?;
+            files.onto(&mut fields)?;
+            resources::add(TRUST, &written, fields, server).await
+        }
+        TrustVerb::Set { changed, files } => {
+            demand_something(changed.fields.is_empty() && files.is_empty())?;
+            resources::change(TRUST, &changed.name, &changed.guard, server, |fields| {
+                changed.fields.onto(&(TRUST.schema)(), fields)?;
+                files.onto(fields)
+            })
+            .await
+        }
+        TrustVerb::Sync { name } => {
+            let reply = server.ask(Request::act(&[TRUST.plural, &name, "sync"])).await?;
+            Ok(Told::note(format!("The site fetches the revocation lists of {name}")).value(reply.body))
+        }
+    }
+}
