@@ -27,9 +27,9 @@ const TITLE: &str = "opencmg root keys, encrypted under a passphrase";
 const BEGIN: &str = "-----BEGIN OPENCMG ROOT KEYS-----";
 const END: &str = "-----END OPENCMG ROOT KEYS-----";
 const LABEL: &str = "cmg-roots/1";
-const SALT_SIZE: usize = 16;
+pub(crate) const SALT_SIZE: usize = 16;
 /// The second choice of RFC 9106: 64 MiB, 3 passes, 4 lanes.
-const COST: Cost = Cost { kibibytes: 64 << 10, passes: 3, lanes: 4 };
+pub(crate) const COST: Cost = Cost { kibibytes: 64 << 10, passes: 3, lanes: 4 };
 /// The most that a file may ask for, so that a wrong one cannot exhaust the machine.
 const HIGHEST: Cost = Cost { kibibytes: 1 << 20, passes: 32, lanes: 16 };
 /// Largest file read; a right one has some 3 KB.
@@ -153,14 +153,14 @@ impl fmt::Debug for RootExport {
 
 /// What Argon2id costs.
 #[derive(Clone, Copy)]
-struct Cost {
+pub(crate) struct Cost {
     kibibytes: u32,
     passes: u32,
     lanes: u32,
 }
 
 impl Cost {
-    fn key(self, passphrase: &str, salt: &[u8]) -> Option<LessSafeKey> {
+    pub(crate) fn key(self, passphrase: &str, salt: &[u8]) -> Option<LessSafeKey> {
         let params = Params::new(self.kibibytes, self.passes, self.lanes, None).ok()?;
         let mut key = Zeroizing::new([0; 32]);
         let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
@@ -168,7 +168,12 @@ impl Cost {
         UnboundKey::new(&AES_256_GCM, key.as_slice()).ok().map(LessSafeKey::new)
     }
 
-    fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn text(self) -> String {
+        let Self { kibibytes, passes, lanes } = self;
+        format!("argon2id v=19 m={kibibytes} t={passes} p={lanes}")
+    }
+
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let mut numbers = text.strip_prefix("argon2id v=19 m=")?.split(' ');
         let kibibytes = numbers.next()?.parse().ok()?;
         let passes = numbers.next()?.strip_prefix("t=")?.parse().ok()?;
@@ -180,10 +185,9 @@ impl Cost {
 
 /// What stands in clear before the content, to its last byte.
 fn head(site: &str, cost: Cost, salt: &[u8], nonce: &[u8]) -> String {
-    let Cost { kibibytes, passes, lanes } = cost;
-    let (salt, nonce) = (BASE64_STANDARD.encode(salt), BASE64_STANDARD.encode(nonce));
+    let (cost, salt, nonce) = (cost.text(), BASE64_STANDARD.encode(salt), BASE64_STANDARD.encode(nonce));
     format!(
-        "{TITLE}\nFormat: 1\nSite: {site}\nKey: argon2id v=19 m={kibibytes} t={passes} p={lanes}\nSalt: {salt}\nCipher: AES-256-GCM\nNonce: {nonce}\n\n{BEGIN}\n"
+        "{TITLE}\nFormat: 1\nSite: {site}\nKey: {cost}\nSalt: {salt}\nCipher: AES-256-GCM\nNonce: {nonce}\n\n{BEGIN}\n"
     )
 }
 

@@ -5,6 +5,7 @@
 //!
 //! Absent on purpose: a clock (time is an argument), the database (what is to be kept comes out as bytes and goes in as bytes), and
 //! the network. So whether a code was spent, a certificate revoked or a proof seen before is for the caller to know.
+pub mod archive;
 mod certificate;
 pub mod dpop;
 pub mod enrolment;

@@ -80,6 +80,11 @@ impl VaultKey {
         Ok(Self::of(key.as_slice())?)
     }
 
+    /// Writes the text of a key file, out of a backup, to a new file at `path`, mode 0600.
+    pub fn write_text(path: &Path, text: &str) -> io::Result<()> {
+        write_new_secret(path, text.as_bytes())
+    }
+
     /// Reads the key from the file at `path`, which nobody but its owner may use.
     pub fn read(path: &Path) -> Result<Self, VaultKeyRefused> {
         let file = File::open(path).map_err(|source| unusable(path, source))?;

@@ -21,7 +21,7 @@ use super::keys::{Keys, KeysRefused};
 use crate::config::Config;
 
 /// The vault's key, in the data folder.
-const VAULT_KEY: &str = "vault.key";
+pub(crate) const VAULT_KEY: &str = "vault.key";
 /// The export of the roots, in the data folder until the administrator takes it away.
 const ROOT_EXPORT: &str = "site-root-keys.txt";
 

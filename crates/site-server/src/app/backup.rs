@@ -1,0 +1,169 @@
+//! Backup and restore: database, vault key and configuration file in one archive under a passphrase.
+//!
+//! A restore raises the epoch, so that members follow the restored site whatever they followed before. Revocations that came after the
+//! backup would be undone by it; where the database of before is still there, they are told, and can be kept.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use cmg_authority::archive::{self, OpenRefused, SealRefused};
+use cmg_authority::{Secret, VaultKey};
+use cmg_core::time::WallTime;
+use cmg_store::{Block, NewBlock, Place, Store};
+use serde::{Deserialize, Serialize};
+
+use super::founding::{VAULT_KEY, make_folder};
+use crate::config::Config;
+
+/// What is in an archive.
+#[derive(Serialize, Deserialize)]
+struct Contents {
+    /// 1.
+    format: u32,
+    site: String,
+    /// In seconds since 1970.
+    made_at: u64,
+    vault_key: String,
+    dump: String,
+}
+
+/// Why there is no backup, or nothing is restored.
+#[derive(Debug, thiserror::Error)]
+pub enum BackupRefused {
+    /// A file cannot be read or written.
+    #[error("{} cannot be used", .path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The database refused.
+    #[error(transparent)]
+    Store(#[from] cmg_store::Error),
+    /// The backup cannot be encrypted.
+    #[error(transparent)]
+    Seal(#[from] SealRefused),
+    /// The backup does not open.
+    #[error(transparent)]
+    Open(#[from] OpenRefused),
+    /// The backup opens and is something else.
+    #[error("the backup is of a form that this version does not know: start a newer version")]
+    Unknown,
+    /// The backup is of another site.
+    #[error("the backup is of site \"{found}\", and the file names \"{named}\": name the site's own backup, or write its code")]
+    OtherSite {
+        /// The code in the backup.
+        found: String,
+        /// The code in the file.
+        named: String,
+    },
+    /// There is a site already.
+    #[error("{} is in use: restore into an empty folder and an empty database", .0.display())]
+    InUse(PathBuf),
+    /// The data folder cannot be made.
+    #[error(transparent)]
+    Folder(#[from] super::founding::FoundingRefused),
+}
+
+/// What a restore did.
+pub struct Restored {
+    /// When the backup was made.
+    pub made_at: WallTime,
+    /// Blocks of the database of before that the backup does not have.
+    pub newer_blocks: Vec<Block>,
+    /// Whether they were kept.
+    pub kept: bool,
+}
+
+fn file(path: &Path) -> impl FnOnce(io::Error) -> BackupRefused {
+    let path = path.to_owned();
+    move |source| BackupRefused::File { path, source }
+}
+
+/// Everything of the site that `config` names, under `passphrase`. The site server may run.
+pub async fn backup(config: &Config, passphrase: &str, now: WallTime) -> Result<Vec<u8>, BackupRefused> {
+    let path = config.data.join(VAULT_KEY);
+    let vault_key = fs::read_to_string(&path).map_err(file(&path))?;
+    let store = Store::open(config.database.clone()).await?;
+    let contents = Contents { format: 1, site: config.site.clone(), made_at: now.0, vault_key, dump: store.dump().await? };
+    store.close().await;
+    let text = serde_json::to_vec(&contents).map_err(|_| BackupRefused::Unknown)?;
+    Ok(archive::seal(passphrase, Secret::new(text).expose())?)
+}
+
+/// Brings back the site of an archive into an empty folder and an empty database.
+///
+/// `before`: the SQLite database that was in use before, where it can still be read. Its blocks that the backup does not have are told,
+/// and with `keep` added again.
+pub async fn restore(
+    config: &Config,
+    passphrase: &str,
+    archive: &[u8],
+    before: Option<&Path>,
+    keep: bool,
+    now: WallTime,
+) -> Result<Restored, BackupRefused> {
+    let text = archive::open(passphrase, archive)?;
+    let contents: Contents = serde_json::from_slice(text.expose()).map_err(|_| BackupRefused::Unknown)?;
+    if contents.format != 1 {
+        return Err(BackupRefused::Unknown);
+    }
+    if contents.site != config.site {
+        return Err(BackupRefused::OtherSite { found: contents.site, named: config.site.clone() });
+    }
+    let live = match before {
+        Some(path) => live_blocks(path).await?,
+        None => Vec::new(),
+    };
+    make_folder(&config.data)?;
+    let key_path = config.data.join(VAULT_KEY);
+    if key_path.exists() {
+        return Err(BackupRefused::InUse(config.data.clone()));
+    }
+    let store = Store::open(config.database.clone()).await?;
+    match store.load(&contents.dump, now.0 as i64).await {
+        Ok(()) => {}
+        Err(cmg_store::Error::Conflict) => return Err(BackupRefused::InUse(config.data.clone())),
+        Err(error) => return Err(error.into()),
+    }
+    VaultKey::write_text(&key_path, &contents.vault_key).map_err(file(&key_path))?;
+    let newer = raise(&store, live, keep, now).await?;
+    store.close().await;
+    Ok(Restored { made_at: WallTime(contents.made_at), newer_blocks: newer, kept: keep })
+}
+
+async fn live_blocks(path: &Path) -> Result<Vec<Block>, BackupRefused> {
+    if !path.exists() {
+        return Err(file(path)(io::ErrorKind::NotFound.into()));
+    }
+    let store = Store::open(Place::Sqlite(path.to_owned())).await?;
+    let blocks = store.live_blocks().await?;
+    store.close().await;
+    Ok(blocks)
+}
+
+/// Raises the epoch, and adds the blocks that the backup does not have, where they are to be kept. Sessions of before end.
+async fn raise(store: &Store, live: Vec<Block>, keep: bool, now: WallTime) -> Result<Vec<Block>, BackupRefused> {
+    let mut change = store.begin(now.0 as i64).await?;
+    change.raise_epoch().await?;
+    let mut newer = Vec::new();
+    for block in live {
+        if change.block(&block.id).await?.is_none() {
+            newer.push(block);
+        }
+    }
+    if keep {
+        let blocks: Vec<_> = newer.iter().cloned().map(again).collect();
+        change.add_blocks(&blocks).await?;
+    }
+    change.commit().await?;
+    Ok(newer)
+}
+
+fn again(block: Block) -> NewBlock {
+    let Block { id, kind, value, issuer, note, created_by, .. } = block;
+    NewBlock { id, kind, value, issuer, note, created_by }
+}
