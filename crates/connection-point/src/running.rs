@@ -76,7 +76,8 @@ impl Running {
     /// Puts a configuration in force, or tells what is wrong with it and changes nothing.
     pub(crate) fn apply(&mut self, config: Config, generation: Generation) -> Result<(), Vec<Problem>> {
         let tunnel = config.tunnel.clone();
-        let state = Arc::new(State::build(config, generation, Some(&self.point.state()))?);
+        let before = self.point.state();
+        let state = Arc::new(State::build(config, generation, Some(&before))?);
         self.point.state.store(Arc::clone(&state));
         let (serves, told) = (self.serves.clone(), Arc::clone(&state));
         self.probes = health::start(&state, &self.point, move || {
@@ -85,7 +86,8 @@ impl Running {
         self.serves.send_replace(state.served());
         self.tunnels.follow(&tunnel, self.drain);
         self.obstacle.set(None);
-        for finding in &state.snapshot.findings {
+        let known = &before.snapshot.findings;
+        for finding in state.snapshot.findings.iter().filter(|finding| !known.contains(finding)) {
             warn!(key = finding.key, "Finding: {}", finding.what);
         }
         Ok(())
