@@ -80,8 +80,8 @@ pub(crate) struct Table {
     pub(crate) codes: BTreeMap<String, EnrolmentCode>,
     /// When the certificates of new members were issued, if not in this moment.
     pub(crate) issued_at: Option<WallTime>,
-    /// How often the time of questions that are held was cut short.
-    pub(crate) hurried: u32,
+    /// What is said about the newest was not told yet: the question that is held, or the next one, is answered with it.
+    pub(crate) is_said_anew: bool,
     /// The last status of each member.
     pub(crate) statuses: BTreeMap<String, MemberStatus>,
     /// Methods and paths, in order.
@@ -170,7 +170,7 @@ impl FakeSite {
         self.change(|table| {
             let signed = self.keys.sign(FRESHNESS_CONTEXT, &Freshness { newest: table.generation, at });
             table.news.freshness = Some(signed.clone());
-            table.hurried += 1;
+            table.is_said_anew = true;
             signed
         })
     }
@@ -284,12 +284,11 @@ impl Shared {
     async fn news(&self, query: &str) -> Answer {
         let after = query.strip_prefix("after=").and_then(|rest| GenerationId::parse(rest.split('&').next()?)).unwrap();
         let mut version = self.version.subscribe();
-        let hurried = self.table.lock().unwrap().hurried;
         loop {
             version.mark_unchanged();
             {
-                let table = self.table.lock().unwrap();
-                if table.hurried != hurried {
+                let mut table = self.table.lock().unwrap();
+                if std::mem::take(&mut table.is_said_anew) {
                     let news = News { freshness: table.news.freshness.clone(), ..News::default() };
                     return (200, serde_json::to_vec(&news).unwrap());
                 }
