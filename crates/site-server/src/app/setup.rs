@@ -105,17 +105,7 @@ pub async fn set_up(site: &Site, hasher: &Hasher, actor: &Actor, code: &str, nam
         return Err(SetupRefused::Done);
     }
     let subjects = [sign_in::address_subject(&actor.address)];
-    sign_in::count(site, &subjects).await.map_err(|refused| match refused {
-        SignInRefused::Wait(seconds) => SetupRefused::Wait(seconds),
-        SignInRefused::Change(refused) => SetupRefused::Change(refused),
-        SignInRefused::Hash(refused) => SetupRefused::Hash(refused),
-        SignInRefused::Wrong => SetupRefused::Code,
-    })?;
-    let digest = secret_digest(code);
-    let known = codes(&mut site.store.view().await?).await?;
-    if !known.iter().any(|(_, stored)| is_code(stored, &digest)) {
-        return Err(SetupRefused::Code);
-    }
+    demand_code(site, &subjects, code).await?;
     let hash = hasher.hash(password).await?;
     let actor = Actor { account: "setup".to_owned(), role: "setup".to_owned(), ..actor.clone() };
     let mut draft = site.draft(&actor).await?;
@@ -138,6 +128,18 @@ pub async fn set_up(site: &Site, hasher: &Hasher, actor: &Actor, code: &str, nam
     }
     info!(account = name, "The site is set up");
     Ok(())
+}
+
+/// Every try counts, so that nobody guesses.
+async fn demand_code(site: &Site, subjects: &[String], code: &str) -> Result<(), SetupRefused> {
+    sign_in::count(site, subjects).await.map_err(|refused| match refused {
+        SignInRefused::Wait(seconds) => SetupRefused::Wait(seconds),
+        SignInRefused::Change(refused) => SetupRefused::Change(refused),
+        SignInRefused::Hash(refused) => SetupRefused::Hash(refused),
+        SignInRefused::Wrong => SetupRefused::Code,
+    })?;
+    let (digest, known) = (secret_digest(code), codes(&mut site.store.view().await?).await?);
+    if known.iter().any(|(_, stored)| is_code(stored, &digest)) { Ok(()) } else { Err(SetupRefused::Code) }
 }
 
 async fn codes(view: &mut View) -> Result<Vec<(String, Vec<u8>)>, Error> {

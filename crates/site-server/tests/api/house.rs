@@ -21,32 +21,32 @@ use tokio::sync::OnceCell;
 use tower::ServiceExt;
 
 /// The password of every account.
-pub const PASSWORD: &str = "correct horse battery";
+pub(crate) const PASSWORD: &str = "correct horse battery";
 
 /// Accounts, each with its role.
-pub const ACCOUNTS: [(&str, &str); 3] =
+pub(crate) const ACCOUNTS: [(&str, &str); 3] =
     [("ann", "read-only-analyst"), ("ian", "infrastructure-administrator"), ("fay", "full-administrator")];
 
 /// A founded site without accounts.
 static FOUNDED: OnceCell<TempDir> = OnceCell::const_new();
 
 /// A site.
-pub struct House {
+pub(crate) struct House {
     folder: TempDir,
-    pub site: Arc<Site>,
+    pub(crate) site: Arc<Site>,
     router: Router,
 }
 
 /// What was answered.
 #[derive(Debug)]
-pub struct Answered {
-    pub status: StatusCode,
-    pub headers: HeaderMap,
-    pub body: Value,
+pub(crate) struct Answered {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Value,
 }
 
 /// A request in the making.
-pub struct Ask {
+pub(crate) struct Ask {
     method: &'static str,
     path: String,
     headers: Vec<(String, String)>,
@@ -56,7 +56,7 @@ pub struct Ask {
 
 impl House {
     /// A site that nobody can sign in to.
-    pub async fn founded() -> Self {
+    pub(crate) async fn founded() -> Self {
         let founded = FOUNDED
             .get_or_init(|| async {
                 let folder = tempfile::tempdir().unwrap();
@@ -76,7 +76,7 @@ impl House {
     }
 
     /// A site with an account of each role.
-    pub async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let house = Self::founded().await;
         let hash = tokio::task::spawn_blocking(|| hash_password(PASSWORD).unwrap()).await.unwrap();
         let mut change = house.site.store.begin(house.now()).await.unwrap();
@@ -89,23 +89,23 @@ impl House {
         house
     }
 
-    pub fn folder(&self) -> &Path {
+    pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    pub fn now(&self) -> i64 {
+    pub(crate) fn now(&self) -> i64 {
         self.site.now().0 as i64
     }
 
     /// Another site server on the same database.
-    pub async fn other(&self) -> (Arc<Site>, Router) {
+    pub(crate) async fn other(&self) -> (Arc<Site>, Router) {
         let site = Site::open(&config(self.folder(), "site-2")).await.unwrap();
         let router = api::router(Arc::clone(&site));
         (site, router)
     }
 
     /// A session of an account, begun without its password.
-    pub async fn session(&self, account: &str) -> String {
+    pub(crate) async fn session(&self, account: &str) -> String {
         static COUNT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
         let secret = format!("session-{}", COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
         let mut change = self.site.store.begin(self.now()).await.unwrap();
@@ -115,24 +115,24 @@ impl House {
     }
 
     /// Asks, with the session of nobody.
-    pub async fn ask(&self, ask: Ask) -> Answered {
+    pub(crate) async fn ask(&self, ask: Ask) -> Answered {
         send(&self.router, ask).await
     }
 
     /// Asks as an account.
-    pub async fn ask_as(&self, account: &str, ask: Ask) -> Answered {
+    pub(crate) async fn ask_as(&self, account: &str, ask: Ask) -> Answered {
         let secret = self.session(account).await;
         self.ask(ask.bearer(&secret)).await
     }
 
     /// How many audit records there are.
-    pub async fn records(&self) -> u64 {
+    pub(crate) async fn records(&self) -> u64 {
         self.site.store.count_audit(cmg_store::AuditFilter::default()).await.unwrap()
     }
 }
 
 /// Sends a request to a router.
-pub async fn send(router: &Router, ask: Ask) -> Answered {
+pub(crate) async fn send(router: &Router, ask: Ask) -> Answered {
     let mut request = Request::builder().method(ask.method).uri(format!("/api/v1{}", ask.path));
     for (name, value) in &ask.headers {
         request = request.header(name, value);
@@ -146,66 +146,66 @@ pub async fn send(router: &Router, ask: Ask) -> Answered {
     Answered { status: parts.status, headers: parts.headers, body }
 }
 
-pub fn peer(address: &str, is_tls: bool) -> Peer {
+pub(crate) fn peer(address: &str, is_tls: bool) -> Peer {
     Peer { address: address.parse::<SocketAddr>().unwrap(), member: None, is_tls }
 }
 
 impl Ask {
-    pub fn new(method: &'static str, path: &str) -> Self {
+    pub(crate) fn new(method: &'static str, path: &str) -> Self {
         Self { method, path: path.to_owned(), headers: Vec::new(), body: None, peer: None }
     }
 
-    pub fn get(path: &str) -> Self {
+    pub(crate) fn get(path: &str) -> Self {
         Self::new("GET", path)
     }
 
-    pub fn post(path: &str, body: Value) -> Self {
+    pub(crate) fn post(path: &str, body: Value) -> Self {
         Self::new("POST", path).json(body)
     }
 
-    pub fn put(path: &str, version: &str, body: Value) -> Self {
+    pub(crate) fn put(path: &str, version: &str, body: Value) -> Self {
         Self::new("PUT", path).header("if-match", version).json(body)
     }
 
-    pub fn delete(path: &str, version: &str) -> Self {
+    pub(crate) fn delete(path: &str, version: &str) -> Self {
         Self::new("DELETE", path).header("if-match", version)
     }
 
-    pub fn json(self, body: Value) -> Self {
+    pub(crate) fn json(self, body: Value) -> Self {
         self.header("content-type", "application/json").bytes(body.to_string().into_bytes())
     }
 
-    pub fn bytes(self, body: Vec<u8>) -> Self {
+    pub(crate) fn bytes(self, body: Vec<u8>) -> Self {
         Self { body: Some(body), ..self }
     }
 
-    pub fn header(mut self, name: &str, value: &str) -> Self {
+    pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    pub fn bearer(self, secret: &str) -> Self {
+    pub(crate) fn bearer(self, secret: &str) -> Self {
         self.header("authorization", &format!("Bearer {secret}"))
     }
 
-    pub fn from(self, peer: Peer) -> Self {
+    pub(crate) fn from(self, peer: Peer) -> Self {
         Self { peer: Some(peer), ..self }
     }
 }
 
 impl Answered {
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(|value| value.to_str().unwrap())
     }
 
     /// The keys of the problems.
-    pub fn keys(&self) -> Vec<&str> {
+    pub(crate) fn keys(&self) -> Vec<&str> {
         let problems = self.body["problems"].as_array().map(Vec::as_slice).unwrap_or_default();
         problems.iter().map(|problem| problem["key"].as_str().unwrap()).collect()
     }
 
     /// The last part of the problem's type.
-    pub fn kind(&self) -> &str {
+    pub(crate) fn kind(&self) -> &str {
         self.body["type"].as_str().and_then(|kind| kind.strip_prefix("/problems/")).unwrap_or("")
     }
 }

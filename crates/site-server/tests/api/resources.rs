@@ -105,6 +105,7 @@ async fn a_list_comes_in_pages_and_can_be_searched() {
 
     let first = house.ask_as("ann", Ask::get("/boundary-groups?limit=3")).await;
     let second = house.ask_as("ann", Ask::get("/boundary-groups?limit=3&after=a-3")).await;
+    let full = house.ask_as("ann", Ask::get("/boundary-groups?limit=4")).await;
     let found = house.ask_as("ann", Ask::get("/boundary-groups?search=A-&limit=2")).await;
 
     assert_eq!(
@@ -113,6 +114,7 @@ async fn a_list_comes_in_pages_and_can_be_searched() {
     );
     assert_eq!((names(&second), &second.body["next"]), (vec!["b-1".into()], &Value::Null));
     assert_eq!((names(&found), &found.body["next"], &found.body["total"]), (vec!["a-1".into(), "a-2".into()], &json!("a-2"), &json!(3)));
+    assert_eq!((names(&full).len(), &full.body["next"]), (4, &Value::Null));
     assert_eq!(first.body["items"][0]["version"], json!(1));
 }
 
