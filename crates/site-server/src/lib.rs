@@ -3,6 +3,7 @@
 pub mod app;
 pub mod config;
 pub mod http;
+pub mod jobs;
 mod run;
 pub mod site;
 

@@ -215,6 +215,8 @@ impl Draft<'_> {
         }
         let generation = self.generation().await?;
         self.forget_members().await?;
+        let Self { model, ground, .. } = &mut self;
+        ground.issuer_keys.retain(|name, _| model.token_issuers.contains_key(name));
         seal_secrets(self.site, &mut self.change, &self.model, &mut self.ground).await?;
         let next = InForce::new(self.model, self.ground, &self.site.keys, self.site.judged(), generation)?;
         self.change.commit().await?;

@@ -122,6 +122,7 @@ async fn read_ground(view: &mut View, keys: &Keys) -> Result<Ground, NotInForce>
             ground.fetched_lists.entry(crl.trust).or_default().push(Arc::from(der));
         }
     }
+    ground.issuer_keys = super::token_issuers::stored_keys(view).await?;
     for member in view.members(None).await? {
         if let Some(sealing_key) = member.sealing_key {
             ground.sealing_keys.insert(format!("{}/{}", member.kind, member.name), sealing_key);

@@ -4,6 +4,7 @@
 //! addresses inside exist in the documents of connection points only, and a connection point gets those of its own site.
 
 mod documents;
+pub(crate) mod everything;
 pub(crate) mod judging;
 mod origins;
 
@@ -18,6 +19,7 @@ use serde::Serialize;
 
 use super::blocks::Blocks;
 use super::model::Model;
+use super::token_issuers::IssuerKey;
 use documents::{Names, Papers};
 pub use judging::Judged;
 
@@ -30,8 +32,10 @@ pub struct Ground {
     pub fetched_lists: BTreeMap<String, Vec<Arc<[u8]>>>,
     /// The site's own authority for clients: root, issuing certificate and revocation lists, DER.
     pub site_clients: Option<SiteClients>,
-    /// The site's own token keys, and those that were fetched from issuers: the key's text, PEM, with what counts about it.
+    /// The site's own token keys: the key's text, PEM, with what counts about it.
     pub token_keys: Vec<PublishedTokenKey>,
+    /// Keys that were fetched from issuers, by the names of their resources.
+    pub issuer_keys: BTreeMap<String, Vec<IssuerKey>>,
     /// The keys that secrets are sealed to, by member; only enrolled members have one.
     pub sealing_keys: BTreeMap<String, Vec<u8>>,
     /// Private keys of certificate resources, sealed: by member and certificate.

@@ -96,7 +96,7 @@ macro_rules! plain {
     };
 }
 
-plain!(Gateway, ConnectionPoint, ClientTrust, TokenIssuer, PublishedEndpoint, BoundaryGroup);
+plain!(Gateway, ConnectionPoint, PublishedEndpoint, BoundaryGroup);
 
 impl Written for Site {
     type Body = Self;

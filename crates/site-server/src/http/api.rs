@@ -14,6 +14,8 @@ mod blocks;
 mod body;
 mod bulk_tokens;
 mod clients;
+mod crls;
+mod doctor;
 mod guard;
 mod issued_certificates;
 mod members;
@@ -24,6 +26,8 @@ mod route;
 mod sessions;
 mod setup;
 mod status;
+mod token_issuers;
+mod warnings;
 
 use std::sync::Arc;
 
@@ -118,6 +122,10 @@ fn table() -> Vec<Route> {
     table.extend(bulk_tokens::routes());
     table.extend(clients::routes());
     table.extend(issued_certificates::routes());
+    table.extend(crls::routes());
+    table.extend(token_issuers::routes());
+    table.extend(warnings::routes());
+    table.extend(doctor::routes());
     table
 }
 

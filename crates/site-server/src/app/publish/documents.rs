@@ -13,7 +13,7 @@ use cmg_api::{
 use super::origins::Origins;
 use super::{Desk, Ground};
 use crate::app::model::Model;
-use crate::app::templates;
+use crate::app::{templates, token_issuers};
 
 /// What several documents have in common, made once.
 pub(super) struct Papers<'m> {
@@ -128,6 +128,21 @@ impl<'m> Papers<'m> {
         (document, origins)
     }
 
+    /// Every policy, whether an endpoint names it or not.
+    pub(super) fn all_trusts(&self) -> BTreeMap<String, TrustFile> {
+        self.trusts.clone()
+    }
+
+    /// Every block list.
+    pub(super) fn all_block_lists(&self) -> Vec<PathBuf> {
+        self.block_lists.clone()
+    }
+
+    /// Every token key.
+    pub(super) fn all_token_keys(&self) -> Vec<TokenKeyFile> {
+        self.token_keys.iter().map(|(_, file)| file.clone()).collect()
+    }
+
     fn origins(&self) -> Origins {
         Origins { token_keys: self.token_keys.iter().map(|(resource, _)| resource.clone()).collect(), ..Origins::default() }
     }
@@ -189,7 +204,7 @@ fn is_on(endpoint: &PublishedEndpoint, gateway: &Gateway) -> bool {
 }
 
 /// Endpoints that are resources, and those that site systems publish; each with the resource that it comes from.
-fn all_endpoints(model: &Model) -> impl Iterator<Item = (String, Arc<PublishedEndpoint>)> {
+pub(super) fn all_endpoints(model: &Model) -> impl Iterator<Item = (String, Arc<PublishedEndpoint>)> {
     let own = model.endpoints.values().map(|endpoint| (format!("endpoints/{}", endpoint.name), Arc::clone(endpoint)));
     let of_systems = model.site_systems.values().flat_map(|system| {
         let role_id = system.role_id.as_deref().unwrap_or_default();
@@ -232,6 +247,10 @@ fn token_keys(model: &Model, ground: &Ground, desk: &mut Desk) -> Vec<(String, T
     for issuer in model.token_issuers.values().filter(|issuer| issuer.enabled) {
         let resource = format!("token-issuers/{}", issuer.name);
         keys.extend(issuer.keys.iter().map(|(id, pem)| (resource.clone(), uploaded(issuer, id, path(desk.part(pem.as_bytes()))))));
+        for key in ground.issuer_keys.get(&issuer.name).into_iter().flatten() {
+            let file = path(desk.part(key.pem.as_bytes()));
+            keys.extend(token_issuers::published(issuer, key, &file).into_iter().map(|key| (resource.clone(), key)));
+        }
     }
     keys
 }

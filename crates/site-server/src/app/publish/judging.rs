@@ -39,7 +39,7 @@ impl Judged {
 }
 
 /// The parts of a publication in the making, as files.
-struct PartFiles(BTreeMap<Sha256, Arc<[u8]>>);
+pub(super) struct PartFiles(pub(super) BTreeMap<Sha256, Arc<[u8]>>);
 
 impl Files for PartFiles {
     fn read(&self, key: &str, path: &Path) -> Result<Vec<u8>, Problem> {
@@ -105,7 +105,8 @@ pub(crate) fn blocks_of(tables: Vec<Option<BlockFile>>, reading: &mut Reading) -
     parts.blocks.into_iter().zip(is_there).filter_map(|(block, is_there)| is_there.then_some(block)).collect()
 }
 
-fn nothing() -> GatewayDocument {
+/// A document that publishes nothing.
+pub(super) fn nothing() -> GatewayDocument {
     GatewayDocument {
         service: ServiceFile::default(),
         certificate: Vec::new(),
@@ -117,7 +118,7 @@ fn nothing() -> GatewayDocument {
     }
 }
 
-fn gateway_file(document: &GatewayDocument) -> GatewayFile {
+pub(super) fn gateway_file(document: &GatewayDocument) -> GatewayFile {
     GatewayFile {
         name: "any".to_owned(),
         listen: Vec::new(),

@@ -1,0 +1,279 @@
+//! Fetching from elsewhere: bounded in size and time, no proxy, at most three redirects, and not from inside unless that is allowed.
+//!
+//! Somebody who may write an address into the configuration, or who answers at one, could otherwise make the site server ask what only it
+//! can reach. So every address is judged: literal ones, those that a name resolves to, and those of each redirect.
+//!
+//! Who is believed over `https`: the certificates in the system's bundle file (`SSL_CERT_FILE`, else the places of the distributions), and
+//! those that a caller adds, such as the authorities of a trust for its own revocation lists. There is no bundle in the program.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use cmg_credentials::tls::server_client;
+use pki_types::CertificateDer;
+use pki_types::pem::PemObject;
+use reqwest::Url;
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use reqwest::redirect::{Attempt, Policy};
+use rustls::RootCertStore;
+
+/// The longest that a fetch may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Redirects that are followed.
+const REDIRECTS: usize = 3;
+
+/// Where systems keep the certificates that they believe.
+const BUNDLES: [&str; 4] =
+    ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem"];
+
+/// Whether addresses of one's own networks may be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Inside {
+    /// They may.
+    Allowed,
+    /// They may not.
+    Refused,
+}
+
+/// Why nothing was fetched.
+#[derive(Debug, thiserror::Error)]
+pub enum FetchFailed {
+    /// The address cannot be used.
+    #[error("{0}")]
+    Url(String),
+    /// Nobody answered, or not as HTTP has it.
+    #[error("{url} could not be fetched: {cause}")]
+    Unreachable {
+        /// The address.
+        url: String,
+        /// Everything that is known about it.
+        cause: String,
+    },
+    /// Something else than 200 was answered.
+    #[error("{url} answered {status}")]
+    Status {
+        /// The address.
+        url: String,
+        /// What was answered.
+        status: u16,
+    },
+    /// The answer is larger than it may be.
+    #[error("{url} is larger than {limit} bytes")]
+    TooLarge {
+        /// The address.
+        url: String,
+        /// How large it may be.
+        limit: usize,
+    },
+}
+
+/// Fetches.
+pub struct Fetcher {
+    roots: Vec<Vec<u8>>,
+}
+
+impl Fetcher {
+    /// Believes whom the system believes.
+    pub fn of_system() -> Self {
+        let named = std::env::var_os("SSL_CERT_FILE").map(PathBuf::from);
+        let bundle = named.or_else(|| BUNDLES.iter().map(PathBuf::from).find(|path| path.exists()));
+        let bytes = bundle.and_then(|path| std::fs::read(path).ok()).unwrap_or_default();
+        let roots = CertificateDer::pem_slice_iter(&bytes).filter_map(Result::ok).map(|der| der.to_vec()).collect();
+        Self::believing(roots)
+    }
+
+    /// Believes these roots, DER, and no others.
+    pub fn believing(roots: Vec<Vec<u8>>) -> Self {
+        Self { roots }
+    }
+
+    /// Believes these roots too.
+    pub fn and(&self, more: impl IntoIterator<Item = Vec<u8>>) -> Self {
+        Self { roots: self.roots.iter().cloned().chain(more).collect() }
+    }
+
+    /// Whether an address has the form of one that may be asked.
+    pub fn judge_url(text: &str, only_https: bool) -> Result<Url, FetchFailed> {
+        let refused = |what: &str| FetchFailed::Url(format!("\"{text}\" {what}"));
+        let url = Url::parse(text).map_err(|_| refused("is no address"))?;
+        match url.scheme() {
+            "https" => {}
+            "http" if !only_https => {}
+            _ if only_https => return Err(refused("does not begin with https://")),
+            _ => return Err(refused("begins neither with http:// nor with https://")),
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(refused("holds a user name or password"));
+        }
+        Ok(url)
+    }
+
+    /// What is at an `https` address.
+    pub async fn https(&self, url: &str, limit: usize, inside: Inside) -> Result<Vec<u8>, FetchFailed> {
+        self.fetch(url, limit, inside, true).await
+    }
+
+    /// What is at an `http` or `https` address; for what proves itself.
+    pub async fn any(&self, url: &str, limit: usize, inside: Inside) -> Result<Vec<u8>, FetchFailed> {
+        self.fetch(url, limit, inside, false).await
+    }
+
+    async fn fetch(&self, text: &str, limit: usize, inside: Inside, only_https: bool) -> Result<Vec<u8>, FetchFailed> {
+        let url = Self::judge_url(text, only_https)?;
+        judge_host(&url, inside).map_err(|what| FetchFailed::Url(format!("\"{text}\" {what}")))?;
+        let unreachable = |error: &(dyn std::error::Error + 'static)| FetchFailed::Unreachable {
+            url: text.to_owned(),
+            cause: cmg_process::log::chain(error),
+        };
+        let client = self.client(inside, only_https).map_err(|error| unreachable(&*error))?;
+        let mut response = client.get(url).send().await.map_err(|error| unreachable(&error.without_url()))?;
+        if response.status().as_u16() != 200 {
+            return Err(FetchFailed::Status { url: text.to_owned(), status: response.status().as_u16() });
+        }
+        let mut bytes = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|error| unreachable(&error.without_url()))? {
+            if bytes.len() + chunk.len() > limit {
+                return Err(FetchFailed::TooLarge { url: text.to_owned(), limit });
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+        Ok(bytes)
+    }
+
+    fn client(&self, inside: Inside, only_https: bool) -> Result<reqwest::Client, Box<dyn std::error::Error + Send + Sync>> {
+        let redirects = move |attempt: Attempt<'_>| {
+            let judged = match attempt.previous().len() > REDIRECTS {
+                true => Err("redirects too often".to_owned()),
+                false => Self::judge_url(attempt.url().as_str(), only_https)
+                    .map_err(|error| error.to_string())
+                    .and_then(|url| judge_host(&url, inside)),
+            };
+            match judged {
+                Ok(()) => attempt.follow(),
+                Err(what) => attempt.error(what),
+            }
+        };
+        let mut builder = reqwest::Client::builder()
+            .http1_only()
+            .no_proxy()
+            .redirect(Policy::custom(redirects))
+            .referer(false)
+            .timeout(PATIENCE)
+            .user_agent(concat!("opencmg-site/", env!("CARGO_PKG_VERSION")))
+            .dns_resolver(std::sync::Arc::new(Judging(inside)));
+        let roots = self.usable_roots();
+        // Who believes nobody speaks plain HTTP only.
+        builder = match server_client("roots", &roots, None) {
+            Ok(tls) => builder.tls_backend_preconfigured(rustls::ClientConfig::clone(&tls)),
+            Err(_) if only_https => return Err("the system has no bundle of certificates: name one in SSL_CERT_FILE".into()),
+            Err(_) => builder,
+        };
+        Ok(builder.build()?)
+    }
+
+    /// Bundles hold certificates that no client can use.
+    fn usable_roots(&self) -> Vec<Vec<u8>> {
+        let is_usable = |der: &&Vec<u8>| RootCertStore::empty().add(CertificateDer::from(der.as_slice())).is_ok();
+        self.roots.iter().filter(is_usable).cloned().collect()
+    }
+}
+
+fn judge_host(url: &Url, inside: Inside) -> Result<(), String> {
+    let host = url.host_str().unwrap_or_default();
+    let literal = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    match literal {
+        Ok(address) if inside == Inside::Refused && is_inside(address) => {
+            Err(format!("is the address {address} of an own network; set allow_private_addresses where that is meant"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Resolves names, and leaves out addresses that may not be asked.
+struct Judging(Inside);
+
+impl Resolve for Judging {
+    fn resolve(&self, name: Name) -> Resolving {
+        let inside = self.0;
+        Box::pin(async move {
+            let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
+            let allowed: Vec<SocketAddr> = found.into_iter().filter(|found| inside == Inside::Allowed || !is_inside(found.ip())).collect();
+            if allowed.is_empty() {
+                let what = format!("{} has only addresses of own networks; set allow_private_addresses where that is meant", name.as_str());
+                return Err(what.into());
+            }
+            Ok(Box::new(allowed.into_iter()) as Addrs)
+        })
+    }
+}
+
+/// Whether an address is none of the internet: this machine, own networks, link-local, shared, reserved, many receivers.
+fn is_inside(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => is_inside_v4(v4),
+        IpAddr::V6(v6) => {
+            let segments = v6.segments();
+            // ::ffff:a.b.c.d, 64:ff9b::a.b.c.d and 2002:a.b.c.d:: reach the address that they hold.
+            let held = |high: u16, low: u16| Ipv4Addr::from(u32::from(high) << 16 | u32::from(low));
+            match segments {
+                [0, 0, 0, 0, 0, 0xffff | 0, high, low] => segments[5] == 0 || is_inside_v4(held(high, low)),
+                [0x64, 0xff9b, 0, 0, 0, 0, high, low] => is_inside_v4(held(high, low)),
+                [0x2002, high, low, ..] => is_inside_v4(held(high, low)),
+                // Global unicast is 2000::/3; documentation is in it.
+                [first, second, ..] => first & 0xe000 != 0x2000 || (first == 0x2001 && second == 0xdb8),
+            }
+        }
+    }
+}
+
+fn is_inside_v4(v4: Ipv4Addr) -> bool {
+    let [a, b, ..] = v4.octets();
+    v4.is_private()
+        || v4.is_loopback()
+        || v4.is_link_local()
+        || v4.is_documentation()
+        || a == 0
+        || a >= 224
+        || (a == 100 && (64..128).contains(&b))
+        || (a == 192 && b == 0)
+        || (a == 198 && (18..20).contains(&b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn own_networks_are_inside_however_they_are_written() {
+        for text in [
+            "127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "224.0.0.1", "255.255.255.255",
+            "::1", "::", "fe80::1", "fd00::1", "ff02::1", "::ffff:10.0.0.1", "::10.0.0.1", "64:ff9b::a00:1", "2002:a00:1::", "2001:db8::1",
+        ] {
+            assert!(is_inside(text.parse().unwrap()), "{text}");
+        }
+        for text in ["8.8.8.8", "1.1.1.1", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808", "172.32.0.1", "100.128.0.1"] {
+            assert!(!is_inside(text.parse().unwrap()), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_address_says_how_it_is_asked() {
+        for (text, only_https) in [("ftp://a", false), ("http://a", true), ("a", false), ("https://u:p@a", false), ("file:///etc/passwd", false)] {
+            assert!(Fetcher::judge_url(text, only_https).is_err(), "{text}");
+        }
+        assert!(Fetcher::judge_url("http://a/b.crl", false).is_ok());
+    }
+
+    #[tokio::test]
+    async fn an_address_inside_is_not_asked_unless_that_is_allowed() {
+        let fetcher = Fetcher::believing(Vec::new());
+        for url in ["http://127.0.0.1:1/", "http://[::1]:1/", "http://localhost:1/", "http://2130706433:1/", "http://0x7f.1:1/"] {
+            let refused = fetcher.any(url, 10, Inside::Refused).await.unwrap_err().to_string();
+            assert!(refused.contains("own network"), "{url}: {refused}");
+            let tried = fetcher.any(url, 10, Inside::Allowed).await.unwrap_err().to_string();
+            assert!(!tried.contains("own network"), "{url}: {tried}");
+        }
+    }
+}

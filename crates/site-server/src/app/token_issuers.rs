@@ -1,0 +1,365 @@
+//! Token issuers: what must hold of each, and the keys that the site fetches for members, which never ask an issuer themselves.
+//!
+//! Keys come from the discovery document and the key set that it names. The issuer that the document says must be the configured one, to
+//! the letter. What was fetched last stays in use while an issuer cannot be reached. Fetched keys are public, so they are stored as
+//! they are, under the name `issuer/NAME/jwks`.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use base64::Engine;
+use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
+use cmg_api::resource::{IssuerKind, TokenIssuer};
+use cmg_api::{Algorithm, TokenKeyFile};
+use cmg_authority::Jwk;
+use cmg_core::problem::Problem;
+use cmg_store::View;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tracing::{info, warn};
+
+use super::change::{Actor, ChangeRefused};
+use super::fetching::{FetchFailed, Fetcher, Inside};
+use super::model::Model;
+use super::resources::{Accepted, Nothing, Written};
+use crate::site::Site;
+
+/// The largest discovery document or key set, in bytes.
+const LARGEST: usize = 1 << 20;
+
+/// How often keys are fetched, in seconds.
+pub const OFTEN: i64 = 60 * 60;
+
+/// How often they are fetched at most, in seconds, however often somebody asks.
+pub const SELDOM: i64 = 60;
+
+/// A key that was fetched from an issuer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IssuerKey {
+    /// The issuer that it was fetched for: of a resource that names another one from here on it does not count.
+    pub issuer: String,
+    /// Its id.
+    pub id: String,
+    /// The public key, PEM.
+    pub pem: String,
+    /// The algorithms that it can be used with.
+    pub algorithms: Vec<Algorithm>,
+}
+
+/// What was fetched from one issuer, and when.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fetched {
+    /// The keys.
+    pub keys: Vec<IssuerKey>,
+    /// When they were fetched, in seconds since 1970.
+    pub fetched_at: Option<i64>,
+    /// When it was tried last.
+    pub tried_at: i64,
+    /// Why the last try failed, if it did.
+    pub error: Option<String>,
+}
+
+/// Why keys were not fetched.
+#[derive(Debug, thiserror::Error)]
+pub enum SyncRefused {
+    /// There is no such issuer.
+    #[error("there is no token-issuer \"{0}\"")]
+    NotFound(String),
+    /// Its keys are uploaded.
+    #[error("the keys of token-issuer \"{0}\" are uploaded, not fetched: replace the resource")]
+    Uploaded(String),
+    /// It was tried a moment ago.
+    #[error("the keys were asked for less than a minute ago: ask again in {0} s")]
+    TooSoon(i64),
+    /// They could not be fetched; that is noted.
+    #[error("the keys could not be fetched: {0}")]
+    Failed(String),
+    /// The change was refused.
+    #[error(transparent)]
+    Change(#[from] ChangeRefused),
+}
+
+impl From<cmg_store::Error> for SyncRefused {
+    fn from(error: cmg_store::Error) -> Self {
+        Self::Change(error.into())
+    }
+}
+
+impl Written for TokenIssuer {
+    type Body = Self;
+    type Read = Self;
+    type Beside = Nothing;
+
+    fn read(body: Self) -> Result<Self, Vec<Problem>> {
+        let problems = problems(&body);
+        if problems.is_empty() { Ok(body) } else { Err(problems) }
+    }
+
+    fn named(read: &Self) -> &str {
+        &read.name
+    }
+
+    fn accept(read: Self, _present: Option<&Self>, _model: &Model) -> Result<Accepted<Self>, Vec<Problem>> {
+        Ok(Accepted::plain(read))
+    }
+
+    fn secret_of(name: &str) -> Option<String> {
+        Some(place(name))
+    }
+}
+
+fn problems(issuer: &TokenIssuer) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let mut problem = |key: &str, what: &str, instead: &str| problems.push(Problem::new(key, what, instead));
+    let given = |present: bool| if present { "is missing" } else { "does not belong to this kind" };
+    let wants = |kinds: &[IssuerKind]| kinds.contains(&issuer.kind);
+    for (key, is_there, kinds, instead) in [
+        ("issuer", issuer.issuer.is_some(), &[IssuerKind::Oidc, IssuerKind::Key][..], "oidc and key want what `iss` is, others leave it out"),
+        ("tenant", issuer.tenant.is_some(), &[IssuerKind::Entra], "entra wants the id of the tenant, others leave it out"),
+        ("keys", !issuer.keys.is_empty(), &[IssuerKind::Key], "key wants public keys by their ids, others leave them out"),
+    ] {
+        if is_there != wants(kinds) {
+            problem(key, given(!is_there), instead);
+        }
+    }
+    for (key, value) in [("client_app_id", &issuer.client_app_id), ("resource_uri", &issuer.resource_uri)] {
+        if value.is_some() && issuer.kind != IssuerKind::Entra {
+            problem(key, "does not belong to this kind", "leave it out, or write kind entra");
+        }
+    }
+    if issuer.tenant.as_deref().is_some_and(|tenant| !is_guid(tenant)) {
+        problem("tenant", "it is no id of a tenant", "write the GUID of the tenant, such as 00000000-0000-0000-0000-000000000000");
+    }
+    if let (IssuerKind::Oidc, Some(text)) = (issuer.kind, &issuer.issuer)
+        && let Err(refused) = Fetcher::judge_url(text, true)
+    {
+        problem("issuer", &refused.to_string(), "write the provider's address as its tokens say it, such as https://login.example.com");
+    }
+    if issuer.algorithms.is_empty() {
+        problem("algorithms", "it is empty", "name at least one, for example [\"RS256\"]");
+    }
+    if issuer.leeway.time() > std::time::Duration::from_secs(300) {
+        problem("leeway", "it is too long", "write at most 5m");
+    }
+    problems
+}
+
+fn is_guid(text: &str) -> bool {
+    let groups: Vec<&str> = text.split('-').collect();
+    let lengths: Vec<usize> = groups.iter().map(|group| group.len()).collect();
+    lengths == [8, 4, 4, 4, 12] && groups.iter().all(|group| group.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
+/// What `iss` of its tokens may be.
+pub fn issuers(issuer: &TokenIssuer) -> Vec<String> {
+    match (issuer.kind, &issuer.tenant) {
+        (IssuerKind::Entra, Some(tenant)) => {
+            let tenant = tenant.to_ascii_lowercase();
+            vec![format!("https://sts.windows.net/{tenant}/"), format!("https://login.microsoftonline.com/{tenant}/v2.0")]
+        }
+        _ => issuer.issuer.iter().cloned().collect(),
+    }
+}
+
+/// A fetched key as members get it: once for each issuer of its tokens.
+pub(crate) fn published(issuer: &TokenIssuer, key: &IssuerKey, path: &Path) -> Vec<TokenKeyFile> {
+    let algorithms: Vec<Algorithm> = issuer.algorithms.iter().copied().filter(|algorithm| key.algorithms.contains(algorithm)).collect();
+    let names = issuers(issuer);
+    if algorithms.is_empty() || names.last() != Some(&key.issuer) {
+        return Vec::new();
+    }
+    let file = |name| TokenKeyFile {
+        id: key.id.clone(),
+        issuer: name,
+        algorithms: algorithms.clone(),
+        key: path.to_owned(),
+        kind: issuer.token_kind,
+        leeway: issuer.leeway,
+    };
+    names.into_iter().map(file).collect()
+}
+
+/// Keys of all issuers, as they were fetched last.
+pub(crate) async fn stored_keys(view: &mut View) -> Result<BTreeMap<String, Vec<IssuerKey>>, cmg_store::Error> {
+    let mut keys = BTreeMap::new();
+    for place in view.secret_names().await? {
+        let Some(name) = place.strip_prefix("issuer/").and_then(|rest| rest.strip_suffix("/jwks")) else { continue };
+        let fetched = fetched(view, name).await?;
+        if !fetched.keys.is_empty() {
+            keys.insert(name.to_owned(), fetched.keys);
+        }
+    }
+    Ok(keys)
+}
+
+/// What was fetched from an issuer last.
+pub async fn fetched(view: &mut View, name: &str) -> Result<Fetched, cmg_store::Error> {
+    let stored = view.secret(&place(name)).await?;
+    Ok(stored.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default())
+}
+
+fn place(name: &str) -> String {
+    format!("issuer/{name}/jwks")
+}
+
+/// Fetches the keys of an issuer, and publishes them if they changed. Whether they did.
+pub async fn sync(site: &Site, fetcher: &Fetcher, name: &str, now: i64) -> Result<bool, SyncRefused> {
+    let in_force = site.in_force();
+    let issuer = in_force.model.token_issuers.get(name).ok_or_else(|| SyncRefused::NotFound(name.to_owned()))?;
+    if issuer.kind == IssuerKind::Key {
+        return Err(SyncRefused::Uploaded(name.to_owned()));
+    }
+    let before = fetched(&mut site.store.view().await?, name).await?;
+    if now < before.tried_at + SELDOM {
+        return Err(SyncRefused::TooSoon(before.tried_at + SELDOM - now));
+    }
+    // Noted before it is tried, so that many who ask at once are one who asks.
+    note(site, name, Fetched { tried_at: now, ..before.clone() }).await?;
+    match fetch(fetcher, issuer).await {
+        Ok(keys) => {
+            let is_changed = keys != before.keys;
+            let after = Fetched { keys, fetched_at: Some(now), tried_at: now, error: None };
+            store(site, name, after, is_changed).await?;
+            Ok(is_changed)
+        }
+        Err(error) => {
+            warn!(issuer = name, error, "Keys of a token issuer could not be fetched");
+            note(site, name, Fetched { tried_at: now, error: Some(error.clone()), ..before }).await?;
+            Err(SyncRefused::Failed(error))
+        }
+    }
+}
+
+async fn note(site: &Site, name: &str, fetched: Fetched) -> Result<(), ChangeRefused> {
+    let mut change = site.store.begin(fetched.tried_at).await?;
+    change.put_secret(&place(name), &serde_json::to_vec(&fetched).expect("texts and numbers")).await?;
+    Ok(change.commit().await?)
+}
+
+async fn store(site: &Site, name: &str, fetched: Fetched, is_changed: bool) -> Result<(), ChangeRefused> {
+    if !is_changed {
+        return note(site, name, fetched).await;
+    }
+    let mut draft = site.draft(&Actor { account: "site".to_owned(), ..Actor::default() }).await?;
+    if !draft.model.token_issuers.contains_key(name) {
+        return Ok(());
+    }
+    draft.change.put_secret(&place(name), &serde_json::to_vec(&fetched).expect("texts and numbers")).await?;
+    let ids: Vec<&str> = fetched.keys.iter().map(|key| key.id.as_str()).collect();
+    draft.record("sync", "token-issuer", name, None, Some(serde_json::json!({ "keys": ids }).to_string())).await?;
+    draft.ground.issuer_keys.insert(name.to_owned(), fetched.keys);
+    draft.publish();
+    let generation = draft.commit().await?;
+    info!(issuer = name, %generation, "Keys of a token issuer changed");
+    Ok(())
+}
+
+/// Fetches the keys of every issuer that is due.
+pub async fn sync_due(site: &Site, fetcher: &Fetcher, now: i64) -> Result<(), SyncRefused> {
+    let in_force = site.in_force();
+    for issuer in in_force.model.token_issuers.values().filter(|issuer| issuer.enabled && issuer.kind != IssuerKind::Key) {
+        let known = fetched(&mut site.store.view().await?, &issuer.name).await?;
+        let again = if known.error.is_some() { SELDOM * 5 } else { OFTEN };
+        if now < known.tried_at + again {
+            continue;
+        }
+        match sync(site, fetcher, &issuer.name, now).await {
+            Err(SyncRefused::Change(refused)) => return Err(refused.into()),
+            Ok(_) | Err(_) => {}
+        }
+    }
+    Ok(())
+}
+
+#[derive(Deserialize)]
+struct Discovery {
+    issuer: String,
+    jwks_uri: String,
+}
+
+async fn fetch(fetcher: &Fetcher, issuer: &TokenIssuer) -> Result<Vec<IssuerKey>, String> {
+    let inside = if issuer.allow_private_addresses { Inside::Allowed } else { Inside::Refused };
+    let said = |error: FetchFailed| error.to_string();
+    let named = issuers(issuer).pop().ok_or("it names no issuer")?;
+    let url = format!("{}/.well-known/openid-configuration", named.trim_end_matches('/'));
+    let document = fetcher.https(&url, LARGEST, inside).await.map_err(said)?;
+    let discovery: Discovery = serde_json::from_slice(&document).map_err(|error| format!("{url} is no discovery document: {error}"))?;
+    if discovery.issuer != named {
+        return Err(format!("{url} is the document of the issuer \"{}\": write exactly that as issuer", discovery.issuer));
+    }
+    let set = fetcher.https(&discovery.jwks_uri, LARGEST, inside).await.map_err(said)?;
+    let keys = keys(&set, &named).map_err(|what| format!("{}: {what}", discovery.jwks_uri))?;
+    if keys.iter().any(|key| issuer.algorithms.iter().any(|algorithm| key.algorithms.contains(algorithm))) {
+        return Ok(keys);
+    }
+    Err(format!("{} holds no key for the algorithms that count", discovery.jwks_uri))
+}
+
+/// The keys of a set that can be used here; others are left out, as RFC 7517 says.
+fn keys(set: &[u8], issuer: &str) -> Result<Vec<IssuerKey>, String> {
+    let set: Value = serde_json::from_slice(set).map_err(|error| format!("it is no key set: {error}"))?;
+    let listed = set["keys"].as_array().ok_or("it is no key set")?;
+    Ok(listed.iter().filter(|jwk| jwk["use"].as_str().is_none_or(|purpose| purpose == "sig")).filter_map(|jwk| key(jwk, issuer)).collect())
+}
+
+fn key(jwk: &Value, issuer: &str) -> Option<IssuerKey> {
+    let id = jwk["kid"].as_str().filter(|id| !id.is_empty() && !id.chars().any(char::is_control))?.to_owned();
+    Jwk::parse(jwk).ok()?;
+    let part = |name: &str| BASE64_URL_SAFE_NO_PAD.decode(jwk[name].as_str()?).ok();
+    let (info, fitting) = match (jwk["kty"].as_str()?, jwk["crv"].as_str()) {
+        ("RSA", _) => (rsa_info(&part("n")?, &part("e")?), vec![Algorithm::Rs256, Algorithm::Ps256]),
+        ("EC", Some("P-256")) => (curve_info(P256, &part("x")?, &part("y")?), vec![Algorithm::Es256]),
+        ("EC", Some("P-384")) => (curve_info(P384, &part("x")?, &part("y")?), vec![Algorithm::Es384]),
+        _ => return None,
+    };
+    let named = jwk["alg"].as_str();
+    let algorithms = fitting.into_iter().filter(|algorithm| named.is_none_or(|named| serde_json::json!(algorithm) == named)).collect();
+    Some(IssuerKey { issuer: issuer.to_owned(), id, pem: pem(&info), algorithms })
+}
+
+const RSA_ENCRYPTION: &[u8] = &[0x30, 0x0d, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01, 0x05, 0x00];
+/// `AlgorithmIdentifier` of `id-ecPublicKey` on P-256.
+const P256: &[u8] = &[0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7];
+/// `AlgorithmIdentifier` of `id-ecPublicKey` on P-384.
+const P384: &[u8] = &[0x30, 0x10, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1, 0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x22];
+
+/// `SubjectPublicKeyInfo` of an RSA key, DER.
+fn rsa_info(modulus: &[u8], exponent: &[u8]) -> Vec<u8> {
+    let key = der(0x30, &[integer(modulus), integer(exponent)].concat());
+    info(RSA_ENCRYPTION, &key)
+}
+
+/// `SubjectPublicKeyInfo` of a point, DER.
+fn curve_info(algorithm: &[u8], x: &[u8], y: &[u8]) -> Vec<u8> {
+    info(algorithm, &[&[4], x, y].concat())
+}
+
+fn info(algorithm: &[u8], key: &[u8]) -> Vec<u8> {
+    der(0x30, &[algorithm, &der(0x03, &[&[0], key].concat())].concat())
+}
+
+/// A positive number.
+fn integer(bytes: &[u8]) -> Vec<u8> {
+    match bytes.first() {
+        Some(first) if first & 0x80 != 0 => der(0x02, &[&[0], bytes].concat()),
+        _ => der(0x02, bytes),
+    }
+}
+
+fn der(tag: u8, content: &[u8]) -> Vec<u8> {
+    let length = content.len().to_be_bytes();
+    let significant = &length[length.iter().position(|byte| *byte != 0).unwrap_or(length.len() - 1)..];
+    let mut out = vec![tag];
+    if content.len() >= 0x80 {
+        out.push(0x80 | significant.len() as u8);
+    }
+    out.extend_from_slice(significant);
+    out.extend_from_slice(content);
+    out
+}
+
+fn pem(info: &[u8]) -> String {
+    let encoded = BASE64_STANDARD.encode(info);
+    let lines: Vec<&str> = encoded.as_bytes().chunks(64).filter_map(|line| std::str::from_utf8(line).ok()).collect();
+    format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", lines.join("\n"))
+}

@@ -1,0 +1,134 @@
+//! What the site does by itself, on one site server at a time: whoever holds the lease in the database works, the others wait for it.
+//!
+//! Jobs take no input: each reads what there is and makes the world match, so that it does not matter who did it last or how far it came.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cmg_process::dice;
+use cmg_process::log::chain;
+use tokio::task::{AbortHandle, JoinHandle};
+use tokio::time::{MissedTickBehavior, interval, sleep};
+use tracing::{error, info, warn};
+
+use crate::app::fetching::Fetcher;
+use crate::app::{crls, issued_certificates, token_issuers, warnings};
+use crate::site::Site;
+
+/// The lease.
+const LEASE: &str = "jobs";
+
+/// How long the lease lasts without its holder, in seconds: as long as jobs wait after a site server has died.
+pub const HELD: i64 = 30;
+
+/// How often it is renewed or tried for.
+const RENEWED: Duration = Duration::from_secs(10);
+
+/// How often it is looked whether anything is due.
+const LOOK: Duration = Duration::from_secs(15);
+
+/// How long after a change it is looked: an address that was just written is asked at once, but not in the middle of a hundred changes.
+const SETTLED: Duration = Duration::from_secs(1);
+
+/// Works whenever this site server holds the lease, until dropped.
+pub async fn run(site: Arc<Site>) {
+    // Two site servers may bear one name by mistake.
+    let holder = format!("{}/{:016x}", site.name, dice::draw());
+    let mut renew = interval(RENEWED);
+    renew.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let (mut work, mut until, mut was_refused) = (None::<Work>, 0, false);
+    loop {
+        renew.tick().await;
+        let now = site.now().0 as i64;
+        match hold(&site, &holder, now).await {
+            Ok(true) => {
+                (until, was_refused) = (now + HELD, false);
+                if work.as_ref().is_none_or(Work::is_over) {
+                    info!("This site server does the site's jobs");
+                    work = Some(Work::begin(Arc::clone(&site)));
+                }
+            }
+            Ok(false) => {
+                was_refused = false;
+                if work.take().is_some() {
+                    warn!("Another site server does the site's jobs");
+                }
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut was_refused, true) {
+                    error!(error = chain(&error), "The lease for the site's jobs cannot be renewed");
+                }
+                // By then another one may have it.
+                if now >= until {
+                    work = None;
+                }
+            }
+        }
+    }
+}
+
+/// Takes or renews the lease, and says whether this holder has it.
+pub async fn hold(site: &Site, holder: &str, now: i64) -> Result<bool, cmg_store::Error> {
+    let mut change = site.store.begin(now).await?;
+    let is_held = change.hold_lease(LEASE, holder, now + HELD).await?;
+    change.commit().await?;
+    Ok(is_held)
+}
+
+/// The jobs at work; dropped, they end.
+struct Work(JoinHandle<()>, AbortHandle);
+
+impl Work {
+    fn begin(site: Arc<Site>) -> Self {
+        let task = tokio::spawn(work(site));
+        let abort = task.abort_handle();
+        Self(task, abort)
+    }
+
+    fn is_over(&self) -> bool {
+        self.0.is_finished()
+    }
+}
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        self.1.abort();
+    }
+}
+
+async fn work(site: Arc<Site>) {
+    let fetcher = Fetcher::of_system();
+    let mut newest = site.newest();
+    let mut warned_at = None;
+    loop {
+        newest.mark_unchanged();
+        once(&site, &fetcher, site.now().0 as i64, &mut warned_at).await;
+        tokio::select! {
+            () = sleep(LOOK) => {}
+            Ok(()) = newest.changed() => sleep(SETTLED).await,
+        }
+    }
+}
+
+/// Does everything that is due at `now`. Each job by itself: one that fails keeps no other from its work.
+pub async fn once(site: &Site, fetcher: &Fetcher, now: i64, warned_at: &mut Option<i64>) {
+    if let Err(error) = issued_certificates::keep_list(site, now).await {
+        failed("the site's own revocation list", &error);
+    }
+    if let Err(error) = crls::sync_due(site, fetcher, now).await {
+        failed("revocation lists", &error);
+    }
+    if let Err(error) = token_issuers::sync_due(site, fetcher, now).await {
+        failed("keys of token issuers", &error);
+    }
+    if warned_at.is_none_or(|at| now >= at + warnings::OFTEN) {
+        match warnings::look(site, now).await {
+            Ok(_) => *warned_at = Some(now),
+            Err(error) => failed("warnings", &error),
+        }
+    }
+}
+
+fn failed(job: &str, error: &(dyn std::error::Error + 'static)) {
+    error!(job, error = chain(error), "A job of the site failed; it is tried again");
+}
