@@ -29,6 +29,7 @@ use crate::app::setup::{PrepareRefused, prepare_setup};
 use crate::config::Config;
 use crate::http::listener::Service;
 use crate::http::{api, control};
+use crate::jobs;
 use crate::site::{OpenRefused, Site};
 
 /// Why the site server did not start.
@@ -91,6 +92,7 @@ pub async fn run(file: &Path) -> Result<(), RunError> {
     tasks.spawn(control.run());
     tasks.spawn(api.run());
     tasks.spawn(Arc::clone(&site).keep_fresh());
+    tasks.spawn(jobs::run(Arc::clone(&site)));
     let _health = health(&config, &site, &drain).await?;
     info!("Site server ready");
     loop {
