@@ -26,6 +26,8 @@ pub(crate) enum Kind {
     WrongCredentials,
     /// The role does not permit it, or the request comes from another site in a browser.
     NotPermitted,
+    /// The body does not come.
+    TooSlow,
     /// There is no such thing.
     NotFound,
     /// The address does not have this method.
@@ -62,6 +64,7 @@ impl Kind {
             Self::NotSignedIn => (StatusCode::UNAUTHORIZED, "not-signed-in", "Nobody is signed in"),
             Self::WrongCredentials => (StatusCode::UNAUTHORIZED, "wrong-credentials", "The credentials are wrong"),
             Self::NotPermitted => (StatusCode::FORBIDDEN, "not-permitted", "This is not permitted"),
+            Self::TooSlow => (StatusCode::REQUEST_TIMEOUT, "too-slow", "The body came too slowly"),
             Self::NotFound => (StatusCode::NOT_FOUND, "not-found", "There is no such thing"),
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "This address does not have this method"),
             Self::Exists => (StatusCode::CONFLICT, "exists", "It exists already"),

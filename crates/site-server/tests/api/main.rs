@@ -5,6 +5,7 @@ mod accounts;
 mod apply;
 mod bad_input;
 mod certificates;
+mod connections;
 mod house;
 mod idempotency;
 mod openapi;

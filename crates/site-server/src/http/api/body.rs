@@ -4,17 +4,22 @@
 //! same as absent. Refused here are two keys of one name, which programs read in different ways, and depths that nothing has.
 
 use std::fmt;
+use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, header};
 use cmg_process::file;
 use serde::de::{self, DeserializeOwned, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use tokio::time::timeout;
 use toml::Value;
 
 use crate::http::problem::{Kind, Refused};
 
 /// The largest body, in bytes: a certificate with its issuers has some kilobytes, a configuration of a thousand resources about 1 MiB.
 pub(crate) const LARGEST: usize = 4 << 20;
+
+/// The longest that a body may take: even 4 MiB come in that time over a slow line, and a connection is not held for longer.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The deepest that lists and tables stand in each other.
 const DEEPEST: usize = 32;
@@ -27,8 +32,10 @@ pub(crate) async fn receive(headers: &HeaderMap, body: Body) -> Result<Bytes, Re
     if length.is_some_and(|length| length > LARGEST) {
         return Err(too_large());
     }
-    // Too large, or the connection broke: then nobody reads the answer.
-    axum::body::to_bytes(body, LARGEST).await.map_err(|_| too_large())
+    match timeout(PATIENCE, axum::body::to_bytes(body, LARGEST)).await {
+        Ok(received) => received.map_err(|_| too_large()), // or the connection broke: then nobody reads the answer
+        Err(_) => Err(Refused::new(Kind::TooSlow, format!("the body did not come in {} s", PATIENCE.as_secs()))),
+    }
 }
 
 /// Reads a body, or tells everything that is wrong with it.
