@@ -83,7 +83,7 @@ async fn a_gateway_that_waits_for_its_site_says_so_takes_another_code_and_ends()
     let code = |name: &str| {
         format!("kind = 'gateway'\nname = '{name}'\nroot = '{}'\ncode = '{}'\nends = {}\n", "ab".repeat(32), "01".repeat(16), u32::MAX)
     };
-    let write = |name: &str| cmg_lab::file::write_secret(&dir.path().join("code.toml"), &code(name)).unwrap();
+    let write = |name: &str| cmg_lab::file::write_secret(&dir.path().join("code.toml"), code(name)).unwrap();
     let file = dir.path().join("gateway.toml");
     let text =
         format!("listen = ['127.0.0.1:{listen}']\nmetrics_listen = '127.0.0.1:{port}'\n[site]\ndata = 'data'\nenrolment = 'code.toml'\n");

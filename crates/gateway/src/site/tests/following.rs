@@ -57,9 +57,11 @@ impl Running {
         until(|| self.number() == number).await;
     }
 
-    async fn stop(self) {
+    /// Ends it; the next finds the address free.
+    async fn stop(self, machine: &Machine) {
         self.task.abort();
         let _ = self.task.await;
+        until(|| std::net::TcpListener::bind(machine.address).is_ok()).await;
     }
 }
 
@@ -93,7 +95,7 @@ async fn a_cold_start_needs_nobody() {
     point.offer.send_replace(Offer::of(&office, &office.snapshot(&machine, 3, ENDPOINT)));
     until(|| machine.path().join("data/current.json").exists()).await;
     drop(point);
-    running.stop().await;
+    running.stop(&machine).await;
 
     let identity = Identity::load(&machine.data()).unwrap().unwrap();
     let again = Running::start(&machine, identity).await;
@@ -189,7 +191,7 @@ async fn a_part_that_was_changed_on_the_disk_is_fetched_again() {
     point.offer.send_replace(Offer::of(&office, &snapshot));
     until(|| machine.path().join("data/current.json").exists()).await;
     drop(point);
-    running.stop().await;
+    running.stop(&machine).await;
     let document = serde_json::from_str::<cmg_api::control::Manifest>(&snapshot.signed.payload).unwrap().document;
     std::fs::write(machine.path().join("data/parts").join(document.to_string()), "listen = []").unwrap();
 
@@ -249,4 +251,22 @@ async fn what_the_file_stood_in_the_way_of_is_tried_again_with_the_next() {
     running.reload.send(()).await.unwrap();
 
     assert_eq!(point.status(|status| status.applied.number == 3).await.refused, None);
+}
+
+/// Takes as long as a connection point is given: 5 s.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_of_two_that_withholds_is_outvoted_and_counted() {
+    let (office, machine, running, withholding) = pair().await;
+    let honest = Point::start(&office, "cp-2", machine.address);
+    let first = Offer::of(&office, &office.snapshot(&machine, 1, ENDPOINT));
+    withholding.offer.send_replace(first.clone());
+    honest.offer.send_replace(first);
+    running.has(1).await;
+
+    honest.offer.send_replace(Offer::of(&office, &office.snapshot(&machine, 2, "")));
+
+    running.has(2).await;
+    until(|| running.site.metrics.withholding.get() == 1).await;
+    withholding.offer.send_replace(Offer::of(&office, &office.snapshot(&machine, 2, "")));
+    until(|| running.site.metrics.withholding.get() == 0).await;
 }

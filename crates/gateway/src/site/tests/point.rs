@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use cmg_api::bytes::Sha256;
 use cmg_api::control::{GatewayNews, GenerationId, Manifest, MemberStatus, RenewRequest};
@@ -15,6 +16,9 @@ use tokio::task::JoinSet;
 
 use super::office::{Office, Snapshot};
 use super::soon;
+
+/// How long a question is held.
+const HOLD: Duration = Duration::from_secs(1);
 
 /// What a connection point has to offer.
 #[derive(Clone, Default)]
@@ -101,8 +105,10 @@ async fn answer(incoming: Incoming, mut offers: watch::Receiver<Offer>, told: mp
     let body = exchange.whole_body(1 << 20).await.unwrap_or_default();
     let (status, answer) = if let Some(query) = target.strip_prefix("/news?after=") {
         let after = GenerationId::parse(query.split('&').next().unwrap()).unwrap();
-        let newer = offers.wait_for(|offer| offer.generation() > after).await.map(|offer| offer.news.clone());
-        (200, serde_json::to_vec(&newer.unwrap_or_default()).unwrap())
+        let _ = tokio::time::timeout(HOLD, offers.wait_for(|offer| offer.generation() > after)).await;
+        let offer = offers.borrow().clone();
+        let manifest = offer.news.manifest.clone().filter(|_| offer.generation() > after);
+        (200, serde_json::to_vec(&GatewayNews { manifest, ..offer.news }).unwrap())
     } else if let Some(digest) = target.strip_prefix("/part/") {
         match offers.borrow().parts.get(&digest.parse().unwrap()) {
             Some(bytes) => (200, bytes.clone()),
