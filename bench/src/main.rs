@@ -16,6 +16,7 @@ mod ours;
 mod pki;
 mod process;
 mod report;
+mod site;
 mod soak;
 mod stream;
 mod systems;
@@ -43,6 +44,8 @@ enum Verb {
     Soak(soak::SoakArgs),
     /// Measures small requests beside downloads over a long, lossy line
     Wan(wan::WanArgs),
+    /// Measures how soon a change of the site's configuration is in force on every member
+    Site(site::SiteArgs),
     /// Serves as the origin of a measurement
     #[command(hide = true)]
     Origin { address: SocketAddr },
@@ -58,7 +61,8 @@ fn main() -> Result<()> {
             cpu::pin_this_process(cpu::GENERATOR)?;
             Some(cpu::Priority::raise())
         }
-        Verb::Origin { .. } | Verb::Hold(_) => None,
+        // Many processes: nobody gets a processor of his own.
+        Verb::Site(_) | Verb::Origin { .. } | Verb::Hold(_) => None,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
@@ -66,6 +70,7 @@ fn main() -> Result<()> {
             Verb::Compare(args) => compare::run(args).await,
             Verb::Soak(args) => soak::run(args).await,
             Verb::Wan(args) => wan::run(args).await,
+            Verb::Site(args) => site::run(args).await,
             Verb::Origin { address } => origin::run(address).await,
             Verb::Hold(args) => idle::hold(args).await,
         }

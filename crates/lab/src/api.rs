@@ -13,14 +13,16 @@ use crate::error::LabError;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The interface, and as whom it is used.
-pub(crate) struct Api {
-    pub(crate) port: u16,
-    pub(crate) token: Option<String>,
+pub struct Api {
+    /// Port on 127.0.0.1.
+    pub port: u16,
+    /// What is sent as bearer.
+    pub token: Option<String>,
 }
 
 impl Api {
     /// Sends a request and gives the answer's body; an error for every status but 2xx.
-    pub(crate) fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Value, LabError> {
+    pub fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Value, LabError> {
         let asked = format!("{method} {path}");
         let refused = |answer: String| LabError::Site { asked: asked.clone(), answer };
         let answer = self.send(method, path, body).map_err(|error| refused(error.to_string()))?;
@@ -34,8 +36,13 @@ impl Api {
     }
 
     /// Adds a resource.
-    pub(crate) fn add(&self, plural: &str, resource: &Value) -> Result<Value, LabError> {
+    pub fn add(&self, plural: &str, resource: &Value) -> Result<Value, LabError> {
         self.ask("POST", &format!("/{plural}"), Some(resource))
+    }
+
+    /// Removes a resource, whichever version it has.
+    pub fn remove(&self, path: &str) -> Result<Value, LabError> {
+        self.ask("DELETE", path, None)
     }
 
     fn send(&self, method: &str, path: &str, body: Option<&Value>) -> std::io::Result<crate::Answer> {
@@ -45,6 +52,9 @@ impl Api {
         let mut request = format!("{method} /api/v1{path} HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nConnection: close\r\n", self.port);
         if let Some(token) = &self.token {
             request.push_str(&format!("Authorization: Bearer {token}\r\n"));
+        }
+        if method == "DELETE" || method == "PUT" {
+            request.push_str("If-Match: *\r\n");
         }
         if !body.is_empty() {
             request.push_str(&format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len()));

@@ -4,7 +4,7 @@
 //! several gateways, a small client, and the programs themselves as child processes. Nothing in here is used by a
 //! gateway or a connection point, and nothing is meant for production.
 
-mod api;
+pub mod api;
 pub mod authority;
 pub mod client;
 pub mod config;
@@ -24,6 +24,7 @@ pub mod relay;
 pub mod system;
 pub mod token;
 
+pub use api::Api;
 pub use authority::Authority;
 pub use client::{Answer, Client};
 pub use error::LabError;

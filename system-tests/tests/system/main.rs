@@ -10,6 +10,7 @@ mod forwarding;
 mod hostile;
 mod http2;
 mod inside;
+mod managed;
 mod operation;
 mod refusals;
 mod support;

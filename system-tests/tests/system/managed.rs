@@ -1,0 +1,5 @@
+//! A site server manages the system: one change reaches every member, and members need nobody to go on.
+
+mod absence;
+mod changes;
+mod revocation;
