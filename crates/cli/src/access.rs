@@ -110,7 +110,7 @@ pub struct NewBlock {
     #[command(flatten)]
     what: Blocked,
     /// The issuer of the serial number; else any
-    #[arg(long, value_name = "NAME", requires = "serial")]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["thumbprint", "token", "client"])]
     issuer: Option<String>,
     /// Why
     #[arg(long, value_name = "TEXT")]

@@ -9,31 +9,45 @@ use crate::access::written;
 use crate::failure::Failure;
 use crate::fields::contents;
 use crate::server::{Request, Server};
-use crate::table::{Column, Form, Table};
+use crate::table::{Column, Form, Table, words};
 use crate::told::Told;
 
 const STEPS: &[Column] =
-    &[Column("STEP", "step", Form::Plain), Column("OUTCOME", "outcome", Form::Plain), Column("WHY", "why", Form::Plain)];
+    &[Column("STEP", "step", Form::Plain), Column("VERDICT", "verdict", Form::Plain), Column("WHAT WAS FOUND", "detail", Form::Plain)];
 
 /// A client certificate.
 #[derive(Debug, Args)]
 pub struct Doctor {
-    /// The certificate, with its issuers where the client sends them: PEM or DER
+    /// The certificate as the client sends it, itself first: PEM, or DER
     file: PathBuf,
     /// The endpoint that the client asks for
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", conflicts_with = "trust")]
     endpoint: Option<String>,
+    /// The trust that it is judged by; else the only one there is
+    #[arg(long, value_name = "NAME")]
+    trust: Option<String>,
+    /// The moment, in seconds since 1970; else now
+    #[arg(long, value_name = "SECONDS")]
+    time: Option<u64>,
 }
 
 pub(crate) async fn doctor(doctor: &Doctor, server: &Server) -> Result<Told, Failure> {
-    let certificate = contents("certificate", &doctor.file)?;
-    let body = written(&[("certificate", Some(certificate.into())), ("endpoint", doctor.endpoint.clone().map(Value::from))]);
-    let body = server.ask(Request::post(&["certificate-doctor"], body)).await?.body;
-    match body["steps"].as_array() {
-        Some(steps) => {
-            let table = Table::of(STEPS, steps);
-            Ok(Told::table(body, table))
-        }
-        None => Ok(Told::thing(body)),
+    let question = written(&[
+        ("certificate", Some(contents("certificate", &doctor.file)?.into())),
+        ("endpoint", doctor.endpoint.clone().map(Value::from)),
+        ("trust", doctor.trust.clone().map(Value::from)),
+        ("time", doctor.time.map(Value::from)),
+    ]);
+    let examined = server.ask(Request::post(&["certificate-doctor"], question)).await?.body;
+    let table = Table::of(STEPS, examined["steps"].as_array().map_or(&[][..], Vec::as_slice));
+    let heading = decision(&examined["decision"]);
+    Ok(Told::table(examined, table).below(heading))
+}
+
+fn decision(decision: &Value) -> String {
+    let of = |key: &str| words(&decision[key]);
+    match decision["admitted"].as_bool() {
+        Some(true) => format!("A gateway would let it in, by the trust {}", of("trust")),
+        _ => format!("A gateway would refuse it: {} {} ({})", of("status"), of("phrase"), of("label")),
     }
 }

@@ -21,6 +21,7 @@ mod sign_in;
 mod status;
 mod surroundings;
 mod table;
+mod token_issuers;
 mod told;
 mod trusts;
 
@@ -105,7 +106,7 @@ pub enum Command {
     /// Client certificate authorities and their revocation lists
     Trust(Area<trusts::TrustVerb>),
     /// Issuers of tokens
-    TokenIssuer(Area<resources::Verb>),
+    TokenIssuer(Area<token_issuers::TokenIssuerVerb>),
     /// Boundary groups
     BoundaryGroup(Area<resources::Verb>),
     /// Bulk registration tokens
@@ -172,7 +173,7 @@ async fn carry_out(command: Command, surroundings: &mut Surroundings) -> Result<
         Command::SiteSystem(area) => resources::verb(kinds::SITE_SYSTEM, area.verb, &server).await,
         Command::Certificate(area) => certificates::verb(area.verb, &server).await,
         Command::Trust(area) => trusts::verb(area.verb, &server).await,
-        Command::TokenIssuer(area) => resources::verb(kinds::TOKEN_ISSUER, area.verb, &server).await,
+        Command::TokenIssuer(area) => token_issuers::verb(area.verb, &server).await,
         Command::BoundaryGroup(area) => resources::verb(kinds::BOUNDARY_GROUP, area.verb, &server).await,
         Command::Token(area) => access::token(area.verb, &server).await,
         Command::Block(area) => access::block(area.verb, &server).await,
@@ -192,13 +193,12 @@ impl Command {
             Self::Logout(alone) | Self::Whoami(alone) | Self::Status(alone) => &alone.common,
             Self::Apply(alone) => &alone.common,
             Self::Doctor(alone) => &alone.common,
-            Self::Site(area) | Self::Endpoint(area) | Self::SiteSystem(area) | Self::TokenIssuer(area) | Self::BoundaryGroup(area) => {
-                &area.common
-            }
+            Self::Site(area) | Self::Endpoint(area) | Self::SiteSystem(area) | Self::BoundaryGroup(area) => &area.common,
             Self::Gateway(area) => &area.common,
             Self::ConnectionPoint(area) => &area.common,
             Self::Certificate(area) => &area.common,
             Self::Trust(area) => &area.common,
+            Self::TokenIssuer(area) => &area.common,
             Self::Token(area) => &area.common,
             Self::Block(area) => &area.common,
             Self::Client(area) => &area.common,

@@ -136,6 +136,11 @@ impl Server {
         self.send(request, self.token.as_deref()).await
     }
 
+    /// Asks by this secret.
+    pub(crate) async fn ask_by(&self, request: Request<'_>, token: &str) -> Result<Reply, Failure> {
+        self.send(request, Some(token)).await
+    }
+
     /// Asks in nobody's name.
     pub(crate) async fn ask_unknown(&self, request: Request<'_>) -> Result<Reply, Failure> {
         self.send(request, None).await

@@ -57,12 +57,16 @@ pub(crate) async fn login(login: &Login, common: &Common, surroundings: &mut Sur
 }
 
 pub(crate) async fn logout(server: &Server, surroundings: &Surroundings) -> Result<Told, Failure> {
-    match server.ask(Request::delete(&["sessions", "current"])).await {
+    let file = surroundings.session_file()?;
+    let Some(session) = session::read(&file)?.filter(|session| session.server == server.name) else {
+        return Err(Failure::NotSignedIn(format!("there is no session at {}", server.name)));
+    };
+    match server.ask_by(Request::delete(&["sessions", "current"]), &session.token).await {
         // A session that has ended already is out too.
         Ok(_) | Err(Failure::NotSignedIn(_)) => {}
         Err(failure) => return Err(failure),
     }
-    session::forget(&surroundings.session_file()?)?;
+    session::forget(&file)?;
     Ok(Told::note(format!("Signed out at {}", server.name)))
 }
 

@@ -10,7 +10,7 @@ use crate::failure::Failure;
 use crate::gateways::instances;
 use crate::kinds::GATEWAY;
 use crate::server::{Request, Server};
-use crate::table::{Column, Form, Table};
+use crate::table::{Column, Form, Table, plain};
 use crate::told::Told;
 
 const MEMBERS: &[Column] = &[
@@ -76,8 +76,8 @@ pub enum WarningVerb {
 pub(crate) async fn status(server: &Server) -> Result<Told, Failure> {
     let body = server.ask(Request::get(&["status"])).await?.body;
     let members = body["members"].as_array().cloned().unwrap_or_default();
-    let note = body["summary"].as_str().map(first_upper).unwrap_or_default();
-    Ok(Told::table(body, Table::of(MEMBERS, &members)).and_note(note))
+    let heading = body["summary"].as_str().map(|summary| first_upper(&plain(summary))).unwrap_or_default();
+    Ok(Told::table(body, Table::of(MEMBERS, &members)).below(heading))
 }
 
 /// The members of one gateway.
@@ -89,13 +89,13 @@ pub(crate) async fn of_gateway(name: &str, server: &Server) -> Result<Told, Fail
     let members: Vec<Value> = body["members"].as_array().map_or(&[][..], Vec::as_slice).iter().filter(is_own).cloned().collect();
     let lagging = members.iter().filter(|member| member["lags"] == true).count();
     let generation = body["generation"].as_str().unwrap_or("");
-    let note = match (lagging, gateway["running"] == false) {
+    let heading = match (lagging, gateway["running"] == false) {
         (_, true) => format!("Gateway {name} is stopped"),
         (0, _) => format!("Generation {generation} at every instance of {name}"),
         _ => format!("{lagging} of {} instances of {name} do not run generation {generation}", members.len()),
     };
     let table = Table::of(MEMBERS, &members);
-    Ok(Told::table(json!({"generation": generation, "running": gateway["running"], "members": members}), table).and_note(note))
+    Ok(Told::table(json!({"generation": generation, "running": gateway["running"], "members": members}), table).below(heading))
 }
 
 pub(crate) async fn audit(verb: AuditVerb, server: &Server) -> Result<Told, Failure> {

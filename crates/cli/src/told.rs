@@ -11,6 +11,7 @@ use crate::table::{Column, Table, time};
 #[derive(Debug, Default)]
 pub(crate) struct Told {
     value: Value,
+    heading: Option<String>,
     text: Text,
     notes: Vec<String>,
 }
@@ -38,7 +39,7 @@ impl Told {
 
     /// A table of something.
     pub(crate) fn table(value: Value, table: Table) -> Self {
-        Self { value, text: Text::Table(table), notes: Vec::new() }
+        Self { value, text: Text::Table(table), ..Self::default() }
     }
 
     /// One thing, as TOML, which `--file` and `apply` take.
@@ -49,12 +50,17 @@ impl Told {
 
     /// Words of its own.
     pub(crate) fn words(value: Value, text: String) -> Self {
-        Self { value, text: Text::Words(text), notes: Vec::new() }
+        Self { value, text: Text::Words(text), ..Self::default() }
     }
 
     /// The same, with what the site server said, for scripts.
     pub(crate) fn value(self, value: Value) -> Self {
         Self { value, ..self }
+    }
+
+    /// The same below the one sentence that matters most.
+    pub(crate) fn below(self, heading: impl Into<String>) -> Self {
+        Self { heading: Some(heading.into()), ..self }
     }
 
     /// The same with another note.
@@ -69,6 +75,9 @@ impl Told {
             writeln!(surroundings.err, "{note}")?;
         }
         let out = &mut surroundings.out;
+        if let Some(heading) = self.heading.as_ref().filter(|_| !json) {
+            writeln!(out, "{heading}\n")?;
+        }
         match (json, &self.text) {
             (true, _) if self.value.is_null() => {}
             (true, _) => writeln!(out, "{}", serde_json::to_string_pretty(&self.value).unwrap_or_default())?,

@@ -10,7 +10,17 @@ use crate::fields::contents;
 use crate::kinds::TRUST;
 use crate::resources::{self, Changed, Look, Written, demand_something};
 use crate::server::{Request, Server};
+use crate::table::{Column, Form};
 use crate::told::Told;
+
+const LISTS: &[Column] = &[
+    Column("SOURCE", "source", Form::Plain),
+    Column("STATE", "state", Form::Plain),
+    Column("MADE", "this_update", Form::Time),
+    Column("NEXT", "next_update", Form::Time),
+    Column("FETCHED", "fetched_at", Form::Time),
+    Column("ERROR", "error", Form::Plain),
+];
 
 /// What is done with trusts.
 #[derive(Debug, Subcommand)]
@@ -30,6 +40,11 @@ pub enum TrustVerb {
         changed: Changed,
         #[command(flatten)]
         files: Authorities,
+    },
+    /// Tell how fresh its fetched revocation lists are
+    Status {
+        /// Its name
+        name: String,
     },
     /// Fetch its revocation lists at once
     Sync {
@@ -91,9 +106,7 @@ pub(crate) async fn verb(verb: TrustVerb, server: &Server) -> Result<Told, Failu
             })
             .await
         }
-        TrustVerb::Sync { name } => {
-            let reply = server.ask(Request::act(&[TRUST.plural, &name, "sync"])).await?;
-            Ok(Told::note(format!("The site fetches the revocation lists of {name}")).value(reply.body))
-        }
+        TrustVerb::Status { name } => Ok(Told::list(server.ask(Request::get(&[TRUST.plural, &name, "crls"])).await?.body, LISTS)),
+        TrustVerb::Sync { name } => Ok(Told::list(server.ask(Request::act(&[TRUST.plural, &name, "sync-crls"])).await?.body, LISTS)),
     }
 }
