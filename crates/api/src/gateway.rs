@@ -69,6 +69,9 @@ pub struct ServiceFile {
     /// The names of all gateway instances, told to connection points, which dial until they hold a tunnel to each.
     /// Default none: this instance is the only one.
     pub instances: Vec<String>,
+    /// The names of the connection points that may connect. Default: every one with a role certificate of the infrastructure
+    /// authority. One that is left out loses its tunnels at the next reload.
+    pub connection_points: Option<Vec<String>>,
 }
 
 /// `[tunnel]` of a gateway: how it proves itself to connection points and recognises them.

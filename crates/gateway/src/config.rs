@@ -15,7 +15,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use cmg_api::{GatewayFile, LimitsFile, LogFile};
-use cmg_core::ids::{GatewayId, Role, is_name};
+use cmg_core::ids::{ConnectionPointId, GatewayId, Role, is_name};
 use cmg_core::problem::{Finding, Problem};
 use cmg_core::snapshot::Parts;
 use cmg_credentials::tls::PublicTls;
@@ -47,6 +47,8 @@ pub struct Config {
     pub log: LogFile,
     /// Names of all instances of the service, this one among them.
     pub instances: Vec<String>,
+    /// The connection points that may connect; none: every one with a role certificate.
+    pub connection_points: Option<BTreeSet<ConnectionPointId>>,
     /// What this instance shows to connection points.
     pub role: RoleIdentity,
     /// Roots of the infrastructure authority, DER.
@@ -128,6 +130,7 @@ fn config(file: &GatewayFile, instead: Option<ServerIdentity>, parts: Parts, rea
         listen,
         proxy_protocol_from: networks(&file.proxy_protocol_from, reading),
         instances: instances(&file.name, &file.service.instances, reading),
+        connection_points: connection_points(file.service.connection_points.as_deref(), reading),
         limits: limits::read(&file.limits, reading),
         name,
         metrics_listen: metrics_listen?,
@@ -209,6 +212,15 @@ fn networks(texts: &[String], reading: &mut Reading) -> Vec<Network> {
         }
     }
     networks
+}
+
+fn connection_points(names: Option<&[String]>, reading: &mut Reading) -> Option<BTreeSet<ConnectionPointId>> {
+    let names = names?;
+    for (place, name) in names.iter().enumerate().filter(|(_, name)| !is_name(name)) {
+        let key = format!("service.connection_points[{place}]");
+        reading.problem(key, format!("\"{name}\" is no name"), "write the name in that connection point's role certificate");
+    }
+    Some(names.iter().map(|name| ConnectionPointId::new(name)).collect())
 }
 
 fn instances(own: &str, names: &[String], reading: &mut Reading) -> Vec<String> {

@@ -183,7 +183,7 @@ async fn serve(greeted: Greeted, port: u16, gateway: Arc<Gateway>, places: &Arc<
 /// A connection point has come: its certificate, checked in the handshake, says which.
 async fn serve_tunnel(tls: TlsStream, address: SocketAddr, era: u64, gateway: &Gateway) {
     match tls.peer_certificates().and_then(role_of) {
-        Some(Role::ConnectionPoint(id)) => gateway.hub.serve(ByteStream::Tls(Box::new(tls)), id, era).await,
+        Some(Role::ConnectionPoint(id)) if gateway.state().admits(&id) => gateway.hub.serve(ByteStream::Tls(Box::new(tls)), id, era).await,
         Some(_) | None => gateway.events.connection_refused(ConnectionReason::TunnelRefused, address, None),
     }
 }

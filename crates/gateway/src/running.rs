@@ -121,10 +121,13 @@ impl Running {
         tell_findings(&state);
         let distrusts = before.infrastructure.iter().any(|root| !state.infrastructure.contains(root));
         self.gateway.hub.announce(instances);
-        self.gateway.state.store(Arc::new(state));
+        let state = Arc::new(state);
+        self.gateway.state.store(Arc::clone(&state));
         if distrusts {
             warn!("An infrastructure authority counts no more: all tunnels end, and connection points with another dial again");
             self.gateway.hub.distrust();
+        } else if before.connection_points != state.connection_points {
+            self.gateway.hub.dismiss(|connection_point| !state.admits(connection_point));
         }
         Ok(())
     }

@@ -1,8 +1,10 @@
 //! What the gateway works by, as one value: a request takes it once and uses it to its end.
+use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
+use cmg_core::ids::ConnectionPointId;
 use cmg_core::problem::Problem;
 use cmg_core::snapshot::{Generation, Snapshot};
 use cmg_core::time::WallTime;
@@ -23,6 +25,8 @@ pub(crate) struct State {
     pub(crate) tls: PublicTls,
     /// Roots of the infrastructure authorities, DER.
     pub(crate) infrastructure: Vec<Vec<u8>>,
+    /// The connection points that may connect; none: every one with a role certificate.
+    pub(crate) connection_points: Option<BTreeSet<ConnectionPointId>>,
     pub(crate) limits: Limits,
 }
 
@@ -53,7 +57,13 @@ impl State {
             Some(before) => tls.with_tickets_of(&before.tls),
             None => tls,
         };
-        Ok(Self { snapshot, verifier, tls, infrastructure, limits: config.limits })
+        let (connection_points, limits) = (config.connection_points, config.limits);
+        Ok(Self { snapshot, verifier, tls, infrastructure, connection_points, limits })
+    }
+
+    /// Whether a connection point that has proven its role may have tunnels here.
+    pub(crate) fn admits(&self, connection_point: &ConnectionPointId) -> bool {
+        self.connection_points.as_ref().is_none_or(|admitted| admitted.contains(connection_point))
     }
 
     /// Which configuration this is.

@@ -278,6 +278,14 @@ impl Hub {
         self.stop();
     }
 
+    /// Some connection points count no more: ends their sessions. Those of anybody that are about to begin are dialled again.
+    pub fn dismiss(&self, is_out: impl Fn(&ConnectionPointId) -> bool) {
+        self.era.fetch_add(1, Ordering::SeqCst);
+        for (session, _) in self.sessions().iter().filter(|(session, _)| is_out(&session.connection_point)) {
+            let _ = session.link.command(Command::Stop);
+        }
+    }
+
     /// Ends every session.
     pub fn stop(&self) {
         for (session, _) in self.sessions().iter() {

@@ -125,6 +125,7 @@ fn every_wrong_key_is_named() {
         ("drain = \"10s\"", "drain = 10", "drain"),
         ("drain = \"10s\"", "proxy_protocol_from = [\"10.0.0.0/33\"]", "proxy_protocol_from[0]"),
         ("instances = [\"gateway-1\"", "instances = [\"gateway/1\"", "service.instances[0]"),
+        ("instances = [", "connection_points = [\"a\", \"a b\"]\ninstances = [", "service.connection_points[1]"),
         ("\"gateway-1.pem\"", "\"connection-point-1.pem\"", "tunnel.key"),
         ("key = \"gateway-1.key\"", "key = \"absent.key\"", "tunnel.key"),
         ("\"infrastructure-ca.pem\"", "\"server.key\"", "tunnel.authority"),

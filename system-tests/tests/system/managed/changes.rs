@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::ManagedSite;
+use crate::support::{ManagedSite, metric_of, until};
 
 #[test]
 fn what_is_published_is_in_force_on_every_gateway() {
@@ -70,4 +70,19 @@ fn no_request_fails_while_the_configuration_changes() {
         assert_eq!(wire.read().status, 200, "change {number}, on a standing connection");
         assert_eq!(device.get(&path).status, 200, "change {number}, on a new connection");
     }
+}
+
+#[test]
+fn a_removed_connection_point_loses_its_tunnels_and_gets_none_again() {
+    let managed = ManagedSite::of(1, 2);
+    let gone = "connection-point-2";
+
+    managed.api.remove(&format!("/connection-points/{gone}")).unwrap();
+
+    let gateway = managed.site.gateway();
+    until("its tunnels end", || (metric_of(gateway, "cmg_gateway_connection_points") == 1.0).then_some(()));
+    let refused = || metric_of(gateway, "cmg_gateway_connections_refused_total{reason=\"tunnel_refused\"}");
+    until("it is refused when it dials again", || (refused() > 0.0).then_some(()));
+    assert_eq!(metric_of(gateway, "cmg_gateway_connection_points"), 1.0);
+    assert_eq!(managed.devices()[0].get(&(managed.site.mutual() + "/echo")).status, 200);
 }

@@ -85,7 +85,10 @@ impl<'m> Papers<'m> {
         };
         origins.certificates = gateway.certificates.iter().map(|name| format!("certificates/{name}")).collect();
         let document = GatewayDocument {
-            service: ServiceFile { instances: gateway.instances.iter().map(|instance| instance.name.clone()).collect() },
+            service: ServiceFile {
+                instances: gateway.instances.iter().map(|instance| instance.name.clone()).collect(),
+                connection_points: Some(self.connection_points_of(gateway)),
+            },
             certificate: gateway.certificates.iter().map(certificate).collect(),
             limits: gateway.limits.clone(),
             trust: self.trusts_of(endpoints.iter().filter_map(|endpoint| endpoint.trust.as_deref())),
@@ -141,6 +144,13 @@ impl<'m> Papers<'m> {
     /// Every token key.
     pub(super) fn all_token_keys(&self) -> Vec<TokenKeyFile> {
         self.token_keys.iter().map(|(_, file)| file.clone()).collect()
+    }
+
+    /// The connection points that may connect to a gateway.
+    fn connection_points_of(&self, gateway: &Gateway) -> Vec<String> {
+        let points = self.model.connection_points.values();
+        let connects = |point: &&Arc<ConnectionPoint>| point.gateways.is_empty() || point.gateways.contains(&gateway.name);
+        points.filter(connects).map(|point| point.name.clone()).collect()
     }
 
     fn origins(&self) -> Origins {
