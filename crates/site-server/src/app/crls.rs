@@ -272,13 +272,15 @@ async fn publish(draft: &mut Draft<'_>, trust: &str) -> Result<(), ChangeRefused
 /// Lists of trusts that are gone, and of addresses that were taken away, count no more.
 async fn forget(site: &Site) -> Result<(), ChangeRefused> {
     let model = &site.in_force().model;
-    let is_wanted = |crl: &Crl| crl.trust == SITE_CLIENTS || model.trusts.get(&crl.trust).is_some_and(|trust| trust.crl_urls.contains(&crl.source));
+    let is_wanted =
+        |crl: &Crl| crl.trust == SITE_CLIENTS || model.trusts.get(&crl.trust).is_some_and(|trust| trust.crl_urls.contains(&crl.source));
     if site.store.crls().await?.iter().all(is_wanted) {
         return Ok(());
     }
     let mut draft = site.draft(&Actor { account: "site".to_owned(), ..Actor::default() }).await?;
     let model = draft.model.clone();
-    let is_wanted = |crl: &Crl| crl.trust == SITE_CLIENTS || model.trusts.get(&crl.trust).is_some_and(|trust| trust.crl_urls.contains(&crl.source));
+    let is_wanted =
+        |crl: &Crl| crl.trust == SITE_CLIENTS || model.trusts.get(&crl.trust).is_some_and(|trust| trust.crl_urls.contains(&crl.source));
     for crl in draft.change.crls().await?.into_iter().filter(|crl| !is_wanted(crl)) {
         draft.change.remove_crl(&crl.trust, &crl.source).await?;
         publish(&mut draft, &crl.trust).await?;

@@ -130,9 +130,12 @@ fn place(question: &Question, model: &Model) -> Result<Place, Problem> {
             return Err(Problem::new("trust", "stands beside endpoint", "write one of them: an endpoint names its trust"));
         }
         let found = everything::endpoint(model, name);
-        let endpoint = found.ok_or_else(|| Problem::new("endpoint", format!("there is no endpoint \"{name}\""), "name a published endpoint"))?;
+        let endpoint =
+            found.ok_or_else(|| Problem::new("endpoint", format!("there is no endpoint \"{name}\""), "name a published endpoint"))?;
         let (verdict, detail) = match (endpoint.face, &endpoint.trust) {
-            (Face::Mutual | Face::Either, Some(trust)) => (Verdict::Good, format!("endpoint \"{name}\" takes certificates by trust \"{trust}\"")),
+            (Face::Mutual | Face::Either, Some(trust)) => {
+                (Verdict::Good, format!("endpoint \"{name}\" takes certificates by trust \"{trust}\""))
+            }
             (Face::Server, _) => (Verdict::Bad, format!("endpoint \"{name}\" takes tokens only; a certificate does not count there")),
             (Face::Open, _) => (Verdict::Good, format!("endpoint \"{name}\" is open to everybody; a certificate is not looked at")),
             (_, None) => (Verdict::Bad, format!("endpoint \"{name}\" names no trust")),
@@ -188,7 +191,8 @@ impl Patient {
 
     /// The steps that the verifier takes, each with what the later ones need left out.
     fn walk(&self, facts: &CertificateFacts, trust: &Trust, steps: &mut Vec<Step>) {
-        let without_lists = Trust { revocation: cmg_core::revocation::RevocationPolicy { check: false, ..trust.revocation }, ..trust.clone() };
+        let without_lists =
+            Trust { revocation: cmg_core::revocation::RevocationPolicy { check: false, ..trust.revocation }, ..trust.clone() };
         let on_chain = self.said(&without_lists, &[]);
         let on_lists = on_chain.and_then(|()| self.said(trust, &[]));
         let on_blocks = on_chain.and_then(|()| self.said(&without_lists, &self.parts.blocks));
@@ -224,7 +228,9 @@ impl Patient {
         };
         let detail = match blocks {
             Verdict::Good => format!("none of {} blocks names it or its issuers", self.parts.blocks.len()),
-            Verdict::Bad => format!("a block names it or one of its issuers: look for {} or serial {}", hex(&facts.thumbprint_sha256), facts.serial),
+            Verdict::Bad => {
+                format!("a block names it or one of its issuers: look for {} or serial {}", hex(&facts.thumbprint_sha256), facts.serial)
+            }
             Verdict::Skipped => "not looked at, as there is no chain".to_owned(),
         };
         steps.push(Step { step: "blocks", verdict: blocks, detail });
@@ -351,8 +357,11 @@ fn path(leaf: &CertificateFacts, chain: &[CertificateDer<'_>], trust: &Trust) ->
 /// The certificate and those of its issuers below the root, DER.
 fn path_ders<'a>(leaf: &CertificateFacts, chain: &'a [CertificateDer<'_>], trust: &'a Trust) -> Vec<&'a [u8]> {
     let known: Vec<&[u8]> = chain.iter().map(AsRef::as_ref).chain(trust.intermediates.iter().map(Vec::as_slice)).collect();
-    let thumbprints = std::iter::once(leaf.thumbprint_sha256).chain(path(leaf, chain, trust).into_iter().map(|facts| facts.thumbprint_sha256));
+    let thumbprints =
+        std::iter::once(leaf.thumbprint_sha256).chain(path(leaf, chain, trust).into_iter().map(|facts| facts.thumbprint_sha256));
     thumbprints
-        .filter_map(|thumbprint| known.iter().copied().find(|der| certificate_facts(der).is_ok_and(|facts| facts.thumbprint_sha256 == thumbprint)))
+        .filter_map(|thumbprint| {
+            known.iter().copied().find(|der| certificate_facts(der).is_ok_and(|facts| facts.thumbprint_sha256 == thumbprint))
+        })
         .collect()
 }

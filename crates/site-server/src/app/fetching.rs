@@ -8,15 +8,16 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use cmg_credentials::tls::server_client;
+use cmg_credentials::tls::{provider, server_client};
 use pki_types::CertificateDer;
 use pki_types::pem::PemObject;
 use reqwest::Url;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::redirect::{Attempt, Policy};
-use rustls::RootCertStore;
+use rustls::{ClientConfig, RootCertStore};
 
 /// The longest that a fetch may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -155,22 +156,19 @@ impl Fetcher {
                 Err(what) => attempt.error(what),
             }
         };
-        let mut builder = reqwest::Client::builder()
+        let builder = reqwest::Client::builder()
             .http1_only()
             .no_proxy()
             .redirect(Policy::custom(redirects))
             .referer(false)
             .timeout(PATIENCE)
             .user_agent(concat!("opencmg-site/", env!("CARGO_PKG_VERSION")))
-            .dns_resolver(std::sync::Arc::new(Judging(inside)));
+            .dns_resolver(Arc::new(Judging(inside)));
         let roots = self.usable_roots();
-        // Who believes nobody speaks plain HTTP only.
-        builder = match server_client("roots", &roots, None) {
-            Ok(tls) => builder.tls_backend_preconfigured(rustls::ClientConfig::clone(&tls)),
-            Err(_) if only_https => return Err("the system has no bundle of certificates: name one in SSL_CERT_FILE".into()),
-            Err(_) => builder,
-        };
-        Ok(builder.build()?)
+        if only_https && roots.is_empty() {
+            return Err("the system has no bundle of certificates: name one in SSL_CERT_FILE".into());
+        }
+        Ok(builder.tls_backend_preconfigured(tls(&roots)?).build()?)
     }
 
     /// Bundles hold certificates that no client can use.
@@ -178,6 +176,16 @@ impl Fetcher {
         let is_usable = |der: &&Vec<u8>| RootCertStore::empty().add(CertificateDer::from(der.as_slice())).is_ok();
         self.roots.iter().filter(is_usable).cloned().collect()
     }
+}
+
+/// Who believes nobody speaks plain HTTP only.
+fn tls(roots: &[Vec<u8>]) -> Result<ClientConfig, Box<dyn std::error::Error + Send + Sync>> {
+    if roots.is_empty() {
+        let config = ClientConfig::builder_with_provider(Arc::clone(provider())).with_safe_default_protocol_versions()?;
+        return Ok(config.with_root_certificates(RootCertStore::empty()).with_no_client_auth());
+    }
+    let config = server_client("roots", roots, None).map_err(|problem| problem.to_string())?;
+    Ok(ClientConfig::clone(&config))
 }
 
 fn judge_host(url: &Url, inside: Inside) -> Result<(), String> {
@@ -248,8 +256,25 @@ mod tests {
     #[test]
     fn own_networks_are_inside_however_they_are_written() {
         for text in [
-            "127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "224.0.0.1", "255.255.255.255",
-            "::1", "::", "fe80::1", "fd00::1", "ff02::1", "::ffff:10.0.0.1", "::10.0.0.1", "64:ff9b::a00:1", "2002:a00:1::", "2001:db8::1",
+            "127.0.0.1",
+            "10.1.2.3",
+            "172.16.0.1",
+            "192.168.1.1",
+            "169.254.169.254",
+            "100.64.0.1",
+            "0.0.0.0",
+            "224.0.0.1",
+            "255.255.255.255",
+            "::1",
+            "::",
+            "fe80::1",
+            "fd00::1",
+            "ff02::1",
+            "::ffff:10.0.0.1",
+            "::10.0.0.1",
+            "64:ff9b::a00:1",
+            "2002:a00:1::",
+            "2001:db8::1",
         ] {
             assert!(is_inside(text.parse().unwrap()), "{text}");
         }
@@ -260,7 +285,9 @@ mod tests {
 
     #[test]
     fn an_address_says_how_it_is_asked() {
-        for (text, only_https) in [("ftp://a", false), ("http://a", true), ("a", false), ("https://u:p@a", false), ("file:///etc/passwd", false)] {
+        for (text, only_https) in
+            [("ftp://a", false), ("http://a", true), ("a", false), ("https://u:p@a", false), ("file:///etc/passwd", false)]
+        {
             assert!(Fetcher::judge_url(text, only_https).is_err(), "{text}");
         }
         assert!(Fetcher::judge_url("http://a/b.crl", false).is_ok());

@@ -114,7 +114,12 @@ fn problems(issuer: &TokenIssuer) -> Vec<Problem> {
     let given = |present: bool| if present { "is missing" } else { "does not belong to this kind" };
     let wants = |kinds: &[IssuerKind]| kinds.contains(&issuer.kind);
     for (key, is_there, kinds, instead) in [
-        ("issuer", issuer.issuer.is_some(), &[IssuerKind::Oidc, IssuerKind::Key][..], "oidc and key want what `iss` is, others leave it out"),
+        (
+            "issuer",
+            issuer.issuer.is_some(),
+            &[IssuerKind::Oidc, IssuerKind::Key][..],
+            "oidc and key want what `iss` is, others leave it out",
+        ),
         ("tenant", issuer.tenant.is_some(), &[IssuerKind::Entra], "entra wants the id of the tenant, others leave it out"),
         ("keys", !issuer.keys.is_empty(), &[IssuerKind::Key], "key wants public keys by their ids, others leave them out"),
     ] {
@@ -263,9 +268,9 @@ pub async fn sync_due(site: &Site, fetcher: &Fetcher, now: i64) -> Result<(), Sy
         if now < known.tried_at + again {
             continue;
         }
-        match sync(site, fetcher, &issuer.name, now).await {
-            Err(SyncRefused::Change(refused)) => return Err(refused.into()),
-            Ok(_) | Err(_) => {}
+        // One that failed is noted with its reason; without a database there is nothing to do for the others.
+        if let Err(SyncRefused::Change(refused)) = sync(site, fetcher, &issuer.name, now).await {
+            return Err(refused.into());
         }
     }
     Ok(())

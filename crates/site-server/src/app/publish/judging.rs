@@ -7,7 +7,9 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use cmg_api::bytes::Sha256;
-use cmg_api::{BlockFile, ConnectionPointDocument, ConnectionPointFile, DialFile, GatewayDocument, GatewayFile, LogFile, ServiceFile, TunnelEndFile};
+use cmg_api::{
+    BlockFile, ConnectionPointDocument, ConnectionPointFile, DialFile, GatewayDocument, GatewayFile, LogFile, ServiceFile, TunnelEndFile,
+};
 use cmg_core::problem::Problem;
 use cmg_core::snapshot::Parts;
 use cmg_core::trust::Block;

@@ -1,0 +1,188 @@
+//! Clients and their tokens: approved, blocked with everything that they can show, unblocked, removed.
+
+use cmg_authority::Confirmation;
+use cmg_site_server::app::change::{Actor, ChangeRefused};
+use cmg_site_server::app::client_tokens;
+use serde_json::{Value, json};
+
+use crate::house::{Ask, House};
+use crate::seen::{block_lines, issued, made, with_gateway};
+
+fn new_client(name: &str, approved: bool) -> Value {
+    json!({ "name": name, "identity_kind": "key", "key_thumbprint": "k".repeat(43), "approved": approved })
+}
+
+async fn a_client(house: &House) -> String {
+    made(house, "/clients", new_client("pc1", true)).await.body["id"].as_str().unwrap().to_owned()
+}
+
+async fn token_of(house: &House, client: &str) -> Result<String, ChangeRefused> {
+    let mut draft = house.site.draft(&Actor::default()).await?;
+    let issued = client_tokens::issue(&house.site, &mut draft, client, &Confirmation::Key("k".repeat(43))).await?;
+    draft.commit().await?;
+    Ok(issued.id)
+}
+
+async fn renewed(house: &House, client: &str, old: &str) -> Result<String, ChangeRefused> {
+    let mut draft = house.site.draft(&Actor::default()).await?;
+    let issued = client_tokens::renew(&house.site, &mut draft, client, old, &Confirmation::Key("k".repeat(43))).await?;
+    draft.commit().await?;
+    Ok(issued.id)
+}
+
+#[tokio::test]
+async fn a_client_waits_until_it_is_approved() {
+    let house = House::new().await;
+    let client = made(&house, "/clients", new_client("pc1", false)).await.body;
+    let id = client["id"].as_str().unwrap();
+
+    assert_eq!(client["state"], json!("pending"));
+    assert!(matches!(token_of(&house, id).await, Err(ChangeRefused::Problems(_))));
+
+    let approved = made(&house, &format!("/clients/{id}/approve"), json!({})).await.body;
+
+    assert_eq!(approved["state"], json!("approved"));
+    assert!(token_of(&house, id).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_blocked_client_is_blocked_with_its_certificates_and_tokens_and_nothing_else() {
+    let house = House::new().await;
+    with_gateway(&house).await;
+    let (client, other) = (a_client(&house).await, a_client(&house).await);
+    let (token, _) = (token_of(&house, &client).await.unwrap(), token_of(&house, &other).await.unwrap());
+    let mut change = house.site.store.begin(house.now()).await.unwrap();
+    change.add_certificate(&issued("77", "clients", &format!("client/{client}"), house.now())).await.unwrap();
+    change.add_certificate(&issued("78", "clients", &format!("client/{client}0"), house.now())).await.unwrap();
+    change.commit().await.unwrap();
+
+    let blocked = made(&house, &format!("/clients/{client}/block"), json!({ "note": "stolen" })).await.body;
+
+    assert_eq!(blocked["state"], json!("blocked"));
+    assert_eq!(block_lines(&house.site), [format!("thumbprint {:0>64}", "77"), format!("token {token}")]);
+    assert!(matches!(token_of(&house, &client).await, Err(ChangeRefused::Problems(_))));
+    assert!(matches!(renewed(&house, &client, &token).await, Err(ChangeRefused::Problems(_))));
+
+    let unblocked = made(&house, &format!("/clients/{client}/unblock"), json!({})).await.body;
+
+    assert_eq!((&unblocked["state"], block_lines(&house.site).len()), (&json!("approved"), 0));
+    assert!(token_of(&house, &client).await.is_ok());
+}
+
+#[tokio::test]
+async fn what_was_blocked_for_itself_stays_blocked() {
+    let house = House::new().await;
+    with_gateway(&house).await;
+    let client = a_client(&house).await;
+    let (one, other) = (token_of(&house, &client).await.unwrap(), token_of(&house, &client).await.unwrap());
+    made(&house, "/blocks", json!({ "token": one })).await;
+
+    let block = made(&house, "/blocks", json!({ "client": client })).await.body;
+    assert_eq!(block_lines(&house.site).len(), 2, "{one} {other}");
+    house.ask_as("ian", Ask::new("DELETE", &format!("/blocks/{}", block["id"].as_str().unwrap()))).await;
+
+    assert_eq!(block_lines(&house.site), [format!("token {one}")]);
+}
+
+#[tokio::test]
+async fn what_a_removed_client_can_show_stays_blocked() {
+    let house = House::new().await;
+    with_gateway(&house).await;
+    let client = a_client(&house).await;
+    let token = token_of(&house, &client).await.unwrap();
+
+    let removed = house.ask_as("ian", Ask::new("DELETE", &format!("/clients/{client}"))).await;
+
+    assert_eq!((removed.status.as_u16(), block_lines(&house.site)), (204, vec![format!("token {token}")]));
+    assert_eq!(house.ask_as("ann", Ask::get(&format!("/clients/{client}"))).await.status.as_u16(), 404);
+}
+
+#[tokio::test]
+async fn a_renewed_token_leaves_the_one_before_until_its_end() {
+    let house = House::new().await;
+    let client = a_client(&house).await;
+    let first = token_of(&house, &client).await.unwrap();
+
+    let second = renewed(&house, &client, &first).await.unwrap();
+
+    let tokens = client_tokens::of_client(&house.site, &client).await.unwrap();
+    assert!(tokens.iter().all(|shown| !shown.is_blocked) && tokens.len() == 2);
+    assert_ne!(first, second);
+}
+
+#[tokio::test]
+async fn a_token_that_ended_too_long_ago_is_not_renewed() {
+    let house = House::new().await;
+    let client = a_client(&house).await;
+    let mut change = house.site.store.begin(house.now()).await.unwrap();
+    for (id, ended) in [("just", 10), ("long", client_tokens::OVERLAP + 10)] {
+        let token = cmg_store::ClientToken {
+            id: id.to_owned(),
+            client: client.clone(),
+            kind: "client".to_owned(),
+            issued_at: 0,
+            expires_at: house.now() - ended,
+            blocked_at: None,
+        };
+        change.add_client_token(&token).await.unwrap();
+    }
+    change.commit().await.unwrap();
+
+    assert!(renewed(&house, &client, "just").await.is_ok());
+    assert!(matches!(renewed(&house, &client, "long").await, Err(ChangeRefused::Problems(_))));
+}
+
+#[tokio::test]
+async fn a_token_of_another_client_is_not_renewed() {
+    let house = House::new().await;
+    let (client, other) = (a_client(&house).await, a_client(&house).await);
+    let token = token_of(&house, &other).await.unwrap();
+
+    assert!(matches!(renewed(&house, &client, &token).await, Err(ChangeRefused::NotFound { .. })));
+}
+
+#[tokio::test]
+async fn tokens_that_end_soon_are_reported_once_a_client() {
+    let house = House::new().await;
+    let client = a_client(&house).await;
+    let mut change = house.site.store.begin(house.now()).await.unwrap();
+    for (id, days) in [("old", 3), ("new", 10)] {
+        let expires_at = house.now() + days * 86_400;
+        let (id, client, kind) = (id.to_owned(), client.clone(), "client".to_owned());
+        let token = cmg_store::ClientToken { id, client, kind, issued_at: 0, expires_at, blocked_at: None };
+        change.add_client_token(&token).await.unwrap();
+    }
+    change.commit().await.unwrap();
+
+    let report = house.ask_as("ann", Ask::get("/client-tokens/ending?days=14")).await.body;
+
+    assert_eq!((&report["within_30_days"], &report["within_14_days"], &report["within_7_days"]), (&json!(1), &json!(1), &json!(0)));
+    assert_eq!(report["items"][0]["id"], json!("new"));
+}
+
+#[tokio::test]
+async fn clients_are_filtered_and_searched() {
+    let house = House::new().await;
+    a_client(&house).await;
+    made(&house, "/clients", new_client("Laptop-7", false)).await;
+
+    let page = |path: &str| house.ask_as("ann", Ask::get(path));
+    let pending = page("/clients?state=pending").await.body;
+    let found = page("/clients?search=laptop").await.body;
+    let wrong = page("/clients?state=gone").await;
+
+    assert_eq!((&pending["items"][0]["name"], pending["items"].as_array().unwrap().len()), (&json!("Laptop-7"), 1));
+    assert_eq!((&found["items"][0]["name"], &found["total"]["approved"]), (&json!("Laptop-7"), &json!(1)));
+    assert_eq!((wrong.status.as_u16(), wrong.keys()), (422, vec!["?state"]));
+}
+
+#[tokio::test]
+async fn every_wrong_field_of_a_client_is_told() {
+    let house = House::new().await;
+
+    let body = json!({ "name": "", "identity_kind": "key", "identity": "a\nb", "key_thumbprint": "short" });
+    let refused = house.ask_as("ian", Ask::post("/clients", body)).await;
+
+    assert_eq!((refused.status.as_u16(), refused.keys()), (422, vec!["name", "identity", "key_thumbprint"]));
+    assert_eq!(house.site.store.count_clients().await.unwrap(), cmg_store::ClientCounts::default());
+}
