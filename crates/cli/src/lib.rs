@@ -130,7 +130,7 @@ pub enum Command {
 /// Carries a command out, and gives the exit code: 0 done, 1 refused, 2 wrong command line, 3 not signed in, 4 site server not reached.
 pub async fn run(command: Command, surroundings: &mut Surroundings) -> u8 {
     let common = command.common().clone();
-    let failure = match carry_out(command, surroundings).await {
+    let failure = match carry_out(command, &common, surroundings).await {
         Ok(told) => match told.write(common.json, surroundings) {
             Ok(()) => return 0,
             Err(error) => Failure::failed("the output cannot be written", &error),
@@ -150,17 +150,11 @@ pub fn completions(shell: Shell, command: &mut clap::Command, out: &mut dyn Writ
     clap_complete::generate(shell, command, name, &mut &mut *out);
 }
 
-async fn carry_out(command: Command, surroundings: &mut Surroundings) -> Result<Told, Failure> {
-    let common = command.common().clone();
+async fn carry_out(command: Command, common: &Common, surroundings: &mut Surroundings) -> Result<Told, Failure> {
+    let server = Server::new(common, surroundings)?;
     match command {
-        Command::Setup(setup) => return sign_in::setup(&setup.own, &common, surroundings).await,
-        Command::Login(login) => return sign_in::login(&login.own, &common, surroundings).await,
-        Command::Account(area) => return accounts::account(area.verb, &Server::new(&common, surroundings)?, surroundings).await,
-        _ => {}
-    }
-    let server = Server::new(&common, surroundings)?;
-    match command {
-        Command::Setup(_) | Command::Login(_) | Command::Account(_) => unreachable!("carried out above"),
+        Command::Setup(setup) => sign_in::setup(&setup.own, &server, surroundings).await,
+        Command::Login(login) => sign_in::login(&login.own, &server, surroundings).await,
         Command::Logout(_) => sign_in::logout(&server, surroundings).await,
         Command::Whoami(_) => sign_in::whoami(&server).await,
         Command::Status(_) => status::status(&server).await,
@@ -179,6 +173,7 @@ async fn carry_out(command: Command, surroundings: &mut Surroundings) -> Result<
         Command::Block(area) => access::block(area.verb, &server).await,
         Command::Client(area) => clients::client(area.verb, &server).await,
         Command::IssuedCertificate(area) => clients::issued(area.verb, &server).await,
+        Command::Account(area) => accounts::account(area.verb, &server, surroundings).await,
         Command::ApiToken(area) => accounts::api_token(area.verb, &server).await,
         Command::Audit(area) => status::audit(area.verb, &server).await,
         Command::Warning(area) => status::warning(area.verb, &server).await,

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
-use crate::Common;
 use crate::failure::Failure;
 use crate::server::{Request, Server};
 use crate::session::{self, Session};
@@ -38,22 +37,20 @@ pub struct Login {
     password_file: Option<PathBuf>,
 }
 
-pub(crate) async fn setup(setup: &Setup, common: &Common, surroundings: &mut Surroundings) -> Result<Told, Failure> {
-    let server = Server::new(common, surroundings)?;
+pub(crate) async fn setup(setup: &Setup, server: &Server, surroundings: &mut Surroundings) -> Result<Told, Failure> {
     let code = secret_line("--code-file", &setup.code_file)?;
     let words = format!("password of {}", setup.name);
     let password = surroundings.new_password("--password-file", &words, setup.password_file.as_deref())?;
     let body = json!({"code": code, "name": setup.name, "password": password});
     server.ask_unknown(Request::post(&["setup"], body)).await?;
-    let told = begin(&setup.name, &password, &server, surroundings).await?;
+    let told = begin(&setup.name, &password, server, surroundings).await?;
     Ok(told.and_note("The site is set up"))
 }
 
-pub(crate) async fn login(login: &Login, common: &Common, surroundings: &mut Surroundings) -> Result<Told, Failure> {
-    let server = Server::new(common, surroundings)?;
+pub(crate) async fn login(login: &Login, server: &Server, surroundings: &mut Surroundings) -> Result<Told, Failure> {
     let words = format!("Password of {} at {}", login.name, server.name);
     let password = surroundings.password(&words, login.password_file.as_deref())?;
-    begin(&login.name, &password, &server, surroundings).await
+    begin(&login.name, &password, server, surroundings).await
 }
 
 pub(crate) async fn logout(server: &Server, surroundings: &Surroundings) -> Result<Told, Failure> {

@@ -1,5 +1,7 @@
 //! Gateways and the site as a whole: start, stop, enrolment, status, audit records.
 
+use cmg_lab::Authority;
+
 use crate::house::{House, mode};
 
 async fn with_a_gateway() -> House {
@@ -78,4 +80,40 @@ async fn audit_records_are_found_by_what_was_done() {
     assert_eq!(actions, ["set", "new"]);
     assert_eq!(limited["items"].as_array().map(Vec::len), Some(1));
     assert_eq!(house.cmg(&["audit", "list", "--since", "yesterday"]).await.code, 2);
+}
+
+#[tokio::test]
+async fn the_doctor_says_what_a_gateway_would_decide() {
+    let house = House::signed_in().await;
+    let (root, other) = (Authority::root("root").unwrap(), Authority::root("other").unwrap());
+    let authority = house.file("root.pem", root.certificate_pem());
+    house.cmg(&["trust", "new", "corp", "--authority", &authority, "check_revocation=false"]).await.done();
+    let own = house.file("own.cer", root.client("pc1").unwrap().der);
+    let strange = house.file("strange.pem", other.client("pc2").unwrap().certificate_pem);
+
+    let good = house.cmg(&["doctor", &own]).await.done();
+    let bad = house.cmg(&["doctor", &strange, "--trust", "corp"]).await.done();
+
+    assert!(good.out.starts_with("A gateway would let it in, by the trust corp\n\nSTEP"), "{good:?}");
+    assert!(bad.out.starts_with("A gateway would refuse it: 403"), "{bad:?}");
+    assert!(bad.out.lines().any(|line| line.starts_with("chain") && line.contains("bad")), "{bad:?}");
+    assert_eq!(house.cmg(&["doctor", &own, "--json"]).await.json()["decision"]["admitted"], true);
+    house.cmg(&["doctor", &own, "--endpoint", "absent"]).await.refused(&["endpoint"]);
+}
+
+#[tokio::test]
+async fn warnings_and_what_the_site_fetches_are_shown() {
+    let house = House::signed_in().await;
+    let authority = house.file("root.pem", Authority::root("root").unwrap().certificate_pem());
+    house.cmg(&["trust", "new", "corp", "--authority", &authority, "--crl-url", "http://127.0.0.1:1/root.crl"]).await.done();
+    house.cmg(&["token-issuer", "new", "idp", "kind=oidc", "issuer=https://127.0.0.1:1", "token_kind=oidc-user"]).await.done();
+
+    let lists = house.cmg(&["trust", "sync", "corp"]).await.done().out;
+    let keys = house.cmg(&["token-issuer", "sync", "idp", "--json"]).await.json();
+
+    assert!(lists.lines().any(|line| line.starts_with("http://127.0.0.1:1/root.crl") && line.contains("none")), "{lists}");
+    assert_eq!(house.cmg(&["trust", "status", "corp"]).await.done().out, lists);
+    assert!(keys["keys"].as_array().is_some_and(Vec::is_empty) && keys["error"].is_string(), "{keys}");
+    house.cmg(&["token-issuer", "status", "idp"]).await.done();
+    assert!(house.cmg(&["warning", "list"]).await.done().out.starts_with("SINCE"));
 }
