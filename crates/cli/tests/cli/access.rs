@@ -91,8 +91,10 @@ async fn the_own_password_needs_the_old_one() {
     let (old, new) = (house.file("old", format!("{PASSWORD}\n")), house.file("new", "quite another password\n"));
 
     house.cmg_typing(&["account", "password", "fay", "--password-file", &new], "a wrong old password").await.refused(&[]);
-    house.cmg(&["account", "password", "fay", "--old-password-file", &old, "--password-file", &new]).await.done();
+    house.cmg(&["account", "password", "fay", "--password-file", &new]).await.done();
 
     assert_eq!(house.cmg(&["whoami"]).await.code, 3);
     house.cmg(&["login", "--name", "fay", "--password-file", &new]).await.done();
+    house.cmg(&["account", "password", "fay", "--old-password-file", &new, "--password-file", &old]).await.done();
+    house.cmg(&["login", "--name", "fay"]).await.done();
 }
