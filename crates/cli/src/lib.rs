@@ -18,6 +18,7 @@ mod schema;
 mod server;
 mod session;
 mod sign_in;
+pub mod sites;
 mod status;
 mod surroundings;
 mod table;
@@ -92,7 +93,7 @@ pub enum Command {
     /// Tell step by step what a gateway would decide about a client certificate, and why
     Doctor(Alone<doctor::Doctor>),
     /// Sites
-    Site(Area<resources::Verb>),
+    Site(Area<sites::SiteVerb>),
     /// Cloud management gateways and their instances
     Gateway(Area<gateways::GatewayVerb>),
     /// CMG connection points
@@ -160,7 +161,7 @@ async fn carry_out(command: Command, common: &Common, surroundings: &mut Surroun
         Command::Status(_) => status::status(&server).await,
         Command::Apply(apply) => apply::apply(&apply.own, &server).await,
         Command::Doctor(doctor) => doctor::doctor(&doctor.own, &server).await,
-        Command::Site(area) => resources::verb(kinds::SITE, area.verb, &server).await,
+        Command::Site(area) => sites::site(area.verb, &server).await,
         Command::Gateway(area) => gateways::gateway(area.verb, &server).await,
         Command::ConnectionPoint(area) => gateways::connection_point(area.verb, &server).await,
         Command::Endpoint(area) => resources::verb(kinds::ENDPOINT, area.verb, &server).await,
@@ -181,6 +182,14 @@ async fn carry_out(command: Command, common: &Common, surroundings: &mut Surroun
 }
 
 impl Command {
+    /// What is done on the site server's own host, without its API: for whoever has the site server in it.
+    pub fn on_files(&self) -> Option<&sites::OnFiles> {
+        match self {
+            Self::Site(Area { verb: sites::SiteVerb::Files(work), .. }) => Some(work),
+            _ => None,
+        }
+    }
+
     fn common(&self) -> &Common {
         match self {
             Self::Setup(alone) => &alone.common,
@@ -188,7 +197,8 @@ impl Command {
             Self::Logout(alone) | Self::Whoami(alone) | Self::Status(alone) => &alone.common,
             Self::Apply(alone) => &alone.common,
             Self::Doctor(alone) => &alone.common,
-            Self::Site(area) | Self::Endpoint(area) | Self::SiteSystem(area) | Self::BoundaryGroup(area) => &area.common,
+            Self::Site(area) => &area.common,
+            Self::Endpoint(area) | Self::SiteSystem(area) | Self::BoundaryGroup(area) => &area.common,
             Self::Gateway(area) => &area.common,
             Self::ConnectionPoint(area) => &area.common,
             Self::Certificate(area) => &area.common,

@@ -1,5 +1,6 @@
 //! `cmg`: every program of opencmg in one binary.
 mod check;
+mod files;
 mod quickstart;
 
 use std::path::PathBuf;
@@ -77,6 +78,9 @@ fn main() -> ExitCode {
         Command::Run { program: Program::Site, config } => exit::code(runtime.block_on(cmg_site_server::run(&config))),
         Command::Quickstart(options) => runtime.block_on(quickstart::run(options)),
         Command::Administrator(command) => {
+            if let Some(work) = command.on_files() {
+                return exit::code(runtime.block_on(files::carry_out(work)));
+            }
             ExitCode::from(runtime.block_on(cmg_cli::run(command, &mut cmg_cli::Surroundings::of_process())))
         }
         Command::Check { .. } | Command::Completions { .. } => ExitCode::SUCCESS,

@@ -70,7 +70,7 @@ const ALLOWED: &[Row] = &[
     ),
     // The administrator's end of the site server's API: it asks, and decides nothing, so it knows no program.
     ("cmg-cli", &["cmg-core", "cmg-api", "cmg-credentials", "cmg-process"], &["cmg-site-server", "cmg-lab"]),
-    ("cmg", &["cmg-gateway", "cmg-connection-point", "cmg-site-server", "cmg-cli", "cmg-api", "cmg-process", "cmg-lab"], &[]),
+    ("cmg", &["cmg-core", "cmg-gateway", "cmg-connection-point", "cmg-site-server", "cmg-cli", "cmg-process", "cmg-lab"], &[]),
     // Tools that are not shipped.
     ("cmg-link", &[], &[]),
     ("cmg-bench", &["cmg-lab"], &[]),

@@ -1,0 +1,77 @@
+//! Sites; and what is done with the files of a site server on its own host, which the composition carries out.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use crate::failure::Failure;
+use crate::kinds;
+use crate::resources::{self, Verb};
+use crate::server::Server;
+use crate::told::Told;
+
+/// What is done with a site.
+#[derive(Debug, Subcommand)]
+pub enum SiteVerb {
+    #[command(flatten)]
+    Resource(Verb),
+    #[command(flatten)]
+    Files(OnFiles),
+}
+
+/// What is done on the site server's own host, without its API.
+#[derive(Clone, Debug, Subcommand)]
+pub enum OnFiles {
+    /// Write the site into one file, encrypted under a passphrase; the site server may run
+    Backup(Backup),
+    /// Bring back the site of a backup, into an empty data folder and database
+    Restore(Restore),
+}
+
+/// Which site, and under which passphrase.
+#[derive(Clone, Debug, Args)]
+pub struct Place {
+    /// The site server's configuration file
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// A file with the passphrase in its first line, mode 0600
+    #[arg(long, value_name = "FILE")]
+    pub passphrase_file: PathBuf,
+}
+
+/// A backup.
+#[derive(Clone, Debug, Args)]
+pub struct Backup {
+    /// Where and how
+    #[command(flatten)]
+    pub place: Place,
+    /// Where it is written: a new file, mode 0600
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+}
+
+/// A restore.
+#[derive(Clone, Debug, Args)]
+pub struct Restore {
+    /// Where and how
+    #[command(flatten)]
+    pub place: Place,
+    /// The backup
+    #[arg(long = "in", value_name = "FILE")]
+    pub archive: PathBuf,
+    /// The SQLite database of before: its blocks that the backup does not have are listed
+    #[arg(long, value_name = "FILE")]
+    pub before: Option<PathBuf>,
+    /// Add those blocks again
+    #[arg(long, requires = "before")]
+    pub keep_blocks: bool,
+}
+
+pub(crate) async fn site(verb: SiteVerb, server: &Server) -> Result<Told, Failure> {
+    match verb {
+        SiteVerb::Resource(verb) => resources::verb(kinds::SITE, verb, server).await,
+        SiteVerb::Files(_) => {
+            Err(Failure::Usage("this is done on the site server's own host, by a program that has the site server in it".to_owned()))
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! `cmg site backup` and `cmg site restore`: what is done with the files of a site server on its own host.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use cmg_cli::sites::{Backup, OnFiles, Place, Restore};
+use cmg_core::time::WallTime;
+use cmg_process::file::Problems;
+use cmg_process::{clock, secret_file};
+use cmg_site_server::app::backup::{self, BackupRefused};
+use cmg_site_server::config::Config;
+
+/// Why nothing was done.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Refused {
+    /// The configuration or the passphrase file has problems.
+    #[error("{0}")]
+    Config(Problems),
+    /// A file cannot be read or written.
+    #[error("{} cannot be used", .path.display())]
+    File {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    /// The site server's part refused.
+    #[error(transparent)]
+    Backup(#[from] BackupRefused),
+}
+
+pub(crate) async fn carry_out(work: &OnFiles) -> Result<(), Refused> {
+    match work {
+        OnFiles::Backup(backup) => back_up(backup).await,
+        OnFiles::Restore(restore) => bring_back(restore).await,
+    }
+}
+
+async fn back_up(wanted: &Backup) -> Result<(), Refused> {
+    let (config, passphrase) = read(&wanted.place)?;
+    let archive = backup::backup(&config, &passphrase, now()).await?;
+    let unusable = |source| Refused::File { path: wanted.out.clone(), source };
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&wanted.out).map_err(unusable)?;
+    file.write_all(&archive).and_then(|()| file.sync_all()).map_err(unusable)?;
+    say(&format!("{}: site {}, {} bytes", wanted.out.display(), config.site, archive.len()));
+    Ok(())
+}
+
+async fn bring_back(wanted: &Restore) -> Result<(), Refused> {
+    let (config, passphrase) = read(&wanted.place)?;
+    let archive = fs::read(&wanted.archive).map_err(|source| Refused::File { path: wanted.archive.clone(), source })?;
+    let before = wanted.before.as_deref();
+    let restored = backup::restore(&config, &passphrase, &archive, before, wanted.keep_blocks, now()).await?;
+    say(&format!("site {} restored as it was {}", config.site, clock::text(restored.made_at)));
+    for block in &restored.newer_blocks {
+        let what = if restored.kept { "kept" } else { "not in the backup, gone" };
+        say(&format!("block {} ({} {}): {what}", block.id, block.kind.word(), block.value));
+    }
+    Ok(())
+}
+
+fn read(place: &Place) -> Result<(Config, String), Refused> {
+    let config = Config::read(&place.config).map_err(|problems| Refused::Config(Problems(problems)))?;
+    Ok((config, passphrase(&place.passphrase_file)?))
+}
+
+fn passphrase(path: &Path) -> Result<String, Refused> {
+    let secret = secret_file("--passphrase-file", path).map_err(|problem| Refused::Config(Problems(vec![problem])))?;
+    Ok(secret.expose_line().unwrap_or_default().to_owned())
+}
+
+/// A line on standard output; where nobody reads it, there is nobody to tell.
+fn say(line: &str) {
+    let _ = writeln!(io::stdout(), "{line}");
+}
+
+fn now() -> WallTime {
+    WallTime(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs())
+}
