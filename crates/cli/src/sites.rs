@@ -13,8 +13,10 @@ use crate::told::Told;
 /// What is done with a site.
 #[derive(Debug, Subcommand)]
 pub enum SiteVerb {
+    /// As with every resource.
     #[command(flatten)]
     Resource(Verb),
+    /// What needs the site server's own files.
     #[command(flatten)]
     Files(OnFiles),
 }
