@@ -80,8 +80,6 @@ impl Config {
             ("drain", &self.drain),
             ("log.format", &self.log.format),
             ("log.client_address", &self.log.client_address),
-            ("limits.connections", &self.limits.connections),
-            ("limits.handshakes", &self.limits.handshakes),
         ])
     }
 }

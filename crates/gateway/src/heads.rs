@@ -2,13 +2,13 @@
 //!
 //! A head may be as long as `head_bytes`, since tickets and tokens are long, and slow. All strangers together get no more than a
 //! small head each; most need a part of it only, and the others may have what those leave.
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicIsize, Ordering};
 
 /// Bytes of a head that every stranger may send, and bytes per connection that all of them together may send beyond.
 const SHARE: usize = 4 * 1024;
 
-/// Bytes that strangers may still send beyond their shares.
-pub(crate) struct Heads(AtomicUsize);
+/// Bytes that strangers may still send beyond their shares; less than none where there were more connections when they began.
+pub(crate) struct Heads(AtomicIsize);
 
 /// What one head in progress holds of it, given back when this is dropped.
 pub(crate) struct Held<'h> {
@@ -19,7 +19,12 @@ pub(crate) struct Held<'h> {
 impl Heads {
     /// For that many connections.
     pub(crate) fn new(connections: usize) -> Self {
-        Self(AtomicUsize::new(connections.saturating_mul(SHARE)))
+        Self(AtomicIsize::new(room(connections)))
+    }
+
+    /// For `now` connections, where it was for `before`.
+    pub(crate) fn resize(&self, before: usize, now: usize) {
+        self.0.fetch_add(room(now) - room(before), Ordering::Relaxed);
     }
 
     /// A head that has just begun.
@@ -33,7 +38,9 @@ impl Held<'_> {
     #[must_use]
     pub(crate) fn grow(&mut self, length: usize) -> bool {
         let more = length.saturating_sub(SHARE).saturating_sub(self.bytes);
-        let taken = more == 0 || self.heads.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(more)).is_ok();
+        let wanted = isize::try_from(more).unwrap_or(isize::MAX);
+        let enough = |left: isize| left.checked_sub(wanted).filter(|rest| *rest >= 0);
+        let taken = more == 0 || self.heads.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, enough).is_ok();
         if taken {
             self.bytes += more;
         }
@@ -43,8 +50,13 @@ impl Held<'_> {
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
-        self.heads.0.fetch_add(self.bytes, Ordering::Relaxed);
+        // What was taken fitted, so it fits back.
+        self.heads.0.fetch_add(self.bytes as isize, Ordering::Relaxed);
     }
+}
+
+fn room(connections: usize) -> isize {
+    isize::try_from(connections.saturating_mul(SHARE)).unwrap_or(isize::MAX / 2)
 }
 
 #[cfg(test)]
@@ -71,6 +83,6 @@ mod tests {
 
         drop(held);
 
-        assert_eq!(heads.0.into_inner(), 3 * SHARE);
+        assert_eq!(heads.0.into_inner(), room(3));
     }
 }

@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -34,8 +35,9 @@ const FEW: usize = 8;
 /// Places shared by all listeners.
 pub(crate) struct Places {
     handshakes: Arc<Semaphore>,
-    all_handshakes: usize,
+    all_handshakes: AtomicUsize,
     clients: Arc<Semaphore>,
+    all_clients: AtomicUsize,
     /// Handshakes in progress.
     shaking: Addresses,
     /// Connections.
@@ -50,23 +52,46 @@ impl Places {
     pub(crate) fn new(handshakes: usize, connections: usize) -> Self {
         Self {
             handshakes: Arc::new(Semaphore::new(handshakes)),
-            all_handshakes: handshakes,
+            all_handshakes: AtomicUsize::new(handshakes),
             clients: Arc::new(Semaphore::new(connections)),
+            all_clients: AtomicUsize::new(connections),
             shaking: Addresses::default(),
             connected: Addresses::default(),
         }
     }
 
+    /// Changes how many there are. Whoever has a place keeps it; of fewer places those are taken away that become free first.
+    pub(crate) fn resize(&self, handshakes: usize, connections: usize) {
+        resize(&self.handshakes, &self.all_handshakes, handshakes);
+        resize(&self.clients, &self.all_clients, connections);
+    }
+
     /// Whether more than half of the places for handshakes are taken.
     fn is_pressed(&self) -> bool {
-        self.handshakes.available_permits() * 2 < self.all_handshakes
+        self.handshakes.available_permits() * 2 < self.all_handshakes.load(Ordering::Relaxed)
     }
 
     /// Handshakes that one address may have in progress. Nobody is held back while there is room; then nobody gets more than an
     /// eighth, so that one address cannot keep all others, and connection points, out.
     fn share(&self) -> u32 {
-        let share = if self.is_pressed() { (self.all_handshakes / 8).max(FEW) } else { self.all_handshakes };
+        let all = self.all_handshakes.load(Ordering::Relaxed);
+        let share = if self.is_pressed() { (all / 8).max(FEW) } else { all };
         u32::try_from(share).unwrap_or(u32::MAX)
+    }
+}
+
+fn resize(places: &Arc<Semaphore>, all: &AtomicUsize, wanted: usize) {
+    let before = all.swap(wanted, Ordering::Relaxed);
+    places.add_permits(wanted.saturating_sub(before));
+    let too_many = before.saturating_sub(wanted);
+    let taken = too_many - places.forget_permits(too_many);
+    if let Some(taken) = u32::try_from(taken).ok().filter(|taken| *taken > 0) {
+        let places = Arc::clone(places);
+        tokio::spawn(async move {
+            if let Ok(freed) = places.acquire_many_owned(taken).await {
+                freed.forget();
+            }
+        });
     }
 }
 
@@ -272,5 +297,25 @@ mod tests {
         let other: Vec<_> = (0..17).filter_map(|_| from("198.51.100.1")).collect();
 
         assert_eq!((greedy.len(), other.len()), (64, 16));
+    }
+
+    #[tokio::test]
+    async fn there_may_be_more_places_and_fewer_and_nobody_loses_one() {
+        let places = Arc::new(Places::new(2, 2));
+        let take = || Arc::clone(&places.clients).try_acquire_owned().ok();
+        let (one, other) = (take(), take());
+        assert!(take().is_none());
+
+        places.resize(2, 3);
+        let third = take();
+        assert!(third.is_some() && take().is_none());
+
+        places.resize(2, 1);
+        tokio::task::yield_now().await;
+        drop((one, other));
+        tokio::task::yield_now().await;
+        assert!(take().is_none(), "the one place there is is taken");
+        drop(third);
+        assert!(take().is_some());
     }
 }

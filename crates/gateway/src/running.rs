@@ -119,6 +119,8 @@ impl Running {
             vec![Problem::new("endpoint.port", format!("{error}: {because}"), "free the port, or name another")]
         })?;
         tell_findings(&state);
+        self.listeners.places.resize(state.limits.handshakes, state.limits.connections);
+        self.gateway.heads.resize(before.limits.connections, state.limits.connections);
         let distrusts = before.infrastructure.iter().any(|root| !state.infrastructure.contains(root));
         self.gateway.hub.announce(instances);
         let state = Arc::new(state);
