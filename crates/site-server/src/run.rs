@@ -1,9 +1,10 @@
 //! Starting, running, stopping: as a list.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use cmg_authority::PrivateKey;
@@ -71,7 +72,7 @@ pub async fn run(file: &Path) -> Result<(), RunError> {
     let level = log::start(config.log.level, config.log.format).map_err(io::Error::other)?;
     let site = Site::open(&config).await?;
     let drain = Arc::new(Drain::default());
-    let control_tls = Arc::new(ArcSwap::new(control_tls(&site, &config)?));
+    let control_tls = Arc::new(ArcSwap::new(control_tls(&site, &config.control_names())?));
     let api_tls = config.identity.as_ref().map(|identity| Arc::new(ArcSwap::new(api_tls(identity))));
     let mut tasks = JoinSet::new();
     let control = Service {
@@ -92,6 +93,7 @@ pub async fn run(file: &Path) -> Result<(), RunError> {
     tasks.spawn(control.run());
     tasks.spawn(api.run());
     tasks.spawn(Arc::clone(&site).keep_fresh());
+    tasks.spawn(keep_certificate(Arc::clone(&site), config.control_names(), Arc::clone(&control_tls)));
     tasks.spawn(jobs::run(Arc::clone(&site)));
     let _health = health(&config, &site, &drain).await?;
     info!("Site server ready");
@@ -120,21 +122,37 @@ async fn bind(address: SocketAddr) -> Result<TcpListener, RunError> {
     TcpListener::bind(address).await.map_err(|source| RunError::Listen { address, source })
 }
 
-/// How the control interface speaks TLS: with a certificate of the site's own, made at every start and every reload.
-fn control_tls(site: &Site, config: &Config) -> Result<Arc<ServerConfig>, RunError> {
+/// The names and addresses that connection points dial.
+type Names = (Vec<String>, Vec<IpAddr>);
+
+/// How often the own certificate is made anew: it lasts for months, so that a day without luck does not matter.
+const CERTIFICATE_AGE: Duration = Duration::from_secs(24 * 3600);
+
+/// Makes the own certificate anew every day, until dropped.
+async fn keep_certificate(site: Arc<Site>, names: Names, control: Arc<ArcSwap<ServerConfig>>) {
+    loop {
+        tokio::time::sleep(CERTIFICATE_AGE).await;
+        match control_tls(&site, &names) {
+            Ok(tls) => control.store(tls),
+            Err(error) => error!(error = chain(&error), "The own certificate could not be renewed"),
+        }
+    }
+}
+
+/// How the control interface speaks TLS: with a certificate of the site's own, made at every start, every reload and every day.
+fn control_tls(site: &Site, (names, addresses): &Names) -> Result<Arc<ServerConfig>, RunError> {
     let failed = |error: Box<dyn std::error::Error + Send + Sync>| RunError::Certificate(error);
     let key = PrivateKey::generate().map_err(|error| failed(Box::new(error)))?;
-    let (names, addresses) = config.control_names();
     let issued = site
         .keys
         .infrastructure
-        .site_server(&config.name, &names, &addresses, &key.public(), site.now())
+        .site_server(&site.name, names, addresses, &key.public(), site.now())
         .map_err(|error| failed(Box::new(error)))?;
     // Those who are not enrolled yet know nothing but the root's digest, so the root comes along.
     let certificates = issued.chain.into_iter().chain(site.keys.roots()).map(CertificateDer::from).collect();
     let private_key = PrivateKeyDer::from_pem_slice(key.to_pem().expose()).map_err(|error| failed(Box::new(error)))?;
     let key = CertifiedKey::from_der(certificates, private_key, provider()).map_err(|error| failed(Box::new(error)))?;
-    let identity = RoleIdentity { role: Role::SiteServer(SiteServerId::new(&config.name)), key: Arc::new(key) };
+    let identity = RoleIdentity { role: Role::SiteServer(SiteServerId::new(&site.name)), key: Arc::new(key) };
     let tls = site_server(identity, &site.keys.roots()).map_err(|problem| failed(problem.to_string().into()))?;
     Ok(Arc::new(tls))
 }
@@ -172,7 +190,7 @@ fn reload(file: &Path, site: &Site, level: &log::Level, control: &ArcSwap<Server
     match Config::read(file) {
         Ok(config) => {
             level.set(config.log.level);
-            match control_tls(site, &config) {
+            match control_tls(site, &config.control_names()) {
                 Ok(tls) => control.store(tls),
                 Err(error) => error!(error = chain(&error), "The own certificate could not be renewed"),
             }
