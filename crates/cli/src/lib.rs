@@ -26,7 +26,7 @@ mod token_issuers;
 mod told;
 mod trusts;
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
@@ -131,24 +131,37 @@ pub enum Command {
 /// Carries a command out, and gives the exit code: 0 done, 1 refused, 2 wrong command line, 3 not signed in, 4 site server not reached.
 pub async fn run(command: Command, surroundings: &mut Surroundings) -> u8 {
     let common = command.common().clone();
-    let failure = match carry_out(command, &common, surroundings).await {
-        Ok(told) => match told.write(common.json, surroundings) {
-            Ok(()) => return 0,
-            Err(error) => Failure::failed("the output cannot be written", &error),
-        },
-        Err(failure) => failure,
+    let outcome = match carry_out(command, &common, surroundings).await {
+        Ok(told) => unless_broken(told.write(common.json, surroundings)),
+        Err(failure) => Err(failure),
     };
+    ended(outcome, common.json, surroundings)
+}
+
+/// Writes the completions of `command` for a shell, and gives the exit code.
+pub fn completions(shell: Shell, command: &mut clap::Command, surroundings: &mut Surroundings) -> u8 {
+    let (name, mut script) = (command.get_name().to_owned(), Vec::new());
+    clap_complete::generate(shell, command, name, &mut script);
+    let written = surroundings.out.write_all(&script).and_then(|()| surroundings.out.flush());
+    ended(unless_broken(written), false, surroundings)
+}
+
+/// Whoever reads may have read enough, as `head` does.
+fn unless_broken(written: io::Result<()>) -> Result<(), Failure> {
+    match written {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::failed("the output cannot be written", &error)),
+        _ => Ok(()),
+    }
+}
+
+fn ended(outcome: Result<(), Failure>, json: bool, surroundings: &mut Surroundings) -> u8 {
+    let Err(failure) = outcome else { return 0 };
+    // Where nobody hears, the exit code still says it.
     let _ = match &failure {
-        Failure::Refused(refusal) if common.json => writeln!(surroundings.err, "{}", refusal.body),
+        Failure::Refused(refusal) if json => writeln!(surroundings.err, "{}", refusal.body),
         _ => writeln!(surroundings.err, "{failure}"),
     };
     failure.code()
-}
-
-/// Writes the completions of `command` for a shell.
-pub fn completions(shell: Shell, command: &mut clap::Command, out: &mut dyn Write) {
-    let name = command.get_name().to_owned();
-    clap_complete::generate(shell, command, name, &mut &mut *out);
 }
 
 async fn carry_out(command: Command, common: &Common, surroundings: &mut Surroundings) -> Result<Told, Failure> {

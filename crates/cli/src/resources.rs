@@ -7,7 +7,6 @@ use crate::failure::Failure;
 use crate::fields::{Fields, without_nothing};
 use crate::kinds::Kind;
 use crate::server::{Reply, Request, Server};
-use crate::table::Table;
 use crate::told::Told;
 
 /// What is done with a resource.
@@ -201,6 +200,7 @@ fn done(what: &str, kind: Kind, name: &str, dry_run: bool, reply: Reply) -> Told
 fn keys(kind: Kind) -> Told {
     let keys = (kind.schema)().keys();
     let value = keys.iter().map(|key| json!({"key": key.path, "type": key.kind, "needed": key.needed, "what": key.what})).collect();
-    let rows = keys.into_iter().map(|key| vec![key.path, key.kind.to_owned(), if key.needed { "yes" } else { "" }.to_owned(), key.what]);
-    Told::table(Value::Array(value), Table::new(&["KEY", "TYPE", "NEEDED", "WHAT"], rows.collect()))
+    let text =
+        keys.into_iter().map(|key| format!("{} ({}{})\n    {}\n", key.path, key.kind, if key.needed { ", needed" } else { "" }, key.what));
+    Told::words(Value::Array(value), text.collect())
 }

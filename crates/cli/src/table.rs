@@ -41,12 +41,6 @@ impl Table {
         Self { titles: columns.iter().map(|Column(title, ..)| *title).collect(), rows: items.iter().map(row).collect() }
     }
 
-    /// Rows that are texts already.
-    pub(crate) fn new(titles: &[&'static str], rows: Vec<Vec<String>>) -> Self {
-        let rows = rows.into_iter().map(|row| row.iter().map(|text| plain(text).into_owned()).collect()).collect();
-        Self { titles: titles.to_vec(), rows }
-    }
-
     /// As text of lines no longer than `width`.
     pub(crate) fn text(&self, width: usize) -> String {
         let widths = self.widths(width);

@@ -63,8 +63,8 @@ fn main() -> ExitCode {
     match &cli.command {
         Command::Check { program, file } => return check::run(*program, file),
         Command::Completions { shell } => {
-            cmg_cli::completions(*shell, &mut Cli::command(), &mut std::io::stdout());
-            return ExitCode::SUCCESS;
+            let code = cmg_cli::completions(*shell, &mut Cli::command(), &mut cmg_cli::Surroundings::of_process());
+            return ExitCode::from(code);
         }
         _ => {}
     }

@@ -63,7 +63,7 @@ pub(crate) struct Ran {
 #[command(name = "cmg")]
 pub(crate) struct Cli {
     #[command(subcommand)]
-    command: Command,
+    pub(crate) command: Command,
 }
 
 impl House {
@@ -202,10 +202,10 @@ impl Ran {
 
 /// Bytes that a test can read after somebody else wrote them.
 #[derive(Clone, Default)]
-struct Shared(Rc<RefCell<Vec<u8>>>);
+pub(crate) struct Shared(Rc<RefCell<Vec<u8>>>);
 
 impl Shared {
-    fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8(self.0.borrow().clone()).unwrap()
     }
 }

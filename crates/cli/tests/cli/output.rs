@@ -1,9 +1,12 @@
 //! What is written where: tables, JSON, exit codes, completions.
 
-use clap::CommandFactory;
+use std::io::{self, ErrorKind, Write};
+
+use clap::{CommandFactory, Parser};
+use cmg_cli::Surroundings;
 use serde_json::json;
 
-use crate::house::{Cli, House};
+use crate::house::{Cli, House, Shared};
 
 #[tokio::test]
 async fn json_is_what_the_api_gives() {
@@ -66,14 +69,48 @@ fn the_command_line_is_sound() {
     Cli::command().debug_assert();
 }
 
-#[test]
-fn every_shell_completes_the_kinds() {
+#[tokio::test]
+async fn who_has_read_enough_ends_a_command_well() {
+    let mut surroundings = Surroundings { out: Box::new(Closed(ErrorKind::BrokenPipe)), ..nowhere() };
+    let command = || Cli::parse_from(["cmg", "gateway", "keys"]).command;
+
+    assert_eq!(cmg_cli::run(command(), &mut surroundings).await, 0);
+    assert_eq!(cmg_cli::completions(cmg_cli::Shell::Bash, &mut Cli::command(), &mut surroundings), 0);
+    surroundings.out = Box::new(Closed(ErrorKind::StorageFull));
+    assert_eq!(cmg_cli::run(command(), &mut surroundings).await, 1);
+}
+
+#[tokio::test]
+async fn every_shell_completes_the_kinds() {
     for shell in [cmg_cli::Shell::Bash, cmg_cli::Shell::Zsh, cmg_cli::Shell::Fish] {
-        let mut script = Vec::new();
+        let script = Shared::default();
+        let mut surroundings = Surroundings { out: Box::new(script.clone()), ..nowhere() };
 
-        cmg_cli::completions(shell, &mut Cli::command(), &mut script);
+        cmg_cli::completions(shell, &mut Cli::command(), &mut surroundings);
 
-        let script = String::from_utf8(script).unwrap();
-        assert!(script.contains("boundary-group") && script.contains("enrol"), "{shell}");
+        assert!(script.text().contains("boundary-group") && script.text().contains("enrol"), "{shell}");
+    }
+}
+
+/// What cannot be written to.
+struct Closed(ErrorKind);
+
+impl Write for Closed {
+    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+        Err(self.0.into())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Err(self.0.into())
+    }
+}
+
+fn nowhere() -> Surroundings {
+    Surroundings {
+        variable: Box::new(|name| (name == "HOME").then(|| "/no/such/home".into())),
+        out: Box::new(io::sink()),
+        err: Box::new(io::sink()),
+        width: 80,
+        ask: Box::new(|_| Err(ErrorKind::Unsupported.into())),
     }
 }

@@ -166,7 +166,9 @@ fn no_argument_takes_a_secret() {
 
     assert!(names.len() > 100);
     for (argument, value) in names {
-        let is_secret = ["password", "code", "pfx"].iter().any(|word| argument.contains(word)) || argument == "key" || argument == "secret";
+        let is_secret = ["password", "passphrase", "code", "pfx"].iter().any(|word| argument.contains(word))
+            || argument == "key"
+            || argument == "secret";
         assert!(!is_secret || value == "FILE", "{argument} takes {value}");
     }
 }
