@@ -12,7 +12,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use tracing::{error, info, warn};
 
 use crate::app::fetching::Fetcher;
-use crate::app::{crls, issued_certificates, token_issuers, warnings};
+use crate::app::{client_tokens, crls, issued_certificates, token_issuers, warnings};
 use crate::site::Site;
 
 /// The lease.
@@ -125,6 +125,9 @@ pub async fn once(site: &Site, fetcher: &Fetcher, now: i64, warned_at: &mut Opti
         match warnings::look(site, now).await {
             Ok(_) => *warned_at = Some(now),
             Err(error) => failed("warnings", &error),
+        }
+        if let Err(error) = client_tokens::forget_ended(site, now).await {
+            failed("ended client tokens", &error);
         }
     }
 }

@@ -112,3 +112,11 @@ pub async fn ending(site: &Site, now: i64, days: i64) -> Result<Vec<ClientToken>
     }
     Ok(ending)
 }
+
+/// Forgets tokens that ended so long ago that they are good for nothing, and says how many.
+pub async fn forget_ended(site: &Site, now: i64) -> Result<u64, cmg_store::Error> {
+    let mut change = site.store.begin(now).await?;
+    let forgotten = change.remove_client_tokens_before(now - OVERLAP).await?;
+    change.commit().await?;
+    Ok(forgotten)
+}

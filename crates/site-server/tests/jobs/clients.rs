@@ -130,6 +130,7 @@ async fn a_token_that_ended_too_long_ago_is_not_renewed() {
 
     assert!(renewed(&house, &client, "just").await.is_ok());
     assert!(matches!(renewed(&house, &client, "long").await, Err(ChangeRefused::Problems(_))));
+    assert_eq!(client_tokens::forget_ended(&house.site, house.now()).await.unwrap(), 1, "and it is forgotten");
 }
 
 #[tokio::test]

@@ -157,6 +157,8 @@ async fn a_provider_that_fails_leaves_the_last_good_keys() {
 
     assert!(matches!(refused, SyncRefused::Failed(_)));
     assert_eq!(said(&house, &token(&signer)), Ok(()));
+    let (other, _) = house.other().await;
+    assert_eq!(other.in_force().ground.issuer_keys["idp"].len(), 1, "they are stored");
 }
 
 #[tokio::test]
