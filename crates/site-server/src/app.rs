@@ -19,6 +19,7 @@ pub mod founding;
 pub(crate) mod idempotency;
 pub mod in_force;
 pub mod issued_certificates;
+mod key_sets;
 pub mod keys;
 pub mod model;
 mod networks;

@@ -63,7 +63,8 @@ fn jwk(signer: &TokenSigner) -> Value {
         }
         x509_parser::public_key::PublicKey::EC(point) => {
             let (x, y) = point.data()[1..].split_at(point.data().len() / 2);
-            json!({ "kty": "EC", "crv": "P-256", "kid": signer.key_id, "x": text(x), "y": text(y) })
+            let curve = if point.data().len() == 65 { "P-256" } else { "P-384" };
+            json!({ "kty": "EC", "crv": curve, "kid": signer.key_id, "x": text(x), "y": text(y) })
         }
         _ => unreachable!(),
     }
@@ -71,7 +72,7 @@ fn jwk(signer: &TokenSigner) -> Value {
 
 async fn with_issuer(house: &House, provider: &FakeProvider) {
     let issuer = json!({
-        "name": "idp", "kind": "oidc", "issuer": provider.issuer(), "token_kind": "oidc-user", "algorithms": ["RS256", "ES256"],
+        "name": "idp", "kind": "oidc", "issuer": provider.issuer(), "token_kind": "oidc-user", "algorithms": ["RS256", "ES256", "ES384"],
         "allow_private_addresses": true,
     });
     made(house, "/token-issuers", issuer).await;
@@ -92,15 +93,16 @@ fn token(signer: &TokenSigner) -> String {
 async fn keys_of_a_fake_provider_verify_its_tokens_at_gateways() {
     let (house, provider) = (House::new().await, FakeProvider::new().await);
     let (rsa, ec) = (provider.signer("k1", Algorithm::Rs256), provider.signer("k2", Algorithm::Es256));
-    provider.has(&[jwk(&rsa), jwk(&ec), json!({ "kty": "oct", "kid": "k3", "k": "AAAA" })]);
+    let larger = provider.signer("k4", Algorithm::Es384);
+    provider.has(&[jwk(&rsa), jwk(&ec), jwk(&larger), json!({ "kty": "oct", "kid": "k3", "k": "AAAA" })]);
     with_issuer(&house, &provider).await;
     assert_eq!(said(&house, &token(&rsa)), Err(Refusal::TokenUnknownKey));
 
     assert!(token_issuers::sync(&house.site, &provider.fetcher, "idp", house.now()).await.unwrap());
 
-    assert_eq!((said(&house, &token(&rsa)), said(&house, &token(&ec))), (Ok(()), Ok(())));
+    assert_eq!([&rsa, &ec, &larger].map(|signer| said(&house, &token(signer))), [Ok(()), Ok(()), Ok(())]);
     let shown = house.ask_as("ann", Ask::get("/token-issuers/idp/keys")).await.body;
-    assert_eq!((&shown["keys"], &shown["error"]), (&json!(["k1", "k2"]), &Value::Null));
+    assert_eq!((&shown["keys"], &shown["error"]), (&json!(["k1", "k2", "k4"]), &Value::Null));
     let (other, _) = house.other().await;
     assert_eq!(other.in_force().ground.issuer_keys, house.site.in_force().ground.issuer_keys);
 }
