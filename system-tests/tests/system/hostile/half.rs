@@ -129,7 +129,8 @@ impl FalsePoint {
 fn gateway_tls(lab: &Lab) -> Arc<rustls::ServerConfig> {
     let site = lab.site_dir();
     let (chain, key) = (site.join("server.pem"), site.join("server.key"));
-    let server = read_server_identity(&Disk, PairFiles { chain_key: "chain", chain: &chain, private_key_key: "key", private_key: &key }).unwrap();
+    let server =
+        read_server_identity(&Disk, PairFiles { chain_key: "chain", chain: &chain, private_key_key: "key", private_key: &key }).unwrap();
     let tls = PublicTls::new(vec![server], role(lab, "gateway-1"), &infrastructure(lab)).unwrap();
     tls.config_for(443, [ALPN_TUNNEL], false).unwrap()
 }

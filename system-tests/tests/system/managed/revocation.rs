@@ -1,8 +1,9 @@
 //! Whoever is blocked is refused everywhere within seconds, what is under way included.
 
+use cmg_lab::Signal;
 use serde_json::json;
 
-use crate::support::{ManagedSite, sha256, until};
+use crate::support::{ManagedSite, sha256, until, wait};
 
 #[test]
 fn a_blocked_certificate_is_refused_everywhere_and_its_download_ends() {
@@ -51,4 +52,18 @@ fn a_bulk_token_is_blocked_by_its_id_and_unblocked() {
 
     managed.api.ask("POST", &format!("/bulk-tokens/{id}/unblock"), None).unwrap();
     until("it counts again", || (status("/register/echo") == 200).then_some(()));
+}
+
+#[test]
+fn a_revocation_arrives_through_the_other_connection_point() {
+    let managed = ManagedSite::of(1, 2);
+    let path = managed.site.mutual() + "/echo";
+    managed.everywhere();
+    wait(managed.site.point().signal(Signal::Freeze)).unwrap();
+
+    let thumbprint = sha256(&managed.site.lab().client.der);
+    managed.api.add("blocks", &json!({ "thumbprint": thumbprint })).unwrap();
+
+    until("the certificate is refused", || (managed.answer(&path)? == 403).then_some(()));
+    wait(managed.site.point().signal(Signal::Resume)).unwrap();
 }
