@@ -10,7 +10,7 @@ use std::path::Path;
 use cmg_api::resource::{IssuerKind, TokenIssuer};
 use cmg_api::{Algorithm, TokenKeyFile};
 use cmg_core::problem::Problem;
-use cmg_store::View;
+use cmg_store::{Change, View};
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
@@ -199,30 +199,44 @@ pub async fn sync(site: &Site, fetcher: &Fetcher, name: &str, now: i64) -> Resul
     if issuer.kind == IssuerKind::Key {
         return Err(SyncRefused::Uploaded(name.to_owned()));
     }
-    let before = fetched(&mut site.store.view().await?, name).await?;
-    if now < before.tried_at + SELDOM {
-        return Err(SyncRefused::TooSoon(before.tried_at + SELDOM - now));
-    }
-    // Noted before it is tried, so that many who ask at once are one who asks.
-    note(site, name, Fetched { tried_at: now, ..before.clone() }).await?;
-    match fetch(fetcher, issuer).await {
+    let before = claim(site, name, now).await?;
+    let error = match fetch(fetcher, issuer).await {
         Ok(keys) => {
             let is_changed = keys != before.keys;
             let after = Fetched { keys, fetched_at: Some(now), tried_at: now, error: None };
-            store(site, name, after, is_changed).await?;
-            Ok(is_changed)
+            match store(site, name, after, is_changed).await {
+                // Members would refuse such keys, so they are as good as none.
+                Err(ChangeRefused::Problems(problems)) => problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
+                stored => return Ok(stored.map(|()| is_changed)?),
+            }
         }
-        Err(error) => {
-            warn!(issuer = name, error, "Keys of a token issuer could not be fetched");
-            note(site, name, Fetched { tried_at: now, error: Some(error.clone()), ..before }).await?;
-            Err(SyncRefused::Failed(error))
-        }
+        Err(error) => error,
+    };
+    warn!(issuer = name, error, "Keys of a token issuer could not be fetched");
+    note(site, name, Fetched { tried_at: now, error: Some(error.clone()), ..before }).await?;
+    Err(SyncRefused::Failed(error))
+}
+
+/// Notes that the issuer is asked before it is, so that many who ask at once are one who asks. What is held of it.
+async fn claim(site: &Site, name: &str, now: i64) -> Result<Fetched, SyncRefused> {
+    let mut change = site.store.begin(now).await?;
+    let before = fetched(&mut change, name).await?;
+    if now < before.tried_at + SELDOM {
+        return Err(SyncRefused::TooSoon(before.tried_at + SELDOM - now));
     }
+    put(&mut change, name, &Fetched { tried_at: now, ..before.clone() }).await?;
+    change.commit().await?;
+    Ok(before)
+}
+
+async fn put(change: &mut Change, name: &str, fetched: &Fetched) -> Result<(), cmg_store::Error> {
+    let text = serde_json::to_vec(fetched).expect("what was fetched is texts and numbers");
+    change.put_secret(&place(name), &text).await
 }
 
 async fn note(site: &Site, name: &str, fetched: Fetched) -> Result<(), ChangeRefused> {
     let mut change = site.store.begin(fetched.tried_at).await?;
-    change.put_secret(&place(name), &serde_json::to_vec(&fetched).expect("texts and numbers")).await?;
+    put(&mut change, name, &fetched).await?;
     Ok(change.commit().await?)
 }
 
@@ -234,7 +248,7 @@ async fn store(site: &Site, name: &str, fetched: Fetched, is_changed: bool) -> R
     if !draft.model.token_issuers.contains_key(name) {
         return Ok(());
     }
-    draft.change.put_secret(&place(name), &serde_json::to_vec(&fetched).expect("texts and numbers")).await?;
+    put(&mut draft.change, name, &fetched).await?;
     let ids: Vec<&str> = fetched.keys.iter().map(|key| key.id.as_str()).collect();
     draft.record("sync", "token-issuer", name, None, Some(serde_json::json!({ "keys": ids }).to_string())).await?;
     draft.ground.issuer_keys.insert(name.to_owned(), fetched.keys);
@@ -249,7 +263,12 @@ pub async fn sync_due(site: &Site, fetcher: &Fetcher, now: i64) -> Result<(), Sy
     let in_force = site.in_force();
     for issuer in in_force.model.token_issuers.values().filter(|issuer| issuer.enabled && issuer.kind != IssuerKind::Key) {
         let known = fetched(&mut site.store.view().await?, &issuer.name).await?;
-        let again = if known.error.is_some() { SELDOM * 5 } else { OFTEN };
+        let is_of_another = known.keys.iter().any(|key| issuers(issuer).last() != Some(&key.issuer));
+        let again = match &known.error {
+            _ if is_of_another => SELDOM,
+            Some(_) => SELDOM * 5,
+            None => OFTEN,
+        };
         if now < known.tried_at + again {
             continue;
         }

@@ -184,6 +184,36 @@ async fn keys_are_asked_for_at_most_once_a_minute_and_every_hour() {
 }
 
 #[tokio::test]
+async fn many_who_ask_at_once_are_one_who_asks() {
+    let (house, provider) = (House::new().await, FakeProvider::new().await);
+    provider.has(&[jwk(&provider.signer("k1", Algorithm::Es256))]);
+    with_issuer(&house, &provider).await;
+    let sync = || token_issuers::sync(&house.site, &provider.fetcher, "idp", house.now());
+
+    let (one, other, third) = tokio::join!(sync(), sync(), sync());
+
+    let fetched = [&one, &other, &third].into_iter().filter(|synced| matches!(synced, Ok(true))).count();
+    let refused = [&one, &other, &third].into_iter().filter(|synced| matches!(synced, Err(SyncRefused::TooSoon(_)))).count();
+    assert_eq!((fetched, refused, provider.web.asked().len()), (1, 2, 2));
+}
+
+#[tokio::test]
+async fn an_issuer_of_another_name_is_asked_again_within_a_minute() {
+    let (house, provider) = (House::new().await, FakeProvider::new().await);
+    provider.has(&[jwk(&provider.signer("k1", Algorithm::Es256))]);
+    with_issuer(&house, &provider).await;
+    let now = house.now();
+    token_issuers::sync(&house.site, &provider.fetcher, "idp", now).await.unwrap();
+    let mut issuer = house.ask_as("ann", Ask::get("/token-issuers/idp")).await.body;
+    issuer["issuer"] = json!(provider.web.url("/other"));
+    assert!(house.ask_as("ian", Ask::put("/token-issuers/idp", "*", issuer)).await.status.is_success());
+
+    token_issuers::sync_due(&house.site, &provider.fetcher, now + 60).await.unwrap();
+
+    assert_eq!(provider.web.asked().last().unwrap(), "/other/.well-known/openid-configuration");
+}
+
+#[tokio::test]
 async fn a_provider_inside_is_not_asked_unless_that_is_allowed() {
     let (house, provider) = (House::new().await, FakeProvider::new().await);
     let issuer = json!({ "name": "idp", "kind": "oidc", "issuer": provider.issuer(), "token_kind": "oidc-user" });
