@@ -145,7 +145,11 @@ impl Site {
     async fn load_sealed(&self) -> Result<(), OpenRefused> {
         let _turn = self.turn.lock().await;
         let mut change = self.store.begin(self.now().0 as i64).await?;
-        let before = self.in_force();
+        let mut before = self.in_force();
+        if id(change.generation().await?) != before.generation() {
+            // Another site server has changed something since it was read.
+            before = Arc::new(InForce::read(&mut change, &self.keys, &self.judged, &self.code).await?);
+        }
         let mut ground = before.ground.clone();
         crate::app::change::seal_secrets(self, &mut change, &before.model, &mut ground).await?;
         change.commit().await?;

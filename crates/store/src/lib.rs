@@ -25,6 +25,8 @@ mod crls;
 mod documents;
 mod dump;
 mod error;
+#[cfg(feature = "faults")]
+mod faults;
 mod hidden;
 mod idempotency;
 mod issued_certificates;

@@ -123,6 +123,11 @@ impl Store {
         Ok(View::connection(connection.map_err(|error| self.sorted(&self.readers, error))?))
     }
 
+    #[cfg(feature = "faults")]
+    pub(crate) fn writer(&self) -> &AnyPool {
+        &self.writer
+    }
+
     async fn transaction(&self, pool: &AnyPool, begin: &'static str) -> Result<Transaction<'static, Any>, Error> {
         pool.begin_with(begin).await.map_err(|error| self.sorted(pool, error))
     }

@@ -40,9 +40,10 @@ pub enum FoundingRefused {
     /// The vault's key cannot be used.
     #[error(transparent)]
     Vault(#[from] VaultKeyRefused),
-    /// The vault's key is missing beside a database that was used before.
+    /// The vault's key is missing beside a database that was used before, by this site server or by another one.
     #[error(
-        "{} is missing, and the database holds secrets that only it opens: bring back the file, or restore the site from a backup",
+        "{} is missing, and the database holds secrets that only it opens: copy the file from another site server of this site, bring it \
+         back, or restore the site from a backup",
         .0.display()
     )]
     VaultGone(PathBuf),
@@ -89,21 +90,24 @@ pub(crate) fn make_folder(path: &Path) -> Result<(), FoundingRefused> {
     DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|source| FoundingRefused::Folder { path: path.to_owned(), source })
 }
 
+/// Founds the site, alone: several site servers that start on one empty database take turns, and the first one founds it.
 async fn found(config: &Config, store: &Store, vault_path: &Path, now: WallTime) -> Result<(), FoundingRefused> {
     let passphrase = passphrase(config.root_passphrase_file.as_deref())?;
+    let mut change = store.begin(now.0 as i64).await?;
+    if change.site().await?.code.is_some() {
+        // Another site server was quicker. Keys of this one's own would open nothing.
+        return if vault_path.exists() { Ok(()) } else { Err(FoundingRefused::VaultGone(vault_path.to_owned())) };
+    }
     let new = NewSite::generate(&config.site, now)?;
     let export = config.data.join(ROOT_EXPORT);
     RootExport::seal(&new.roots, &passphrase)?.write(&export)?;
     let vault = if vault_path.exists() { VaultKey::read(vault_path)? } else { VaultKey::create(vault_path)? };
-    let mut change = store.begin(now.0 as i64).await?;
-    if change.site().await?.code.is_none() {
-        change.found_site(&config.site).await?;
-        Keys::found(&new, &vault, &mut change).await?;
-        let site = SiteResource { name: config.site.clone(), description: String::new() };
-        let body = serde_json::to_string(&site).expect("a site is two texts");
-        change.insert_document(SiteResource::KIND, &site.name, &body).await?;
-        change.commit().await?;
-    }
+    change.found_site(&config.site).await?;
+    Keys::found(&new, &vault, &mut change).await?;
+    let site = SiteResource { name: config.site.clone(), description: String::new() };
+    let body = serde_json::to_string(&site).expect("a site is two texts");
+    change.insert_document(SiteResource::KIND, &site.name, &body).await?;
+    change.commit().await?;
     info!(site = config.site, export = %export.display(), "Site founded; keep the export of its root keys elsewhere");
     Ok(())
 }

@@ -41,7 +41,10 @@ pub enum KeysRefused {
     #[error("the database holds no secret \"{0}\": restore the site from a backup")]
     Missing(&'static str),
     /// One does not open.
-    #[error("the secret \"{name}\" does not open")]
+    #[error(
+        "the secret \"{name}\" in the database does not open with this vault.key: copy the file from the site server that founded the \
+         site, or from the backup"
+    )]
     Sealed {
         /// Which.
         name: &'static str,

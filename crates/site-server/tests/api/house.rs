@@ -77,7 +77,24 @@ impl House {
 
     /// A site with an account of each role.
     pub(crate) async fn new() -> Self {
-        let house = Self::founded().await;
+        Self::founded().await.furnished().await
+    }
+
+    /// A site server at this database, which may be new; beside another one it has that one's vault key.
+    #[allow(dead_code, reason = "for the tests of databases, which use this house too")]
+    pub(crate) async fn at(database: Place, name: &str, beside: Option<&House>) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        if let Some(beside) = beside {
+            std::fs::copy(beside.folder().join("vault.key"), folder.path().join("vault.key")).unwrap();
+        }
+        let site = Site::open(&Config { database, ..config(folder.path(), name) }).await.unwrap();
+        let router = api::router(Arc::clone(&site));
+        let house = Self { folder, site, router };
+        if beside.is_some() { house } else { house.furnished().await }
+    }
+
+    async fn furnished(self) -> Self {
+        let house = self;
         let hash = tokio::task::spawn_blocking(|| hash_password(PASSWORD).unwrap()).await.unwrap();
         let mut change = house.site.store.begin(house.now()).await.unwrap();
         for (name, role) in ACCOUNTS {
@@ -210,7 +227,8 @@ impl Answered {
     }
 }
 
-fn config(folder: &Path, name: &str) -> Config {
+/// The file of a site server with a database of its own.
+pub(crate) fn config(folder: &Path, name: &str) -> Config {
     let passphrase: PathBuf = folder.join("passphrase");
     if !passphrase.exists() {
         std::fs::write(&passphrase, "a long passphrase for the roots\n").unwrap();

@@ -3,7 +3,8 @@
 use cmg_store::{Error, Place, Store};
 
 use crate::configuration::add;
-use crate::engines::{NOW, Server};
+use crate::engines::NOW;
+use crate::postgres::{Server, shared};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_killed_in_mid_change_is_gone_and_comes_back() {
@@ -42,7 +43,7 @@ async fn a_server_that_is_not_there_is_gone_and_its_password_never_prints() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn faults_of_the_connection_string_are_named() {
-    let Some(server) = crate::engines::shared() else { return };
+    let Some(server) = shared() else { return };
     let open = async |text: String| {
         let error = Store::open(Place::Postgres(text)).await.err().unwrap();
         assert!(!format!("{error:?}").contains("a-password"), "{error:?}");
@@ -56,7 +57,7 @@ async fn faults_of_the_connection_string_are_named() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_newer_schema_is_refused() {
-    let Some(server) = crate::engines::shared() else { return };
+    let Some(server) = shared() else { return };
     server.run("createdb", &["newer"]);
     let place = Place::Postgres(server.url("newer"));
     Store::open(place.clone()).await.unwrap().close().await;
@@ -67,7 +68,7 @@ async fn a_newer_schema_is_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_read_only_server_and_a_change_that_waits_too_long_say_so() {
-    let Some(server) = crate::engines::shared() else { return };
+    let Some(server) = shared() else { return };
     server.run("createdb", &["slow"]);
     let place = Place::Postgres(server.url("slow"));
     let (store, other) = (Store::open(place.clone()).await.unwrap(), Store::open(place.clone()).await.unwrap());
