@@ -205,6 +205,22 @@ async fn every_wrong_field_of_a_trust_is_told() {
 }
 
 #[tokio::test]
+async fn a_point_with_a_certificate_of_the_trusts_own_authority_is_believed() {
+    let (house, authority, other) = (House::new().await, Authority::root("Lab CA").unwrap(), Authority::root("Other CA").unwrap());
+    let (own, foreign) =
+        (Web::tls(&authority.server(&["localhost"]).unwrap()).await, Web::tls(&other.server(&["localhost"]).unwrap()).await);
+    for web in [&own, &foreign] {
+        web.put("/ca.crl", Page::Bytes(authority.crl(&[]).unwrap().der));
+    }
+    with_trust(&house, &authority, &[own.url("/ca.crl"), foreign.url("/ca.crl")]).await;
+
+    let synced = synced(&house).await;
+
+    assert_eq!(synced[0].outcome, Ok(true));
+    assert!(synced[1].outcome.as_ref().is_err_and(|error| error.contains("certificate")), "{synced:?}");
+}
+
+#[tokio::test]
 async fn a_redirect_is_followed_three_times_and_not_to_other_schemes() {
     let web = Web::plain().await;
     web.put("/end", Page::Bytes(b"end".to_vec()));
