@@ -40,6 +40,10 @@ pub(crate) enum Engine {
 /// How long a request waits for a connection, and a change for its turn: longer than any change takes, shorter than any caller waits.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long PostgreSQL may take to answer a statement: longer than [`PATIENCE`], which it waits for locks. A host that died, or a firewall
+/// that forgot the connection, never says that it is gone, and the system notices after a quarter of an hour.
+pub(crate) const ANSWER: Duration = Duration::from_secs(15);
+
 /// Changes of one site server go one after the other, over one connection, so that those which wait take none from the readers.
 pub(crate) const WRITERS: u32 = 1;
 
@@ -114,6 +118,7 @@ pub(crate) fn postgres_pool(options: &AnyConnectOptions, size: u32) -> AnyPool {
         .max_connections(size)
         .acquire_timeout(PATIENCE)
         .after_connect(|connection, _| Box::pin(async move { connection.execute(POSTGRES_SETTINGS).await.map(|_| ()) }))
+        .after_release(|connection, _| Box::pin(answers(connection)))
         .connect_lazy_with(options.clone())
 }
 
@@ -123,6 +128,12 @@ async fn is_whole(connection: &mut AnyConnection) -> sqlx::Result<bool> {
     // The answer comes after the rollback that a dropped change left behind.
     connection.ping().await?;
     Ok(!connection.is_in_transaction())
+}
+
+/// A connection that does not answer is closed, so that another one takes its place.
+async fn answers(connection: &mut AnyConnection) -> sqlx::Result<bool> {
+    tokio::time::timeout(PATIENCE, connection.ping()).await.map_err(|late| sqlx::Error::Io(late.into()))??;
+    Ok(true)
 }
 
 /// `FULL` syncs the log at every commit. The busy timeout is [`PATIENCE`].

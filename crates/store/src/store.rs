@@ -6,8 +6,9 @@ use std::path::Path;
 use sqlx::any::AnyConnectOptions;
 use sqlx::{Any, AnyConnection, AnyPool, Connection, Executor, Transaction};
 
-use crate::place::{self, Engine, POSTGRES_READERS, Place, SQLITE_READERS, SQLITE_SETTINGS, WRITERS};
+use crate::place::{self, ANSWER, Engine, POSTGRES_READERS, Place, SQLITE_READERS, SQLITE_SETTINGS, WRITERS};
 use crate::statement::statement;
+use crate::view::Limit;
 use crate::{Change, Error, Generation, View, schema};
 
 /// The site's database. Clones are the same one.
@@ -77,7 +78,7 @@ impl Store {
             Engine::Sqlite => ("BEGIN IMMEDIATE", "SELECT epoch, number FROM site"),
             Engine::Postgres => ("BEGIN", "SELECT epoch, number FROM site FOR UPDATE"),
         };
-        let mut view = View::transaction(self.transaction(&self.writer, begin).await?);
+        let mut view = View::transaction(self.transaction(&self.writer, begin).await?, self.limit());
         let generation = view.one(statement(lock), Generation::read).await?;
         Ok(Change::new(view, now, generation))
     }
@@ -92,7 +93,7 @@ impl Store {
             Engine::Sqlite => "BEGIN",
             Engine::Postgres => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
         };
-        Ok(View::transaction(self.transaction(&self.readers, begin).await?))
+        Ok(View::transaction(self.transaction(&self.readers, begin).await?, self.limit()))
     }
 
     /// Whether the database answers.
@@ -120,7 +121,7 @@ impl Store {
 
     pub(crate) async fn reader(&self) -> Result<View, Error> {
         let connection = self.readers.acquire().await;
-        Ok(View::connection(connection.map_err(|error| self.sorted(&self.readers, error))?))
+        Ok(View::connection(connection.map_err(|error| self.sorted(&self.readers, error))?, self.limit()))
     }
 
     #[cfg(feature = "faults")]
@@ -129,7 +130,11 @@ impl Store {
     }
 
     async fn transaction(&self, pool: &AnyPool, begin: &'static str) -> Result<Transaction<'static, Any>, Error> {
-        pool.begin_with(begin).await.map_err(|error| self.sorted(pool, error))
+        self.limit().within(pool.begin_with(begin)).await.map_err(|error| self.sorted(pool, error))
+    }
+
+    fn limit(&self) -> Limit {
+        Limit((self.engine == Engine::Postgres).then_some(ANSWER))
     }
 
     /// The pool waits for a PostgreSQL that refuses connections, so its time-out means two things: fewer connections than it may have tell

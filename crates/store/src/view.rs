@@ -1,5 +1,7 @@
 //! Reading: every read is a method of [`View`], in the file of its resource.
 
+use std::time::Duration;
+
 use sqlx::pool::PoolConnection;
 use sqlx::{Any, AnyConnection, Transaction};
 
@@ -11,7 +13,21 @@ use crate::statement::Statement;
 /// [`Change`](crate::Change) it sees what the change has written.
 pub struct View {
     at: At,
+    limit: Limit,
     spoilt: bool,
+}
+
+/// How long an answer may take. None: there is nobody at the other end who could be gone.
+#[derive(Clone, Copy)]
+pub(crate) struct Limit(pub(crate) Option<Duration>);
+
+impl Limit {
+    pub(crate) async fn within<T>(self, answer: impl Future<Output = sqlx::Result<T>>) -> sqlx::Result<T> {
+        match self.0 {
+            Some(limit) => tokio::time::timeout(limit, answer).await.unwrap_or_else(|late| Err(sqlx::Error::Io(late.into()))),
+            None => answer.await,
+        }
+    }
 }
 
 enum At {
@@ -20,19 +36,19 @@ enum At {
 }
 
 impl View {
-    pub(crate) fn connection(connection: PoolConnection<Any>) -> Self {
-        Self { at: At::Connection(connection), spoilt: false }
+    pub(crate) fn connection(connection: PoolConnection<Any>, limit: Limit) -> Self {
+        Self { at: At::Connection(connection), limit, spoilt: false }
     }
 
-    pub(crate) fn transaction(transaction: Transaction<'static, Any>) -> Self {
-        Self { at: At::Transaction(transaction), spoilt: false }
+    pub(crate) fn transaction(transaction: Transaction<'static, Any>, limit: Limit) -> Self {
+        Self { at: At::Transaction(transaction), limit, spoilt: false }
     }
 
     pub(crate) async fn commit(self) -> Result<(), Error> {
         self.check()?;
         match self.at {
             At::Connection(_) => Ok(()),
-            At::Transaction(transaction) => Ok(transaction.commit().await?),
+            At::Transaction(transaction) => Ok(self.limit.within(transaction.commit()).await?),
         }
     }
 
@@ -60,13 +76,13 @@ impl View {
     /// How many rows it touched.
     pub(crate) async fn run(&mut self, statement: Statement<'_>) -> Result<u64, Error> {
         self.check()?;
-        let answer = statement.execute(self.raw()).await;
+        let answer = self.limit.within(statement.execute(self.raw())).await;
         Ok(self.spoil(answer)?.rows_affected())
     }
 
     pub(crate) async fn one<T>(&mut self, statement: Statement<'_>, read: impl Fn(&Row) -> Result<T, Error>) -> Result<T, Error> {
         self.check()?;
-        let answer = statement.fetch_one(self.raw()).await;
+        let answer = self.limit.within(statement.fetch_one(self.raw())).await;
         read(&Row(self.spoil(answer)?))
     }
 
@@ -76,13 +92,13 @@ impl View {
         read: impl Fn(&Row) -> Result<T, Error>,
     ) -> Result<Option<T>, Error> {
         self.check()?;
-        let answer = statement.fetch_optional(self.raw()).await;
+        let answer = self.limit.within(statement.fetch_optional(self.raw())).await;
         self.spoil(answer)?.map(|row| read(&Row(row))).transpose()
     }
 
     pub(crate) async fn all<T>(&mut self, statement: Statement<'_>, read: impl Fn(&Row) -> Result<T, Error>) -> Result<Vec<T>, Error> {
         self.check()?;
-        let answer = statement.fetch_all(self.raw()).await;
+        let answer = self.limit.within(statement.fetch_all(self.raw())).await;
         self.spoil(answer)?.into_iter().map(|row| read(&Row(row))).collect()
     }
 

@@ -78,6 +78,16 @@ impl Server {
         }
     }
 
+    /// Stops it and all its children (`STOP`), as if its host had died without a word, or lets them go on (`CONT`).
+    pub(crate) fn signal(&self, signal: &str) {
+        let leader = std::fs::read_to_string(self.data.join("postmaster.pid")).unwrap();
+        let leader = leader.lines().next().unwrap();
+        let children = Command::new("ps").args(["-o", "pid=", "--ppid", leader]).output().unwrap();
+        let children = String::from_utf8(children.stdout).unwrap();
+        let sent = Command::new("kill").arg(format!("-{signal}")).arg(leader).args(children.split_whitespace()).status().unwrap();
+        assert!(sent.success());
+    }
+
     pub(crate) fn url(&self, database: &str) -> String {
         format!("postgres://opencmg:a-password@127.0.0.1:{}/{database}", self.port)
     }

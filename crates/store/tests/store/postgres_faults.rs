@@ -30,6 +30,32 @@ async fn a_server_killed_in_mid_change_is_gone_and_comes_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_falls_silent_is_gone_and_holds_nobody_up_for_ever() {
+    let Some(server) = Server::own() else { return };
+    let store = Store::open(Place::Postgres(server.url("postgres"))).await.unwrap();
+    add(&store, "endpoint", &["a"]).await;
+    let (mut statement, mut view) = (store.begin(NOW).await.unwrap(), store.view().await.unwrap());
+
+    server.signal("STOP");
+
+    let (written, read) = tokio::join!(statement.insert_document("endpoint", "b", "{}"), view.generation());
+    assert!(matches!(written, Err(Error::Gone(_))), "{written:?}");
+    assert!(matches!(read, Err(Error::Gone(_))), "{read:?}");
+    drop((statement, view));
+    let refused = store.begin(NOW).await.err().unwrap();
+    assert!(matches!(refused, Error::Gone(_) | Error::Busy(_)), "{refused:?}");
+
+    server.signal("CONT");
+    // A connection that did not answer is closed in the background.
+    while let Err(refused) = store.begin(NOW).await {
+        assert!(matches!(refused, Error::Gone(_) | Error::Busy(_)), "{refused:?}");
+    }
+    add(&store, "endpoint", &["c"]).await;
+    let names: Vec<_> = store.documents("endpoint").await.unwrap().into_iter().map(|document| document.name).collect();
+    assert_eq!(names, ["a", "c"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_not_there_is_gone_and_its_password_never_prints() {
     let Some(mut server) = Server::own() else { return };
     let place = Place::Postgres(server.url("postgres"));
