@@ -61,7 +61,13 @@ impl TokenVerifier {
             };
             return self.keys.iter().filter(|key| key.issuer == issuer).collect();
         }
-        self.keys.iter().filter(|key| header.key_ids.contains(&key.id)).collect()
+        let mut named: Vec<&Key> = self.keys.iter().filter(|key| header.key_ids.contains(&key.id)).collect();
+        // Two issuers may have one key, and one may copy the key of another: the issuer narrows the choice, and the signature decides.
+        let issuer = payload.text("iss").ok().flatten();
+        if named.iter().any(|key| Some(key.issuer.as_str()) == issuer) {
+            named.retain(|key| Some(key.issuer.as_str()) == issuer);
+        }
+        named
     }
 }
 

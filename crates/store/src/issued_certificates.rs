@@ -119,6 +119,19 @@ reads! {
 }
 
 impl Change {
+    /// Revokes every certificate that an authority has issued to a subject, but the one with serial number `kept`. How many.
+    ///
+    /// # Errors
+    ///
+    /// As every write.
+    pub async fn revoke_certificates_of(&mut self, authority: &str, subject: &str, kept: Option<&str>) -> Result<u64, Error> {
+        let sql = "UPDATE issued_certificates SET revoked_at = $1 \
+                   WHERE authority = $2 AND subject = $3 AND serial <> $4 AND revoked_at IS NULL";
+        // No serial number is empty.
+        let statement = statement(sql).bind(self.now).bind(authority).bind(subject).bind(kept.unwrap_or_default());
+        self.run(statement).await
+    }
+
     /// Records a certificate.
     ///
     /// # Errors

@@ -86,12 +86,32 @@ impl Change {
 
     /// Makes this change the first generation of a new epoch, so that a restored configuration wins over later ones of the old epoch.
     ///
+    /// The epoch is the change's time at least, so that the second restore of one backup wins over what came after the first.
+    ///
     /// # Errors
     ///
     /// As every write.
     pub async fn raise_epoch(&mut self) -> Result<Generation, Error> {
         let Generation { epoch, number } = self.generation;
-        self.set_generation(Generation { epoch: epoch + 1, number: number + 1 }).await
+        let epoch = (epoch + 1).max(u64::try_from(self.now).unwrap_or_default());
+        self.set_generation(Generation { epoch, number: number + 1 }).await
+    }
+
+    /// Forgets what a restored database must not bring back: sessions, enrolment codes, leases, answers to repeated requests.
+    ///
+    /// # Errors
+    ///
+    /// As every write.
+    pub async fn forget_what_passes(&mut self) -> Result<(), Error> {
+        for sql in [
+            "DELETE FROM sessions",
+            "DELETE FROM idempotency",
+            "DELETE FROM leases",
+            "UPDATE members SET code_secret = NULL, code_ends = NULL",
+        ] {
+            self.run(statement(sql)).await?;
+        }
+        Ok(())
     }
 
     async fn set_generation(&mut self, generation: Generation) -> Result<Generation, Error> {

@@ -284,6 +284,16 @@ fn without_a_key_id_every_key_of_the_issuer_is_tried() {
 }
 
 #[test]
+fn one_key_may_speak_for_two_issuers() {
+    let copied = TokenKey { issuer: "urn:other".into(), ..site_key() };
+
+    for keys in [[copied.clone(), site_key()], [site_key(), copied]] {
+        let good = token(r#"{"alg":"RS256","kid":"site-1"}"#, &good_claims());
+        assert_eq!(verify(&keys, &good), Ok(()), "whichever comes first");
+    }
+}
+
+#[test]
 fn a_key_speaks_for_its_own_issuer_only() {
     let other = TokenKey { id: "other".into(), issuer: "urn:other".into(), public_key: public_key(other_rsa()), ..site_key() };
     let header = r#"{"alg":"RS256","kid":"other"}"#;

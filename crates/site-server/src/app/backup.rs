@@ -149,6 +149,7 @@ async fn live_blocks(path: &Path) -> Result<Vec<Block>, BackupRefused> {
 async fn raise(store: &Store, live: Vec<Block>, keep: bool, now: WallTime) -> Result<Vec<Block>, BackupRefused> {
     let mut change = store.begin(now.0 as i64).await?;
     change.raise_epoch().await?;
+    change.forget_what_passes().await?;
     let mut newer = Vec::new();
     for block in live {
         if change.block(&block.id).await?.is_none() {

@@ -4,14 +4,17 @@
 //! that has problems stores nothing. Drafts follow each other, on this site server by a lock and among several by the database's.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use cmg_api::control::GenerationId;
 use cmg_core::problem::Problem;
 use cmg_store::{Change, NewAuditRecord};
 use serde::Serialize;
 use tokio::sync::MutexGuard;
+use tokio::time::timeout;
 
 use super::in_force::{InForce, NotInForce, id};
+use super::issued_certificates::MEMBERS;
 use super::keys::Keys;
 use super::model::{Kept, Model};
 use super::publish::{Ground, secrets_needed};
@@ -85,6 +88,9 @@ impl From<NotInForce> for ChangeRefused {
     }
 }
 
+/// The longest that a change waits for the one before it on this site server.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// A change in the making.
 pub struct Draft<'s> {
     site: &'s Site,
@@ -107,7 +113,8 @@ pub struct Draft<'s> {
 impl Site {
     /// Takes a draft. Until it is committed or dropped, nobody else changes anything.
     pub async fn draft(&self, actor: &Actor) -> Result<Draft<'_>, ChangeRefused> {
-        let turn = self.turn().lock().await;
+        let waited = timeout(PATIENCE, self.turn().lock()).await;
+        let turn = waited.map_err(|late| ChangeRefused::Store(cmg_store::Error::Busy(Box::new(late))))?;
         let now = self.now().0 as i64;
         let mut change = self.store.begin(now).await?;
         let mut before = self.in_force();
@@ -228,19 +235,14 @@ impl Draft<'_> {
 impl Draft<'_> {
     /// Members that the model does not have any more lose their certificate, and whatever was kept for them.
     async fn forget_members(&mut self) -> Result<(), ChangeRefused> {
-        let gone: Vec<String> = self
-            .ground
-            .sealing_keys
-            .keys()
-            .filter(|member| member.split_once('/').is_none_or(|(kind, name)| !self.model.has_member(kind, name)))
-            .cloned()
-            .collect();
-        for member in gone {
-            self.ground.sealing_keys.remove(&member);
-            let Some((kind, name)) = member.split_once('/') else { continue };
-            if let Some(serial) = self.change.member(kind, name).await?.and_then(|member| member.serial) {
-                self.change.revoke_certificate(&serial).await?;
+        for member in self.change.members(None).await? {
+            let (kind, name) = (member.kind.as_str(), member.name.as_str());
+            if self.model.has_member(kind, name) {
+                continue;
             }
+            let subject = format!("{kind}/{name}");
+            self.ground.sealing_keys.remove(&subject);
+            self.change.revoke_certificates_of(MEMBERS, &subject, None).await?;
             self.change.remove_member(kind, name).await?;
             self.change.remove_member_status(kind, name).await?;
         }

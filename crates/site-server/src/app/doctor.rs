@@ -24,6 +24,12 @@ use super::model::Model;
 use super::publish::{Ground, everything};
 use super::text::{hex, time};
 
+/// The largest question's certificates, in bytes: ten of them have less.
+const LARGEST: usize = 64 << 10;
+
+/// The most certificates: no client sends a longer chain, and each is tried as the issuer of each.
+const MOST: usize = 10;
+
 /// A question to the doctor.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -97,8 +103,7 @@ pub fn as_a_gateway(model: &Model, ground: &Ground) -> Result<(Parts, Verifier),
 
 /// Examines a certificate. Takes its time where much is blocked.
 pub fn examine(question: &Question, in_force: &InForce, now: WallTime) -> Result<Examination, Vec<Problem>> {
-    let chain: Vec<CertificateDer<'static>> =
-        CertificateDer::pem_slice_iter(question.certificate.as_bytes()).filter_map(Result::ok).collect();
+    let chain = chain(&question.certificate).map_err(|problem| vec![problem])?;
     let mut problems = Vec::new();
     if chain.is_empty() {
         problems.push(Problem::new("certificate", "it holds no certificate", "write the certificate and its issuers as PEM"));
@@ -115,6 +120,16 @@ pub fn examine(question: &Question, in_force: &InForce, now: WallTime) -> Result
     let (Ok(place), true) = (place, problems.is_empty()) else { return Err(problems) };
     let (parts, verifier) = as_a_gateway(&in_force.model, &in_force.ground)?;
     Ok(Patient { chain, time, place, parts, verifier }.examination())
+}
+
+/// The certificates of the question, unless there is more than a client sends.
+fn chain(pem: &str) -> Result<Vec<CertificateDer<'static>>, Problem> {
+    let too_much = |what: String| Problem::new("certificate", what, "write the certificate and its issuers as PEM, and nothing else");
+    if pem.len() > LARGEST {
+        return Err(too_much(format!("it has more than {LARGEST} bytes")));
+    }
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(pem.as_bytes()).filter_map(Result::ok).take(MOST + 1).collect();
+    if chain.len() > MOST { Err(too_much(format!("it holds more than {MOST} certificates"))) } else { Ok(chain) }
 }
 
 /// Where a certificate is shown.

@@ -10,11 +10,9 @@ use cmg_store::{IssuedCertificate, MemberCertificate};
 use tracing::{info, warn};
 
 use super::change::{Actor, ChangeRefused, Draft};
+use super::issued_certificates::MEMBERS;
 use super::model::Model;
 use crate::site::Site;
-
-/// Wrong tries after which a code counts no more: whoever has the right one needs one.
-const TRIES: u64 = 10;
 
 /// Why a member gets no code and no certificate.
 #[derive(Debug, thiserror::Error)]
@@ -27,7 +25,7 @@ pub enum EnrolRefused {
         /// Its name.
         name: String,
     },
-    /// No code was made, or it was spent, or tried too often.
+    /// No code was made, or it was spent.
     #[error("there is no code for it that still counts: make a new one")]
     NoCode,
     /// The code does not fit the request.
@@ -39,6 +37,9 @@ pub enum EnrolRefused {
     /// The certificate that asks was revoked.
     #[error("the certificate was revoked: enrol the member again with a new code")]
     Revoked,
+    /// The certificate in force lasts for long.
+    #[error("more than half of the certificate's life is left: ask again when it is due")]
+    NotDue,
     /// The change was refused.
     #[error(transparent)]
     Change(#[from] ChangeRefused),
@@ -110,16 +111,14 @@ fn code_name(kind: &str, name: &str) -> String {
 pub async fn enrol(site: &Site, actor: &Actor, request: &EnrolRequest) -> Result<Enrolled, EnrolRefused> {
     let (kind, name) = (request.kind.as_str(), request.name.as_str());
     let member = site.store.member(kind, name).await?.ok_or(EnrolRefused::NoCode)?;
-    let sealed = member.code_secret.filter(|_| member.code_tries < TRIES).ok_or(EnrolRefused::NoCode)?.0;
+    let sealed = member.code_secret.ok_or(EnrolRefused::NoCode)?.0;
     let text = site.keys.vault.open(&code_name(kind, name), &sealed).map_err(failed)?;
     let code: EnrolmentCode = serde_json::from_slice(text.expose()).map_err(failed)?;
     let proven = match check_enrolment(request, &code, site.now()) {
         Ok(proven) => proven,
+        // A code has 128 random bits, so tries are not counted: whoever counts them lets strangers use them up.
         Err(refused) => {
-            let mut draft = site.draft(actor).await?;
-            let tries = draft.change.note_wrong_code(kind, name).await?;
-            draft.commit().await?;
-            warn!(kind, name, tries, address = actor.address, "Enrolment refused: {refused}");
+            warn!(kind, name, address = actor.address, "Enrolment refused: {refused}");
             return Err(refused.into());
         }
     };
@@ -128,6 +127,8 @@ pub async fn enrol(site: &Site, actor: &Actor, request: &EnrolRequest) -> Result
         return Err(EnrolRefused::NoCode);
     }
     let issued = site.keys.infrastructure.member(&proven.role, &proven.key, site.now()).map_err(failed)?;
+    // Whoever holds an earlier key of this member is not this member any more.
+    draft.change.revoke_certificates_of(MEMBERS, &format!("{kind}/{name}"), None).await?;
     certify(&mut draft, &proven.role, &issued, &proven.sealing_key).await?;
     draft.record("enrol", kind, name, None, Some(told(&issued))).await?;
     let generation = draft.commit().await?;
@@ -140,20 +141,36 @@ pub async fn renew(site: &Site, actor: &Actor, request: &RenewRequest) -> Result
     let proven = check_renewal(request, &site.keys.roots(), site.now())?;
     let (kind, name) = (proven.role.kind(), proven.role.name().to_owned());
     let fingerprint = hex(&proven.fingerprint);
-    let known = site.store.certificate_by_fingerprint(&fingerprint).await?;
-    if known.is_none_or(|certificate| certificate.revoked_at.is_some()) {
-        return Err(EnrolRefused::Revoked);
-    }
+    // Looked at before the draft too, so that who asks in vain holds up nobody.
+    may_renew(site.store.certificate_by_fingerprint(&fingerprint).await?, site.now().0 as i64)?;
     let mut draft = site.draft(actor).await?;
     if !draft.model.has_member(kind, &name) {
         return Err(EnrolRefused::NoMember { kind: kind.to_owned(), name });
     }
+    let now = draft.now;
+    let in_force = may_renew(draft.change.certificate_by_fingerprint(&fingerprint).await?, now)?;
+    let member = draft.change.member(kind, &name).await?.ok_or(EnrolRefused::Revoked)?;
+    let is_latest = member.serial.as_ref() == Some(&in_force.serial);
+    if !is_latest && member.renewed_at.is_none_or(|renewed| renewed + ANSWER_LOST < now) {
+        return Err(EnrolRefused::Revoked);
+    }
+    draft.change.revoke_certificates_of(MEMBERS, &format!("{kind}/{name}"), Some(&in_force.serial)).await?;
     let issued = site.keys.infrastructure.member(&proven.role, &proven.key, site.now()).map_err(failed)?;
     certify(&mut draft, &proven.role, &issued, &proven.sealing_key).await?;
     draft.record("renew", kind, &name, None, Some(told(&issued))).await?;
     draft.commit().await?;
     info!(kind, name, serial = issued.serial, "Member's certificate renewed");
     Ok(answer(site, issued))
+}
+
+/// How long the certificate before the latest may renew too, in seconds: the answer to a renewal may have been lost.
+const ANSWER_LOST: i64 = 24 * 3600;
+
+/// Whether a certificate may be replaced by another: it counts, and at least half of its life is over.
+fn may_renew(known: Option<IssuedCertificate>, now: i64) -> Result<IssuedCertificate, EnrolRefused> {
+    let certificate = known.filter(|certificate| certificate.revoked_at.is_none()).ok_or(EnrolRefused::Revoked)?;
+    let half = certificate.not_before.midpoint(certificate.not_after);
+    if now < half { Err(EnrolRefused::NotDue) } else { Ok(certificate) }
 }
 
 /// Notes the certificate, and what is sealed to its holder from here on.
@@ -164,7 +181,7 @@ async fn certify(draft: &mut Draft<'_>, role: &Role, issued: &Issued, sealing_ke
         .change
         .add_certificate(&IssuedCertificate {
             serial: issued.serial.clone(),
-            authority: "infrastructure".to_owned(),
+            authority: MEMBERS.to_owned(),
             subject: format!("{kind}/{name}"),
             purpose: kind.to_owned(),
             not_before: issued.not_before.0 as i64,

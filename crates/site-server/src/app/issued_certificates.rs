@@ -16,6 +16,9 @@ use crate::site::Site;
 /// The kind, as it is audited.
 pub const KIND: &str = "issued-certificate";
 
+/// The authority for members, as it stands beside the certificates that it issued.
+pub const MEMBERS: &str = "infrastructure";
+
 /// The authority for clients, as it stands beside the certificates that it issued.
 pub const CLIENTS: &str = "clients";
 
@@ -53,6 +56,7 @@ async fn end_member(draft: &mut Draft<'_>, certificate: &IssuedCertificate) -> R
         return Ok(());
     }
     draft.ground.sealing_keys.remove(&certificate.subject);
+    draft.change.revoke_certificates_of(MEMBERS, &certificate.subject, None).await?;
     draft.change.remove_member(kind, name).await?;
     draft.publish();
     Ok(())
@@ -80,7 +84,7 @@ pub async fn make_list(site: &Site, draft: &mut Draft<'_>) -> Result<(), ChangeR
     let failed = |error: Box<dyn std::error::Error + Send + Sync>| ChangeRefused::Failed(error);
     let generation = draft.generation().await?;
     // Generations only rise, also over a restore, and so does this.
-    let number = generation.epoch << 40 | generation.number;
+    let number = generation.epoch << 32 | generation.number;
     let (now, next_update) = (draft.now, draft.now + LIST_LIFETIME);
     let wall = |seconds: i64| WallTime(u64::try_from(seconds).unwrap_or_default());
     let revoked: Vec<_> = draft

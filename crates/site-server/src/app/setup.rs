@@ -16,7 +16,7 @@ use super::accounts;
 use super::change::{Actor, ChangeRefused};
 use super::passwords::{HashRefused, Hasher};
 use super::roles::Role;
-use super::sign_in::{self, SignInRefused};
+use super::sign_in::{self, SignInRefused, Subject};
 use crate::site::Site;
 
 /// The file, in the data folder.
@@ -104,7 +104,7 @@ pub async fn set_up(site: &Site, hasher: &Hasher, actor: &Actor, code: &str, nam
     if site.store.count_accounts().await? > 0 {
         return Err(SetupRefused::Done);
     }
-    let subjects = [sign_in::address_subject(&actor.address)];
+    let subjects = [Subject::address(&actor.address)];
     demand_code(site, &subjects, code).await?;
     let hash = hasher.hash(password).await?;
     let actor = Actor { account: "setup".to_owned(), role: "setup".to_owned(), ..actor.clone() };
@@ -119,7 +119,7 @@ pub async fn set_up(site: &Site, hasher: &Hasher, actor: &Actor, code: &str, nam
         draft.change.remove_secret(secret).await?;
     }
     for subject in &subjects {
-        draft.change.clear_sign_in_failures(subject).await?;
+        draft.change.clear_sign_in_failures(&subject.key).await?;
     }
     draft.commit().await?;
     let own = format!("{SECRETS}{}", site.name);
@@ -131,7 +131,7 @@ pub async fn set_up(site: &Site, hasher: &Hasher, actor: &Actor, code: &str, nam
 }
 
 /// Every try counts, so that nobody guesses.
-async fn demand_code(site: &Site, subjects: &[String], code: &str) -> Result<(), SetupRefused> {
+async fn demand_code(site: &Site, subjects: &[Subject], code: &str) -> Result<(), SetupRefused> {
     sign_in::count(site, subjects).await.map_err(|refused| match refused {
         SignInRefused::Wait(seconds) => SetupRefused::Wait(seconds),
         SignInRefused::Change(refused) => SetupRefused::Change(refused),

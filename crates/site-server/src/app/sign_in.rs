@@ -1,7 +1,9 @@
 //! Signing in by name and password, with a back-off against guessing.
 //!
-//! Every try counts before the password is looked at, for the account and for the address, in the database that all site servers
-//! share: however many try at once, each takes one. A success forgets them. An account that does not exist is treated like one that does.
+//! Every try counts before the password is looked at, in the database that all site servers share: however many try at once, each takes
+//! one. Counted are the address, and the account from that address, with a long wait; and the account whoever tries, with a short one:
+//! it slows those down who guess from many addresses, and nobody can lock an account out by guessing. A success forgets them. An account
+//! that does not exist is treated like one that does.
 
 use cmg_core::ids::is_name;
 use cmg_store::SignInFailures;
@@ -15,8 +17,11 @@ use crate::site::Site;
 /// Tries that cost nothing: people mistype.
 const FREE: u64 = 5;
 
-/// The longest wait, in seconds.
+/// The longest wait of whoever tried, in seconds.
 const LONGEST: i64 = 15 * 60;
+
+/// The longest wait for an account that others tried, in seconds.
+const LONGEST_BY_OTHERS: i64 = 30;
 
 /// Seconds after which tries are forgotten.
 const FORGOTTEN: i64 = 24 * 60 * 60;
@@ -44,14 +49,44 @@ impl From<cmg_store::Error> for SignInRefused {
     }
 }
 
-/// How many seconds the next try has to wait at `now`: none after [`FREE`] tries, then 1, 2, 4 and so on up to 15 minutes.
-pub fn wait(failures: Option<SignInFailures>, now: i64) -> i64 {
+/// What tries are counted for.
+pub(crate) struct Subject {
+    /// Its key in the database.
+    pub(crate) key: String,
+    /// The longest wait, in seconds.
+    longest: i64,
+}
+
+impl Subject {
+    /// Whoever tries from this address.
+    pub(crate) fn address(address: &str) -> Self {
+        Self { key: format!("address/{}", network(address)), longest: LONGEST }
+    }
+
+    /// An account, from this address.
+    fn account_from(name: &str, address: &str) -> Self {
+        Self { key: format!("account/{name}/{}", network(address)), longest: LONGEST }
+    }
+
+    /// An account, whoever tries.
+    fn account(name: &str) -> Self {
+        Self { key: format!("account/{name}"), longest: LONGEST_BY_OTHERS }
+    }
+
+    /// The password of an account, through a session of it: no stranger gets here.
+    pub(crate) fn own_password(name: &str) -> Self {
+        Self { key: format!("own-password/{name}"), longest: LONGEST }
+    }
+}
+
+/// How many seconds the next try has to wait at `now`: none after [`FREE`] tries, then 1, 2, 4 and so on up to `longest`.
+fn wait(failures: Option<SignInFailures>, longest: i64, now: i64) -> i64 {
     let Some(SignInFailures { failures, last_at }) = failures else { return 0 };
     if failures < FREE || is_forgotten(last_at, now) {
         return 0;
     }
     let doublings = u32::try_from(failures - FREE).unwrap_or(u32::MAX);
-    let pause = 1_i64.checked_shl(doublings.min(32)).map_or(LONGEST, |pause| pause.min(LONGEST));
+    let pause = 1_i64.checked_shl(doublings.min(32)).map_or(longest, |pause| pause.min(longest));
     // A clock that was set back must not lock anybody out for longer.
     (last_at + pause - now).clamp(0, pause)
 }
@@ -79,7 +114,7 @@ pub async fn sign_in(site: &Site, hasher: &Hasher, actor: &Actor, name: &str, pa
         return Err(SignInRefused::Wrong);
     }
     for subject in &subjects {
-        draft.change.clear_sign_in_failures(subject).await?;
+        draft.change.clear_sign_in_failures(&subject.key).await?;
     }
     draft.change.note_sign_in(name).await?;
     let session = sessions::begin(&mut draft.change, name, draft.now).await?;
@@ -89,50 +124,50 @@ pub async fn sign_in(site: &Site, hasher: &Hasher, actor: &Actor, name: &str, pa
 }
 
 /// Counts a try of these subjects, or says how long to wait.
-pub(crate) async fn count(site: &Site, subjects: &[String]) -> Result<(), SignInRefused> {
+pub(crate) async fn count(site: &Site, subjects: &[Subject]) -> Result<(), SignInRefused> {
     let now = site.now().0 as i64;
     let mut change = site.store.begin(now).await?;
     change.remove_sign_in_failures_before(now - FORGOTTEN).await?;
     let mut longest = 0;
     for subject in subjects {
-        longest = longest.max(wait(change.sign_in_failures(subject).await?, now));
+        longest = longest.max(wait(change.sign_in_failures(&subject.key).await?, subject.longest, now));
     }
     if longest > 0 {
         return Err(SignInRefused::Wait(longest));
     }
     for subject in subjects {
-        change.note_sign_in_failure(subject).await?;
+        change.note_sign_in_failure(&subject.key).await?;
     }
     change.commit().await?;
     Ok(())
 }
 
 /// Forgets the tries of these subjects.
-pub(crate) async fn forget(site: &Site, subjects: &[String]) -> Result<(), cmg_store::Error> {
+pub(crate) async fn forget(site: &Site, subjects: &[Subject]) -> Result<(), cmg_store::Error> {
     let mut change = site.store.begin(site.now().0 as i64).await?;
     for subject in subjects {
-        change.clear_sign_in_failures(subject).await?;
+        change.clear_sign_in_failures(&subject.key).await?;
     }
     change.commit().await
 }
 
 /// What is counted: the account where the name can be one, and the address.
-fn subjects(name: &str, address: &str) -> Vec<String> {
-    let account = is_name(name).then(|| format!("account/{name}"));
-    account.into_iter().chain([address_subject(address)]).collect()
+fn subjects(name: &str, address: &str) -> Vec<Subject> {
+    let account = is_name(name).then(|| [Subject::account(name), Subject::account_from(name, address)]);
+    account.into_iter().flatten().chain([Subject::address(address)]).collect()
 }
 
 /// An address as it is counted: of IPv6 the network, since one machine has as many addresses there as it likes.
-pub(crate) fn address_subject(address: &str) -> String {
+fn network(address: &str) -> String {
     match address.parse() {
         Ok(std::net::IpAddr::V6(address)) => {
             let [a, b, c, d, ..] = address.segments();
             match address.to_ipv4_mapped() {
-                Some(mapped) => format!("address/{mapped}"),
-                None => format!("address/{a:x}:{b:x}:{c:x}:{d:x}::/64"),
+                Some(mapped) => mapped.to_string(),
+                None => format!("{a:x}:{b:x}:{c:x}:{d:x}::/64"),
             }
         }
-        _ => format!("address/{address}"),
+        _ => address.to_owned(),
     }
 }
 
@@ -141,12 +176,12 @@ mod tests {
     use super::*;
 
     fn waits(failures: u64, since: i64) -> i64 {
-        wait(Some(SignInFailures { failures, last_at: 1_000_000 }), 1_000_000 + since)
+        wait(Some(SignInFailures { failures, last_at: 1_000_000 }), LONGEST, 1_000_000 + since)
     }
 
     #[test]
     fn five_tries_are_free() {
-        assert_eq!(wait(None, 0), 0);
+        assert_eq!(wait(None, LONGEST, 0), 0);
         for failures in 0..5 {
             assert_eq!(waits(failures, 0), 0);
         }
@@ -176,9 +211,9 @@ mod tests {
 
     #[test]
     fn addresses_of_one_network_are_one() {
-        assert_eq!(address_subject("2001:db8:1:2:3::4"), address_subject("2001:db8:1:2::9"));
-        assert_ne!(address_subject("2001:db8:1:3::4"), address_subject("2001:db8:1:2::4"));
-        assert_eq!(address_subject("::ffff:192.0.2.1"), "address/192.0.2.1");
-        assert_eq!(address_subject("192.0.2.1"), "address/192.0.2.1");
+        assert_eq!(network("2001:db8:1:2:3::4"), network("2001:db8:1:2::9"));
+        assert_ne!(network("2001:db8:1:3::4"), network("2001:db8:1:2::4"));
+        assert_eq!(network("::ffff:192.0.2.1"), "192.0.2.1");
+        assert_eq!(network("192.0.2.1"), "192.0.2.1");
     }
 }

@@ -74,6 +74,7 @@ impl From<EnrolRefused> for Refused {
     fn from(refused: EnrolRefused) -> Self {
         let status = match &refused {
             EnrolRefused::NoMember { .. } | EnrolRefused::NoCode | EnrolRefused::Code(_) | EnrolRefused::Revoked => StatusCode::FORBIDDEN,
+            EnrolRefused::NotDue => StatusCode::TOO_MANY_REQUESTS,
             EnrolRefused::Renewal(_) => StatusCode::FORBIDDEN,
             EnrolRefused::Change(ChangeRefused::Store(_)) => StatusCode::SERVICE_UNAVAILABLE,
             EnrolRefused::Change(_) | EnrolRefused::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,

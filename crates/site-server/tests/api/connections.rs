@@ -25,6 +25,28 @@ async fn exchange(house: &House, request: String) -> String {
     String::from_utf8(answer).unwrap()
 }
 
+#[tokio::test]
+async fn before_anybody_is_signed_in_little_is_read() {
+    let house = House::new().await;
+    for path in ["sessions", "setup"] {
+        let head = |length: usize| {
+            format!(
+                "POST /api/v1/{path} HTTP/1.1\r\nHost: site\r\nConnection: close\r\nContent-Type: application/json\r\n\
+                 Content-Length: {length}\r\n\r\n"
+            )
+        };
+
+        let most = exchange(&house, head(4096) + &"x".repeat(4096)).await;
+        let more = exchange(&house, head(4097)).await;
+        let endless = head(0).replace("Content-Length: 0", "Transfer-Encoding: chunked") + "2000\r\n" + &"x".repeat(0x2000);
+        let endless = exchange(&house, endless).await;
+
+        assert!(!most.starts_with("HTTP/1.1 413 "), "{most}");
+        assert!(more.starts_with("HTTP/1.1 413 "), "{more}");
+        assert!(endless.starts_with("HTTP/1.1 413 "), "{endless}");
+    }
+}
+
 fn head(session: &str, rest: &str) -> String {
     format!(
         "POST /api/v1/boundary-groups HTTP/1.1\r\nHost: site\r\nConnection: close\r\nAuthorization: Bearer {session}\r\n\

@@ -41,7 +41,7 @@ async fn a_wrong_password_and_an_unknown_account_get_the_same_answer() {
 }
 
 #[tokio::test]
-async fn tries_are_counted_for_account_and_address_until_one_succeeds() {
+async fn tries_are_counted_for_the_account_the_address_and_both_until_one_succeeds() {
     let house = House::new().await;
     let failures = async |subject: &str| house.site.store.sign_in_failures(subject).await.unwrap().map_or(0, |found| found.failures);
 
@@ -49,28 +49,50 @@ async fn tries_are_counted_for_account_and_address_until_one_succeeds() {
     house.ask(credentials("nobody", "wrong").from(peer("192.0.2.7:1", true))).await;
 
     assert_eq!((failures("account/ann").await, failures("account/nobody").await, failures("address/192.0.2.7").await), (1, 1, 2));
+    assert_eq!((failures("account/ann/192.0.2.7").await, failures("account/nobody/192.0.2.7").await), (1, 1));
     assert_eq!(house.ask(credentials("ann", PASSWORD).from(peer("192.0.2.7:1", true))).await.status.as_u16(), 201);
     assert_eq!((failures("account/ann").await, failures("account/nobody").await, failures("address/192.0.2.7").await), (0, 1, 0));
+    assert_eq!((failures("account/ann/192.0.2.7").await, failures("account/nobody/192.0.2.7").await), (0, 1));
 }
 
 #[tokio::test]
 async fn after_many_tries_even_the_right_password_waits() {
     let house = House::new().await;
-    for (subject, name, address) in
-        [("account/ann", "ann", "192.0.2.1:1"), ("account/nobody", "nobody", "192.0.2.1:1"), ("address/192.0.2.2", "ian", "192.0.2.2:1")]
-    {
-        let mut change = house.site.store.begin(house.now()).await.unwrap();
-        for _ in 0..30 {
-            change.note_sign_in_failure(subject).await.unwrap();
-        }
-        change.commit().await.unwrap();
+    // A stranger may have tried the bare account, so that nobody waits long for it.
+    for (subject, name, address, waits) in [
+        ("account/ann", "ann", "192.0.2.1:1", 1..=30),
+        ("account/nobody", "nobody", "192.0.2.1:1", 1..=30),
+        ("account/fay/192.0.2.1", "fay", "192.0.2.1:1", 600..=900),
+        ("account/somebody/192.0.2.1", "somebody", "192.0.2.1:1", 600..=900),
+        ("address/192.0.2.2", "ian", "192.0.2.2:1", 600..=900),
+    ] {
+        tried(&house, subject).await;
 
         let slowed = house.ask(credentials(name, PASSWORD).from(peer(address, true))).await;
 
         assert_eq!((slowed.status.as_u16(), slowed.kind()), (429, "too-many-tries"), "{subject}");
         let seconds: i64 = slowed.header("retry-after").unwrap().parse().unwrap();
-        assert!((1..=900).contains(&seconds), "{seconds}");
+        assert!(waits.contains(&seconds), "{subject}: {seconds}");
     }
+}
+
+#[tokio::test]
+async fn who_guesses_at_one_address_keeps_nobody_out_at_another() {
+    let house = House::new().await;
+    tried(&house, "account/ann/192.0.2.1").await;
+    tried(&house, "address/192.0.2.1").await;
+
+    assert_eq!(house.ask(credentials("ann", PASSWORD).from(peer("192.0.2.1:1", true))).await.status.as_u16(), 429);
+    assert_eq!(house.ask(credentials("ann", PASSWORD).from(peer("192.0.2.2:1", true))).await.status.as_u16(), 201);
+}
+
+/// As if somebody had tried many times.
+async fn tried(house: &House, subject: &str) {
+    let mut change = house.site.store.begin(house.now()).await.unwrap();
+    for _ in 0..30 {
+        change.note_sign_in_failure(subject).await.unwrap();
+    }
+    change.commit().await.unwrap();
 }
 
 #[tokio::test]
@@ -138,6 +160,38 @@ async fn without_tls_the_cookie_has_a_name_that_browsers_take() {
 
     let set = made.header("set-cookie").unwrap();
     assert!(set.starts_with("cmg-session=") && !set.contains("Secure"), "{set}");
+}
+
+#[tokio::test]
+async fn a_cookie_counts_only_on_the_kind_of_connection_that_it_was_set_on() {
+    let house = House::new().await;
+    let session = house.session("ann").await;
+    for (name, is_tls, status) in
+        [("cmg-session", false, 200), ("cmg-session", true, 401), ("__Host-cmg-session", true, 200), ("__Host-cmg-session", false, 401)]
+    {
+        let who = Ask::get("/whoami").from(peer("127.0.0.1:1", is_tls)).header("cookie", &format!("{name}={session}"));
+
+        assert_eq!(house.ask(who).await.status.as_u16(), status, "{name}, TLS: {is_tls}");
+    }
+    let both = Ask::get("/whoami").from(peer("127.0.0.1:1", true));
+    let both = both.header("cookie", &format!("cmg-session=planted; __Host-cmg-session={session}"));
+    assert_eq!(house.ask(both).await.status.as_u16(), 200);
+}
+
+#[tokio::test]
+async fn a_token_of_a_lesser_role_revokes_no_tokens_of_its_account() {
+    let house = House::new().await;
+    let new = |role: &str| Ask::post("/accounts/ian/api-tokens", json!({ "name": "script", "days": 30, "role": role }));
+    let lesser = house.ask_as("ian", new("read-only-analyst")).await.body;
+    let equal = house.ask_as("ian", new("infrastructure-administrator")).await.body;
+    let revoke = |made: &Value, by: &Value| {
+        let path = format!("/accounts/ian/api-tokens/{}", made["id"].as_str().unwrap());
+        Ask::new("DELETE", &path).bearer(by["token"].as_str().unwrap())
+    };
+
+    let refused = house.ask(revoke(&equal, &lesser)).await;
+    assert_eq!((refused.status.as_u16(), refused.kind()), (403, "not-permitted"));
+    assert_eq!(house.ask(revoke(&lesser, &equal)).await.status.as_u16(), 204);
 }
 
 #[tokio::test]

@@ -27,7 +27,7 @@ async fn members_follow_the_site_that_was_restored_into_postgres() {
     let site = Site::open(&target).await.unwrap();
     let after = site.in_force();
     let (old, new) = (&before.publication.manifests["gateway/gw-1"], &after.publication.manifests["gateway/gw-1"]);
-    assert_eq!(new.generation.epoch, old.generation.epoch + 1);
+    assert!(new.generation.epoch > old.generation.epoch);
     assert!(new.generation > house.site.in_force().generation());
     assert_eq!((&new.document, &new.sealed), (&old.document, &old.sealed));
     assert_eq!(block_lines(&site), ["token stolen"]);

@@ -169,6 +169,20 @@ async fn an_endpoint_says_whether_a_certificate_counts_there() {
 }
 
 #[tokio::test]
+async fn more_than_a_client_sends_is_refused_before_it_is_examined() {
+    let ward = Ward::well().await;
+    let pem = ward.issuing.issue(&ward.client()).unwrap().certificate_pem;
+    let ask = |pem: String| ward.house.ask_as("ann", Ask::post("/certificate-doctor", json!({ "certificate": pem, "trust": "none" })));
+
+    for (certificate, words) in [(pem.repeat(11), "more than 10"), (format!("{}{pem}", "x\n".repeat(32 << 10)), "more than 65536 bytes")] {
+        let refused = ask(certificate).await;
+        assert_eq!((refused.status.as_u16(), refused.keys()), (422, vec!["certificate"]));
+        assert!(refused.body.to_string().contains(words), "{refused:?}");
+    }
+    assert_eq!(ask(pem.repeat(10)).await.keys(), ["trust"]);
+}
+
+#[tokio::test]
 async fn a_question_that_cannot_be_answered_is_refused_with_every_problem() {
     let ward = Ward::well().await;
     let ask = |question: Value| ward.house.ask_as("ann", Ask::post("/certificate-doctor", question));

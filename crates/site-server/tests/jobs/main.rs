@@ -11,6 +11,7 @@ mod bulk_tokens;
 mod clients;
 mod crls;
 mod doctor;
+mod enrolment;
 mod issued_certificates;
 mod seen;
 mod serving;

@@ -67,7 +67,8 @@ fn members_follow_a_restored_site() {
     managed.publish("after");
     let status = managed.everywhere();
 
-    assert!(status["generation"].as_str().unwrap().starts_with("2."), "{status}");
+    let (epoch, _) = status["generation"].as_str().unwrap().split_once('.').unwrap();
+    assert!(epoch.parse::<u64>().unwrap() > 1, "{status}");
     let device = &managed.devices()[0];
     assert_eq!(device.get("/kept/echo").status, 200);
     assert_eq!(device.get("/after/echo").status, 200);

@@ -146,11 +146,12 @@ impl<'m> Papers<'m> {
         self.token_keys.iter().map(|(_, file)| file.clone()).collect()
     }
 
-    /// The connection points that may connect to a gateway.
+    /// The connection points that may connect to a gateway: those that have a certificate that counts.
     fn connection_points_of(&self, gateway: &Gateway) -> Vec<String> {
         let points = self.model.connection_points.values();
         let connects = |point: &&Arc<ConnectionPoint>| point.gateways.is_empty() || point.gateways.contains(&gateway.name);
-        points.filter(connects).map(|point| point.name.clone()).collect()
+        let counts = |point: &&Arc<ConnectionPoint>| self.ground.sealing_keys.contains_key(&format!("connection-point/{}", point.name));
+        points.filter(connects).filter(counts).map(|point| point.name.clone()).collect()
     }
 
     fn origins(&self) -> Origins {

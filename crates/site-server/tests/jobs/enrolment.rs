@@ -1,0 +1,113 @@
+//! Members come in and renew: what counts once, and which keys count.
+
+use aws_lc_rs::hmac;
+use cmg_api::EnrolmentCode;
+use cmg_api::bytes::Base64;
+use cmg_api::control::{EnrolRequest, Enrolled, RenewRequest};
+use cmg_authority::{MemberKind, PrivateKey};
+use cmg_site_server::app::change::Actor;
+use cmg_site_server::app::enrol::{EnrolRefused, enrol, offer_code, renew};
+use cmg_site_server::site::Site;
+use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256, SigningKey};
+use serde_json::json;
+
+use crate::house::House;
+use crate::seen::made;
+
+async fn with_point() -> House {
+    let house = House::new().await;
+    made(&house, "/connection-points", json!({ "name": "cp-1" })).await;
+    house
+}
+
+async fn code(site: &Site) -> EnrolmentCode {
+    offer_code(site, &Actor::default(), MemberKind::ConnectionPoint, "cp-1").await.unwrap()
+}
+
+fn csr(key: &KeyPair) -> Base64 {
+    Base64(CertificateParams::default().serialize_request(key).unwrap().der().to_vec())
+}
+
+fn a_key() -> KeyPair {
+    KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap()
+}
+
+fn sealing_key() -> Base64 {
+    Base64(PrivateKey::generate().unwrap().public().point().to_vec())
+}
+
+fn request(code: &EnrolmentCode, key: &KeyPair) -> EnrolRequest {
+    let mut request = EnrolRequest {
+        kind: code.kind.clone(),
+        name: code.name.clone(),
+        csr: csr(key),
+        sealing_key: sealing_key(),
+        exporter: Base64::default(),
+        mac: Base64::default(),
+    };
+    let secret: Vec<u8> = (0..16).map(|at| u8::from_str_radix(&code.code[2 * at..2 * at + 2], 16).unwrap()).collect();
+    let key = hmac::Key::new(hmac::HMAC_SHA256, &secret);
+    request.mac = Base64(hmac::sign(&key, &request.proven()).as_ref().to_vec());
+    request
+}
+
+fn renewal(key: &KeyPair, enrolled: &Enrolled) -> RenewRequest {
+    let mut request =
+        RenewRequest { csr: csr(&a_key()), sealing_key: sealing_key(), chain: enrolled.chain.clone(), signature: Base64::default() };
+    request.signature = Base64(key.sign(&request.proven()).unwrap());
+    request
+}
+
+#[tokio::test]
+async fn a_code_counts_once_and_garbage_does_not_use_it_up() {
+    let house = with_point().await;
+    let code = code(&house.site).await;
+    let good = request(&code, &a_key());
+    for _ in 0..20 {
+        let garbage = EnrolRequest { mac: Base64(vec![0; 32]), ..good.clone() };
+        assert!(matches!(enrol(&house.site, &Actor::default(), &garbage).await, Err(EnrolRefused::Code(_))));
+    }
+
+    enrol(&house.site, &Actor::default(), &good).await.unwrap();
+
+    assert!(matches!(enrol(&house.site, &Actor::default(), &good).await, Err(EnrolRefused::NoCode)));
+}
+
+#[tokio::test]
+async fn a_certificate_is_not_renewed_before_half_of_its_life_is_over() {
+    let house = with_point().await;
+    let key = a_key();
+    let enrolled = enrol(&house.site, &Actor::default(), &request(&code(&house.site).await, &key)).await.unwrap();
+    let generation = house.site.in_force().generation();
+
+    let refused = renew(&house.site, &Actor::default(), &renewal(&key, &enrolled)).await;
+
+    assert!(matches!(refused, Err(EnrolRefused::NotDue)), "{refused:?}");
+    assert_eq!(house.site.in_force().generation(), generation);
+}
+
+#[tokio::test]
+async fn who_enrols_again_ends_what_was_issued_before() {
+    let house = with_point().await;
+    let stolen = a_key();
+    let before = enrol(&house.site, &Actor::default(), &request(&code(&house.site).await, &stolen)).await.unwrap();
+
+    enrol(&house.site, &Actor::default(), &request(&code(&house.site).await, &a_key())).await.unwrap();
+
+    let refused = renew(&house.site, &Actor::default(), &renewal(&stolen, &before)).await;
+    assert!(matches!(refused, Err(EnrolRefused::Revoked)), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_code_of_a_member_that_was_removed_does_not_count_for_a_new_one() {
+    let house = with_point().await;
+    let old = code(&house.site).await;
+    let mut draft = house.site.draft(&Actor::default()).await.unwrap();
+    draft.remove::<cmg_api::resource::ConnectionPoint>("cp-1", None).await.unwrap();
+    draft.commit().await.unwrap();
+    made(&house, "/connection-points", json!({ "name": "cp-1" })).await;
+
+    let refused = enrol(&house.site, &Actor::default(), &request(&old, &a_key())).await;
+
+    assert!(matches!(refused, Err(EnrolRefused::NoCode)), "{refused:?}");
+}
