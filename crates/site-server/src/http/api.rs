@@ -67,6 +67,8 @@ pub(crate) struct Api {
     pub(crate) site: Arc<Site>,
     /// Hashes passwords, a few at once.
     pub(crate) hasher: Hasher,
+    /// Who may be examined by the certificate doctor at once.
+    pub(crate) chairs: doctor::Chairs,
     /// When generations came in force, as far as this site server has seen it.
     pub(crate) seen: Seen,
 }
@@ -84,7 +86,7 @@ pub struct Row {
 
 /// Answers the interface of `site`.
 pub fn router(site: Arc<Site>) -> Router {
-    let api = Arc::new(Api { site, hasher: Hasher::default(), seen: Seen::default() });
+    let api = Arc::new(Api { site, hasher: Hasher::default(), chairs: doctor::Chairs::default(), seen: Seen::default() });
     let mut router = Router::new();
     for route in table() {
         let (path, filter, api) = (format!("{BASE}{}", route.path), route.method.filter(), Arc::clone(&api));
@@ -149,10 +151,10 @@ async fn serve(api: &Arc<Api>, route: &Route, mut request: Request, id: &str) ->
     let path = path.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     let (parts, body) = request.into_parts();
     let peer = parts.extensions.get::<Peer>().cloned();
-    let caller = guard::caller(api, route, &parts.headers).await?;
+    let caller = guard::caller(api, route, &parts.headers, peer.as_ref()).await?;
     guard::demand_own_site(route, &parts, peer.as_ref(), caller.as_ref())?;
     let query = asked::query(route, &parts.uri)?;
-    let body = if route.takes.is_some() { body::receive(&parts.headers, body).await? } else { axum::body::Bytes::new() };
+    let body = if route.takes.is_some() { body::receive(&parts.headers, body, route.largest).await? } else { axum::body::Bytes::new() };
     let asked = Asked {
         api: Arc::clone(api),
         caller: caller.map(|(_, caller)| caller),

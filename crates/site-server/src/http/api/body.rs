@@ -15,8 +15,11 @@ use toml::Value;
 
 use crate::http::problem::{Kind, Refused};
 
-/// The largest body, in bytes: a certificate with its issuers has some kilobytes, a configuration of a thousand resources about 1 MiB.
+/// The largest body that a route takes which says nothing else, in bytes: a certificate with its issuers has some kilobytes, a configuration of a thousand resources about 1 MiB.
 pub(crate) const LARGEST: usize = 4 << 20;
+
+/// The largest body of a route that needs nobody to be signed in, in bytes: a name, a password and a code fit many times.
+pub(crate) const LARGEST_OF_STRANGERS: usize = 4 << 10;
 
 /// The longest that a body may take: even 4 MiB come in that time over a slow line, and a connection is not held for longer.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -24,15 +27,15 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// The deepest that lists and tables stand in each other.
 const DEEPEST: usize = 32;
 
-/// Takes in a body of JSON.
-pub(crate) async fn receive(headers: &HeaderMap, body: Body) -> Result<Bytes, Refused> {
+/// Takes in a body of JSON of at most `largest` bytes.
+pub(crate) async fn receive(headers: &HeaderMap, body: Body, largest: usize) -> Result<Bytes, Refused> {
     demand_json(headers)?;
-    let too_large = || Refused::new(Kind::TooLarge, format!("a body has at most {LARGEST} bytes; send less at once"));
+    let too_large = || Refused::new(Kind::TooLarge, format!("a body has at most {largest} bytes; send less at once"));
     let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-    if length.is_some_and(|length| length > LARGEST) {
+    if length.is_some_and(|length| length > largest) {
         return Err(too_large());
     }
-    match timeout(PATIENCE, axum::body::to_bytes(body, LARGEST)).await {
+    match timeout(PATIENCE, axum::body::to_bytes(body, largest)).await {
         Ok(received) => received.map_err(|_| too_large()), // or the connection broke: then nobody reads the answer
         Err(_) => Err(Refused::new(Kind::TooSlow, format!("the body did not come in {} s", PATIENCE.as_secs()))),
     }

@@ -21,11 +21,11 @@ pub(crate) enum Shown {
 }
 
 /// Who asks, where the route needs to know; refused where the role does not permit it.
-pub(crate) async fn caller(api: &Api, route: &Route, headers: &HeaderMap) -> Result<Option<(Shown, Caller)>, Refused> {
+pub(crate) async fn caller(api: &Api, route: &Route, headers: &HeaderMap, peer: Option<&Peer>) -> Result<Option<(Shown, Caller)>, Refused> {
     if route.needs == Needs::Nobody {
         return Ok(None);
     }
-    let Some((shown, secret)) = secret(headers)? else {
+    let Some((shown, secret)) = secret(headers, is_tls(peer))? else {
         return Err(Refused::new(Kind::NotSignedIn, "sign in by POST /api/v1/sessions, or send an API token as Authorization: Bearer"));
     };
     let Some(caller) = sessions::who(&api.site, secret).await? else {
@@ -48,7 +48,7 @@ pub(crate) fn demand_own_site(route: &Route, parts: &Parts, peer: Option<&Peer>,
     let is_own = match (origin, parts.headers.get(header::HOST)) {
         (None, _) => !by_cookie,
         (Some(origin), Some(host)) => {
-            let scheme: &[u8] = if peer.is_some_and(|peer| peer.is_tls) { b"https://" } else { b"http://" };
+            let scheme: &[u8] = if is_tls(peer) { b"https://" } else { b"http://" };
             origin.as_bytes().strip_prefix(scheme).is_some_and(|authority| authority.eq_ignore_ascii_case(host.as_bytes()))
         }
         (Some(_), None) => false,
@@ -59,8 +59,13 @@ pub(crate) fn demand_own_site(route: &Route, parts: &Parts, peer: Option<&Peer>,
     Err(Refused::new(Kind::NotPermitted, "a page of another site asked for this: Origin and Host do not agree"))
 }
 
-/// The secret that a request shows. Two different ones would be somebody's confusion.
-fn secret(headers: &HeaderMap) -> Result<Option<(Shown, &str)>, Refused> {
+fn is_tls(peer: Option<&Peer>) -> bool {
+    peer.is_some_and(|peer| peer.is_tls)
+}
+
+/// The secret that a request shows. Two different ones would be somebody's confusion. Of the cookies only the one counts that is set
+/// on such a connection: over TLS, the other may come from a page without TLS, or from a neighbour in the domain.
+fn secret(headers: &HeaderMap, is_tls: bool) -> Result<Option<(Shown, &str)>, Refused> {
     if let Some(value) = headers.get(header::AUTHORIZATION) {
         let text = value.to_str().unwrap_or("");
         let bearer = text.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, secret)| secret.trim());
@@ -69,5 +74,6 @@ fn secret(headers: &HeaderMap) -> Result<Option<(Shown, &str)>, Refused> {
     }
     let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
     let mut pairs = cookies.flat_map(|text| text.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    Ok(pairs.find(|(name, _)| *name == COOKIE_TLS || *name == COOKIE).map(|(_, secret)| (Shown::Cookie, secret)))
+    let cookie = if is_tls { COOKIE_TLS } else { COOKIE };
+    Ok(pairs.find(|(name, _)| *name == cookie).map(|(_, secret)| (Shown::Cookie, secret)))
 }

@@ -10,6 +10,7 @@ use utoipa::openapi::schema::Schema;
 
 use super::answer::Answer;
 use super::asked::Asked;
+use super::body::{LARGEST, LARGEST_OF_STRANGERS};
 use crate::app::roles::Needs;
 use crate::http::problem::Refused;
 
@@ -86,6 +87,8 @@ pub(crate) struct Route {
     pub(crate) summary: String,
     pub(crate) query: &'static [Parameter],
     pub(crate) takes: Option<Shape>,
+    /// The largest body, in bytes: little where anybody may ask.
+    pub(crate) largest: usize,
     pub(crate) gives: Option<Shape>,
     /// The status of success.
     pub(crate) status: u16,
@@ -115,6 +118,7 @@ impl Route {
             summary: summary.into(),
             query: &[],
             takes: None,
+            largest: if needs == Needs::Nobody { LARGEST_OF_STRANGERS } else { LARGEST },
             gives: None,
             status,
             matches: false,
