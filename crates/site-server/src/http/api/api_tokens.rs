@@ -144,6 +144,13 @@ async fn create(asked: Asked) -> Result<Answer, Refused> {
 async fn revoke(asked: Asked) -> Result<Answer, Refused> {
     let account = demand_own_or_full(&asked)?;
     let mut draft = asked.draft().await?;
+    let caller = asked.caller()?;
+    if let By::Token(_) = caller.by
+        && draft.change.account(account).await?.as_ref().and_then(accounts::role_of).is_some_and(|role| caller.role < role)
+    {
+        let what = "an API token of a lesser role than the account's revokes none of its tokens: sign in with a password";
+        return Err(Refused::new(Kind::NotPermitted, what));
+    }
     api_tokens::revoke(&mut draft, account, asked.part("id")).await?;
     draft.commit().await?;
     Ok(Answer::nothing())
