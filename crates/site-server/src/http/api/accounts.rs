@@ -13,7 +13,7 @@ use super::resources::DRY_RUN;
 use super::route::{Method, Route};
 use crate::app::change::ChangeRefused;
 use crate::app::roles::{Needs, Role};
-use crate::app::sign_in;
+use crate::app::sign_in::{self, Subject};
 use crate::app::{accounts, passwords};
 use crate::http::problem::{Kind, Refused};
 
@@ -212,7 +212,7 @@ async fn set_password(asked: Asked) -> Result<Answer, Refused> {
 
 /// Who has found a session open must not be able to guess the password through it.
 async fn demand_password(asked: &Asked, name: &str, password: String) -> Result<(), Refused> {
-    let subjects = [format!("account/{name}")];
+    let subjects = [Subject::own_password(name)];
     sign_in::count(asked.site(), &subjects).await?;
     let account = asked.site().store.account(name).await?;
     let hash = account.and_then(|account| account.fields.password_hash).map(|hash| hash.0);
