@@ -3,4 +3,5 @@
 pub mod api;
 pub mod control;
 pub mod listener;
+mod places;
 mod problem;

@@ -1,6 +1,9 @@
 //! The control interface: what connection points ask, for themselves and for their gateways.
 //!
-//! The protocol is written down in `cmg_api::control`. Whoever shows no certificate may enrol and nothing else.
+//! The protocol is written down in `cmg_api::control`. Whoever shows no certificate may enrol and nothing else; `intake` looks at that
+//! before it takes a body in.
+
+mod intake;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,11 +11,12 @@ use std::time::Duration;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 use axum::{Extension, Json, Router};
 use cmg_api::bytes::Sha256;
-use cmg_api::control::{EnrolRequest, GenerationId, LARGEST_MESSAGE, News, RenewRequest, StatusReport};
+use cmg_api::control::{EnrolRequest, GenerationId, News, RenewRequest, StatusReport};
 use cmg_core::ids::Role;
 use cmg_process::log::chain;
 use cmg_store::MemberStatus;
@@ -21,6 +25,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 use tracing::{error, warn};
 
+use self::intake::Intake;
 use super::listener::Peer;
 use crate::app::change::{Actor, ChangeRefused};
 use crate::app::enrol::{self, EnrolRefused};
@@ -34,15 +39,17 @@ const LATER: HeaderValue = HeaderValue::from_static("2");
 
 /// Answers the control interface of `site`.
 pub fn router(site: Arc<Site>) -> Router {
+    let takes = |intake: Intake, route: MethodRouter<Arc<Site>>| route.layer(from_fn_with_state((Arc::clone(&site), intake), intake::take));
     Router::new()
-        .route("/control/v1/enrol", post(enrol_point))
-        .route("/control/v1/news", get(news))
-        .route("/control/v1/part/{digest}", get(part))
-        .route("/control/v1/status", post(status))
-        .route("/control/v1/renew", post(renew_point))
-        .route("/control/v1/gateway/enrol", post(enrol_gateway))
-        .route("/control/v1/gateway/renew", post(renew_gateway))
-        .layer(DefaultBodyLimit::max(LARGEST_MESSAGE))
+        .route("/control/v1/enrol", takes(Intake::OF_ANYBODY, post(enrol_point)))
+        .route("/control/v1/news", takes(Intake::NOTHING, get(news)))
+        .route("/control/v1/part/{digest}", takes(Intake::NOTHING, get(part)))
+        .route("/control/v1/status", takes(Intake::STATES, post(status)))
+        .route("/control/v1/renew", takes(Intake::CERTIFICATE, post(renew_point)))
+        .route("/control/v1/gateway/enrol", takes(Intake::CERTIFICATE, post(enrol_gateway)))
+        .route("/control/v1/gateway/renew", takes(Intake::CERTIFICATE, post(renew_gateway)))
+        // A body that got through was measured by its route.
+        .layer(DefaultBodyLimit::disable())
         .with_state(site)
 }
 

@@ -20,6 +20,8 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tracing::debug;
 
+use super::places::{Stranger, Strangers};
+
 /// Connections at once. Connection points and administrators are few; more is somebody who does not belong here.
 const CONNECTIONS: usize = 1_024;
 
@@ -53,8 +55,17 @@ pub struct Service {
 }
 
 impl Service {
-    /// Serves until the drain begins; requests under way then are finished.
+    /// Serves anybody until the drain begins; requests under way then are finished.
     pub async fn run(self) {
+        self.serve(None).await;
+    }
+
+    /// The same on a port of members: an address without a certificate gets a few places, and all such addresses get half of them.
+    pub async fn run_for_members(self) {
+        self.serve(Some(Strangers::new(CONNECTIONS / 2))).await;
+    }
+
+    async fn serve(self, strangers: Option<Arc<Strangers>>) {
         let places = Arc::new(Semaphore::new(CONNECTIONS));
         loop {
             let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
@@ -64,6 +75,12 @@ impl Service {
             };
             match accepted {
                 Ok((tcp, address)) => {
+                    let stranger = strangers.as_ref().map(|strangers| strangers.one_from(address.ip()));
+                    if let Some(None) = stranger {
+                        debug!(%address, "Connection closed: its address has too many already");
+                        continue;
+                    }
+                    let place = Place { _any: place, stranger: stranger.flatten() };
                     let (tls, router, drain) = (self.tls.as_ref().map(|tls| tls.load_full()), self.router.clone(), Arc::clone(&self.drain));
                     tokio::spawn(connection(tcp, address, tls, router, drain, place));
                 }
@@ -76,23 +93,34 @@ impl Service {
     }
 }
 
-async fn connection(
-    tcp: TcpStream,
-    address: SocketAddr,
-    tls: Option<Arc<ServerConfig>>,
-    router: Router,
-    drain: Arc<Drain>,
-    _place: OwnedSemaphorePermit,
-) {
+/// What a connection takes while it lives.
+struct Place {
+    _any: OwnedSemaphorePermit,
+    /// None: it counts as a member, or anybody does.
+    stranger: Option<Stranger>,
+}
+
+impl Place {
+    /// The place of this peer, who is known now; none: there are too many strangers.
+    fn of(self, peer: &Peer) -> Option<Self> {
+        let stranger = match self.stranger {
+            Some(stranger) if peer.member.is_none() => Some(stranger.stay()?),
+            Some(_) | None => None,
+        };
+        Some(Self { stranger, ..self })
+    }
+}
+
+async fn connection(tcp: TcpStream, address: SocketAddr, tls: Option<Arc<ServerConfig>>, router: Router, drain: Arc<Drain>, place: Place) {
     // Small answers must not wait for an acknowledgement.
     let _ = tcp.set_nodelay(true);
     let served = match tls {
-        None => serve(tcp, Peer { address, member: None, is_tls: false }, router, &drain).await,
+        None => serve(tcp, Peer { address, member: None, is_tls: false }, router, &drain, place).await,
         Some(config) => match timeout(PATIENCE, TlsAcceptor::from(config).accept(tcp)).await {
             Ok(Ok(stream)) => {
                 let chain = stream.get_ref().1.peer_certificates();
                 let member = chain.and_then(cmg_credentials::tls::role_of);
-                serve(stream, Peer { address, member, is_tls: true }, router, &drain).await
+                serve(stream, Peer { address, member, is_tls: true }, router, &drain, place).await
             }
             Ok(Err(error)) => Err(Box::from(error)),
             Err(_) => Err(Box::from(io::Error::from(io::ErrorKind::TimedOut))),
@@ -108,7 +136,9 @@ async fn serve(
     peer: Peer,
     router: Router,
     drain: &Drain,
+    place: Place,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let Some(_place) = place.of(&peer) else { return Err("strangers have all the places that they get".into()) };
     let _in_flight = drain.guard();
     let service = TowerToHyperService::new(router.layer(axum::Extension(peer)));
     let connection = http1::Builder::new()

@@ -6,6 +6,7 @@ mod apply;
 mod bad_input;
 mod certificates;
 mod connections;
+mod control;
 mod house;
 mod idempotency;
 mod openapi;

@@ -1,0 +1,108 @@
+//! The control port: what strangers may send there, and how many there may be.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::Extension;
+use axum::body::{Body, Bytes, HttpBody};
+use axum::http::{Request, StatusCode};
+use cmg_core::ids::{ConnectionPointId, Role};
+use cmg_process::shutdown::Drain;
+use cmg_site_server::http::control;
+use cmg_site_server::http::listener::{Peer, Service};
+use hyper::body::Frame;
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tower::ServiceExt;
+
+use crate::house::{Ask, House, peer};
+
+/// A body without end, which tells whether anybody has read of it.
+struct Endless(Arc<AtomicBool>);
+
+impl HttpBody for Endless {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.0.store(true, Ordering::Relaxed);
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&[b' '; 4096])))))
+    }
+}
+
+async fn send(house: &House, method: &str, path: &str, peer: Peer, body: Body) -> StatusCode {
+    let request = Request::builder().method(method).uri(format!("/control/v1/{path}")).body(body).unwrap();
+    control::router(Arc::clone(&house.site)).layer(Extension(peer)).oneshot(request).await.unwrap().status()
+}
+
+async fn point(house: &House) -> Peer {
+    let made = house.ask_as("ian", Ask::post("/connection-points", json!({ "name": "cp-1" }))).await;
+    assert_eq!(made.status.as_u16(), 201, "{made:?}");
+    Peer { member: Some(Role::ConnectionPoint(ConnectionPointId::new("cp-1"))), ..peer("127.0.0.1:1", true) }
+}
+
+#[tokio::test]
+async fn of_a_stranger_nothing_is_read_but_its_enrolment() {
+    let house = House::new().await;
+    let removed = Peer { member: Some(Role::ConnectionPoint(ConnectionPointId::new("gone"))), ..peer("127.0.0.1:1", true) };
+    for (who, expected) in [(peer("127.0.0.1:1", true), 401), (removed, 403)] {
+        for path in ["status", "renew", "gateway/enrol", "gateway/renew"] {
+            let is_read = Arc::new(AtomicBool::new(false));
+
+            let status = send(&house, "POST", path, who.clone(), Body::new(Endless(Arc::clone(&is_read)))).await;
+
+            assert_eq!((status.as_u16(), is_read.load(Ordering::Relaxed)), (expected, false), "{path}");
+        }
+    }
+    assert_eq!(send(&house, "POST", "enrol", peer("127.0.0.1:1", true), Body::from("{}")).await.as_u16(), 400, "read, and no request");
+}
+
+#[tokio::test]
+async fn each_question_has_its_largest_body() {
+    let house = House::new().await;
+    let point = point(&house).await;
+    for (method, path, who, largest) in [
+        ("POST", "enrol", &peer("127.0.0.1:1", true), 64 << 10),
+        ("POST", "renew", &point, 64 << 10),
+        ("POST", "gateway/renew", &point, 64 << 10),
+        ("POST", "gateway/enrol", &point, 64 << 10),
+        ("POST", "status", &point, cmg_api::control::LARGEST_MESSAGE),
+        ("GET", "news?after=0.0", &point, 0),
+    ] {
+        let most = send(&house, method, path, who.clone(), Body::from(vec![b' '; largest])).await;
+        let more = send(&house, method, path, who.clone(), Body::from(vec![b' '; largest + 1])).await;
+        let endless = send(&house, method, path, who.clone(), Body::new(Endless(Arc::default()))).await;
+
+        assert_ne!(most, StatusCode::PAYLOAD_TOO_LARGE, "{path}");
+        assert_eq!((more, endless), (StatusCode::PAYLOAD_TOO_LARGE, StatusCode::PAYLOAD_TOO_LARGE), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn an_address_without_a_certificate_gets_a_few_connections() {
+    let house = House::founded().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let router = control::router(Arc::clone(&house.site));
+    let serving = tokio::spawn(Service { listener, tls: None, router, drain: Arc::new(Drain::default()) }.run_for_members());
+    let mut connections = Vec::new();
+    for _ in 0..64 {
+        connections.push(TcpStream::connect(address).await.unwrap());
+    }
+
+    let mut one_more = TcpStream::connect(address).await.unwrap();
+    let closed = tokio::time::timeout(Duration::from_secs(5), one_more.read(&mut [0; 16])).await;
+
+    assert!(matches!(closed, Ok(Ok(0) | Err(_))), "{closed:?}");
+    let last = connections.last_mut().unwrap();
+    last.write_all(b"GET /control/v1/news?after=0.0 HTTP/1.1\r\nHost: site\r\nConnection: close\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    last.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
+    serving.abort();
+}
