@@ -6,5 +6,7 @@ pub mod http;
 pub mod jobs;
 mod run;
 pub mod site;
+mod tasks;
 
 pub use run::{RunError, run};
+pub use tasks::TaskEnded;

@@ -23,7 +23,6 @@ use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::version::{TLS12, TLS13};
 use thiserror::Error;
 use tokio::net::TcpListener;
-use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
 use crate::app::setup::{PrepareRefused, prepare_setup};
@@ -32,6 +31,7 @@ use crate::http::listener::Service;
 use crate::http::{api, control};
 use crate::jobs;
 use crate::site::{OpenRefused, Site};
+use crate::tasks::{TaskEnded, Tasks};
 
 /// Why the site server did not start.
 #[derive(Debug, Error)]
@@ -56,6 +56,9 @@ pub enum RunError {
     /// The own certificate cannot be made.
     #[error("the site server's own certificate cannot be made")]
     Certificate(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A task that the server is of no use without has ended.
+    #[error(transparent)]
+    TaskEnded(#[from] TaskEnded),
     /// The system refused something else.
     #[error("cannot start")]
     System(#[from] io::Error),
@@ -74,7 +77,7 @@ pub async fn run(file: &Path) -> Result<(), RunError> {
     let drain = Arc::new(Drain::default());
     let control_tls = Arc::new(ArcSwap::new(control_tls(&site, &config.control_names())?));
     let api_tls = config.identity.as_ref().map(|identity| Arc::new(ArcSwap::new(api_tls(identity))));
-    let mut tasks = JoinSet::new();
+    let mut tasks = Tasks::default();
     let control = Service {
         listener: bind(config.control_listen).await?,
         tls: Some(Arc::clone(&control_tls)),
@@ -90,19 +93,17 @@ pub async fn run(file: &Path) -> Result<(), RunError> {
     if let Some(path) = prepare_setup(&site, &config.data).await? {
         info!(file = %path.display(), "There is no account yet: make the first one with the code in this file (`cmg setup`)");
     }
-    tasks.spawn(control.run());
-    tasks.spawn(api.run());
-    tasks.spawn(Arc::clone(&site).keep_fresh());
-    tasks.spawn(keep_certificate(Arc::clone(&site), config.control_names(), Arc::clone(&control_tls)));
-    tasks.spawn(jobs::run(Arc::clone(&site)));
+    tasks.spawn("control interface", control.run_for_members());
+    tasks.spawn("administrators' interface", api.run());
+    tasks.spawn("following the database", Arc::clone(&site).keep_fresh());
+    let keep_certificate = keep_certificate(Arc::clone(&site), config.control_names(), Arc::clone(&control_tls));
+    tasks.spawn("own certificate", keep_certificate);
+    tasks.spawn("jobs", jobs::run(Arc::clone(&site)));
     let _health = health(&config, &site, &drain).await?;
     info!("Site server ready");
-    loop {
-        match signals.next().await {
-            Signal::Reload => reload(file, &site, &level, &control_tls, api_tls.as_deref()),
-            Signal::Drain => break,
-            Signal::Stop => return Ok(()),
-        }
+    let reload = || reload(file, &site, &level, &control_tls, api_tls.as_deref());
+    if until_told(&mut signals, &mut tasks, reload).await? == Signal::Stop {
+        return Ok(());
     }
     info!(in_flight = drain.in_flight(), "Draining");
     drain.begin();
@@ -116,6 +117,22 @@ pub async fn run(file: &Path) -> Result<(), RunError> {
     site.store.close().await;
     info!("Stopped");
     Ok(())
+}
+
+/// Runs until the program is told to drain or to stop, or a task has ended: a server that looks ready and does nothing is worse than none.
+async fn until_told(signals: &mut Signals, tasks: &mut Tasks, reload: impl Fn()) -> Result<Signal, RunError> {
+    loop {
+        tokio::select! {
+            signal = signals.next() => match signal {
+                Signal::Reload => reload(),
+                Signal::Drain | Signal::Stop => return Ok(signal),
+            },
+            ended = tasks.ended() => {
+                error!(error = chain(&ended), "Stopping");
+                return Err(ended.into());
+            }
+        }
+    }
 }
 
 async fn bind(address: SocketAddr) -> Result<TcpListener, RunError> {
@@ -204,6 +221,26 @@ fn reload(file: &Path, site: &Site, level: &log::Level, control: &ArcSwap<Server
                 error!(key = problem.key, "{}; {}", problem.what, problem.instead);
             }
             error!(file = %PathBuf::from(file).display(), "Configuration refused, the one before stays in force");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_task_that_ends_or_panics_stops_the_program_with_an_error() {
+        let mut signals = Signals::new().expect("signals");
+        for (panics, words) in [(false, None), (true, Some("panicked"))] {
+            let mut tasks = Tasks::default();
+            tasks.spawn("clock", std::future::pending());
+            tasks.spawn("worker", async move { assert!(!panics, "as a fault in the worker would") });
+
+            let ended = until_told(&mut signals, &mut tasks, || ()).await.expect_err("the worker has ended");
+
+            let told = chain(&ended);
+            assert!(told.contains("\"worker\"") && words.is_none_or(|words| told.contains(words)), "{told}");
         }
     }
 }
