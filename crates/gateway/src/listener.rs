@@ -39,14 +39,14 @@ pub(crate) struct Places {
     clients: Arc<Semaphore>,
     all_clients: AtomicUsize,
     /// Handshakes in progress.
-    shaking: Addresses,
+    shaking: Arc<Addresses>,
     /// Connections.
-    connected: Addresses,
+    connected: Arc<Addresses>,
 }
 
 /// Counts by address; of IPv6 by the first 64 bits, within which a client has as many addresses as it likes.
 #[derive(Default)]
-struct Addresses(Mutex<HashMap<[u8; 16], u32>>);
+pub(crate) struct Addresses(Mutex<HashMap<[u8; 16], u32>>);
 
 impl Places {
     pub(crate) fn new(handshakes: usize, connections: usize) -> Self {
@@ -55,8 +55,8 @@ impl Places {
             all_handshakes: AtomicUsize::new(handshakes),
             clients: Arc::new(Semaphore::new(connections)),
             all_clients: AtomicUsize::new(connections),
-            shaking: Addresses::default(),
-            connected: Addresses::default(),
+            shaking: Arc::default(),
+            connected: Arc::default(),
         }
     }
 
@@ -159,9 +159,9 @@ async fn handshake(mut tcp: TcpStream, address: &mut SocketAddr, port: u16, gate
     }
     let state = gateway.state();
     let too_many = |what| (ConnectionReason::TooManyFromAddress, io::Error::other(what));
-    let from = OneFrom::new(places, |places| &places.connected, address.ip(), state.limits.connections_per_address);
+    let from = OneFrom::new(&places.connected, address.ip(), state.limits.connections_per_address);
     let from = from.ok_or_else(|| too_many("connections"))?;
-    let _shaking = OneFrom::new(places, |places| &places.shaking, address.ip(), places.share()).ok_or_else(|| too_many("handshakes"))?;
+    let _shaking = OneFrom::new(&places.shaking, address.ip(), places.share()).ok_or_else(|| too_many("handshakes"))?;
     let failed = |error| (ConnectionReason::HandshakeFailed, error);
     let hello = read_hello(&tcp).await.map_err(failed)?;
     let is_tunnel = offers_tunnel(&hello);
@@ -230,33 +230,31 @@ impl Drop for Counted {
 }
 
 /// One connection of an address, counted where there is a limit.
-struct OneFrom {
-    counted: Option<(Arc<Places>, Table, [u8; 16])>,
+pub(crate) struct OneFrom {
+    counted: Option<(Arc<Addresses>, [u8; 16])>,
 }
 
-type Table = fn(&Places) -> &Addresses;
-
 impl OneFrom {
-    /// One more in a table; none: the address has `most` already. Zero: no limit, and nothing is counted.
-    fn new(places: &Arc<Places>, table: Table, address: IpAddr, most: u32) -> Option<Self> {
+    /// One more among these; none: the address has `most` already. Zero: no limit, and nothing is counted.
+    pub(crate) fn new(among: &Arc<Addresses>, address: IpAddr, most: u32) -> Option<Self> {
         if most == 0 {
             return Some(Self { counted: None });
         }
         let site = site_of(address);
-        let mut counts = table(places).0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = among.0.lock().unwrap_or_else(PoisonError::into_inner);
         let count = counts.entry(site).or_insert(0);
         if *count >= most {
             return None;
         }
         *count += 1;
-        Some(Self { counted: Some((Arc::clone(places), table, site)) })
+        Some(Self { counted: Some((Arc::clone(among), site)) })
     }
 }
 
 impl Drop for OneFrom {
     fn drop(&mut self) {
-        let Some((places, table, site)) = &self.counted else { return };
-        let mut counts = table(places).0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some((among, site)) = &self.counted else { return };
+        let mut counts = among.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = counts.get_mut(site) {
             *count -= 1;
             if *count == 0 {
@@ -273,7 +271,7 @@ mod tests {
     #[test]
     fn an_ipv6_site_is_one_address() {
         let places = Arc::new(Places::new(1, 1));
-        let from = |address: &str| OneFrom::new(&places, |places| &places.connected, address.parse().expect("an address"), 1);
+        let from = |address: &str| OneFrom::new(&places.connected, address.parse().expect("an address"), 1);
 
         let first = from("2001:db8::1");
 
@@ -289,7 +287,7 @@ mod tests {
         let places = Arc::new(Places::new(128, 1));
         let from = |address: &str| {
             let place = Arc::clone(&places.handshakes).try_acquire_owned().ok()?;
-            let shaking = OneFrom::new(&places, |places| &places.shaking, address.parse().expect("an address"), places.share())?;
+            let shaking = OneFrom::new(&places.shaking, address.parse().expect("an address"), places.share())?;
             Some((place, shaking))
         };
 

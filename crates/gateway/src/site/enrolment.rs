@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use cmg_api::EnrolmentCode;
 use cmg_api::control::{ENROL_PROTOCOL, Enrolled};
 use cmg_credentials::tls::new_gateway;
 use cmg_enrolled::{Applicant, DataFolder, Identity, ephemeral};
@@ -22,17 +23,21 @@ use tokio_rustls::server::TlsStream;
 use tracing::{debug, info, warn};
 
 use crate::config::enrolled::Local;
+use crate::listener::{Addresses, OneFrom};
 use crate::run::RunError;
 use crate::state::now;
 
 /// The label of what TLS exports.
 const EXPORTER: &[u8] = b"EXPORTER-cmg-enrol";
 
-/// Connections at a time. A site has a few connection points.
-const MOST_CONNECTIONS: usize = 32;
+/// Connections at a time. A site has a few connection points; all others must not be able to keep them out.
+const MOST_CONNECTIONS: usize = 512;
+
+/// Connections of one address at a time that have proven nothing yet.
+const MOST_OF_ADDRESS: u32 = 4;
 
 /// Longest time for the handshake, and for the request to leave.
-const STEP_TIME: Duration = Duration::from_secs(10);
+const STEP_TIME: Duration = Duration::from_secs(3);
 
 /// Longest time for the answer: the connection point asks the site.
 const ANSWER_TIME: Duration = Duration::from_secs(60);
@@ -44,23 +49,31 @@ const LARGEST_ANSWER: usize = 256 * 1024;
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// What every connection works with.
-struct Desk {
+pub(super) struct Desk {
     tls: TlsAcceptor,
     applicant: Applicant,
     proxies: Vec<Network>,
     places: Arc<Semaphore>,
+    shaking: Arc<Addresses>,
     answers: mpsc::Sender<Enrolled>,
+}
+
+impl Desk {
+    /// The desk of a gateway with this code. Answers go into `answers`.
+    pub(super) fn new(local: &Local, code: &EnrolmentCode, answers: mpsc::Sender<Enrolled>) -> io::Result<Self> {
+        let applicant = Applicant::new(code).map_err(io::Error::other)?;
+        let shown = ephemeral::certificate().map_err(io::Error::other)?;
+        let tls = TlsAcceptor::from(new_gateway(applicant.root(), &shown, ENROL_PROTOCOL));
+        let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+        Ok(Self { tls, applicant, proxies: local.proxies.clone(), places, shaking: Arc::default(), answers })
+    }
 }
 
 /// Waits until a connection point has brought the certificate, and keeps it in `folder`. What listens meanwhile is in `listening`.
 pub(super) async fn enrol(local: &Local, folder: &DataFolder, listening: &mut JoinSet<()>) -> Result<Identity, RunError> {
     let code = local.code().map_err(|problem| RunError::Config(vec![problem]))?;
-    let applicant = Applicant::new(&code).map_err(io::Error::other)?;
-    let shown = ephemeral::certificate().map_err(io::Error::other)?;
-    let tls = TlsAcceptor::from(new_gateway(applicant.root(), &shown, ENROL_PROTOCOL));
     let (answers, mut answered) = mpsc::channel(1);
-    let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
-    let desk = Arc::new(Desk { tls, applicant, proxies: local.proxies.clone(), places, answers });
+    let desk = Arc::new(Desk::new(local, &code, answers)?);
     for address in &local.listen {
         let listener = cmg_transport::listen::bind(*address).map_err(|source| RunError::Listen { address: *address, source })?;
         listening.spawn(accept(listener, Arc::clone(&desk)));
@@ -101,7 +114,7 @@ async fn accept(listener: TcpListener, desk: Arc<Desk>) {
 
 async fn serve(tcp: TcpStream, address: SocketAddr, desk: &Desk) {
     let handshake = async {
-        let stream = handshake(tcp, address, desk).await?;
+        let (stream, _from) = handshake(tcp, address, desk).await?;
         ask(stream, &desk.applicant).await
     };
     let stream = match timeout(STEP_TIME, handshake).await {
@@ -116,13 +129,17 @@ async fn serve(tcp: TcpStream, address: SocketAddr, desk: &Desk) {
     }
 }
 
-async fn handshake(mut tcp: TcpStream, address: SocketAddr, desk: &Desk) -> io::Result<TlsStream<TcpStream>> {
+/// Speaks TLS with whoever has come, unless its address does so too often already.
+pub(super) async fn handshake(mut tcp: TcpStream, address: SocketAddr, desk: &Desk) -> io::Result<(TlsStream<TcpStream>, OneFrom)> {
+    let mut from = address.ip();
     if desk.proxies.iter().any(|network| network.contains(address.ip().to_canonical())) {
-        proxy_protocol::read(&mut tcp).await?;
+        from = proxy_protocol::read(&mut tcp).await?.map_or(from, |told| told.ip());
     }
+    let too_many = || io::Error::other("too many handshakes of this address");
+    let from = OneFrom::new(&desk.shaking, from, MOST_OF_ADDRESS).ok_or_else(too_many)?;
     let stream = desk.tls.accept(tcp).await?;
     match stream.get_ref().1.alpn_protocol() {
-        Some(ENROL_PROTOCOL) => Ok(stream),
+        Some(ENROL_PROTOCOL) => Ok((stream, from)),
         _ => Err(io::Error::other("another protocol was chosen")),
     }
 }

@@ -19,7 +19,7 @@ use super::point::{Offer, Point};
 use super::soon;
 use crate::config::enrolled::Local;
 use crate::run::RunError;
-use crate::site::enrolment::enrol;
+use crate::site::enrolment::{Desk, enrol, handshake};
 
 /// A new gateway that listens, and is asked by the test.
 struct Door {
@@ -124,6 +124,28 @@ async fn another_gateway_and_a_client_get_an_alert() {
         let refused = door.request(tls).await.map(drop).unwrap_err();
         assert!(refused.to_string().contains("alert"), "{refused}");
     }
+}
+
+#[tokio::test]
+async fn an_address_that_says_nothing_has_four_handshakes_and_no_more() {
+    let office = Office::new();
+    let local = Local::read(&Machine::new(&office).file()).unwrap();
+    let desk = Arc::new(Desk::new(&local, &office.code(), tokio::sync::mpsc::channel(1).0).unwrap());
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut silent = Vec::new();
+    let mut shaking = JoinSet::new();
+    // By the first 64 bits; the last one is of another network.
+    for from in ["2001:db8::1", "2001:db8::2", "2001:db8::3", "2001:db8::4", "2001:db8::5", "2001:db8:0:1::1"] {
+        silent.push(TcpStream::connect(listener.local_addr().unwrap()).await.unwrap());
+        let (tcp, desk) = (listener.accept().await.unwrap().0, Arc::clone(&desk));
+        shaking.spawn(async move { handshake(tcp, (from.parse::<std::net::IpAddr>().unwrap(), 1).into(), &desk).await.map(drop) });
+    }
+
+    let refused = soon(shaking.join_next()).await.unwrap().unwrap().unwrap_err();
+
+    assert!(refused.to_string().contains("too many"), "{refused}");
+    assert_eq!(shaking.len(), 5);
+    assert!(shaking.try_join_next().is_none(), "all others are waited for");
 }
 
 #[tokio::test]
