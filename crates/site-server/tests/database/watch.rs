@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use cmg_api::control::GenerationId;
 use cmg_lab::Authority;
@@ -14,6 +15,9 @@ use tokio::task::JoinSet;
 use crate::house::{Answered, Ask, House};
 use crate::postgres::shared;
 use crate::seen::{enrol, made};
+
+/// After so long nothing comes any more, however slow the machine is.
+const LONG: Duration = Duration::from_secs(60);
 
 /// The name of a new database on the server that all tests share. `None` if PostgreSQL is not installed.
 pub(crate) fn database() -> Option<(String, Place)> {
@@ -32,7 +36,9 @@ pub(crate) fn following(sites: &[&Arc<Site>]) -> JoinSet<()> {
 
 /// Waits until a site server has this generation in force.
 pub(crate) async fn in_force(site: &Site, generation: GenerationId) {
-    site.newest().wait_for(|newest| *newest == generation).await.unwrap();
+    let mut newest = site.newest();
+    let reached = tokio::time::timeout(LONG, newest.wait_for(|newest| *newest == generation)).await;
+    reached.expect("it is not in force at all").unwrap();
 }
 
 /// A request for a new connection point.
