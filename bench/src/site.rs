@@ -1,10 +1,12 @@
 //! `site`: how soon a change is in force on every member, while requests flow. A real site server, gateway instances and connection
 //! points of their own, on this machine; each member's own clock says when it applied a generation.
 
+mod lists;
+
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -42,6 +44,9 @@ pub(crate) struct SiteArgs {
     /// Certificates that are blocked before anything is measured
     #[arg(long, default_value_t = 0)]
     blocked: usize,
+    /// Measures list pages and `apply` with 100,000 clients, 1,000 endpoints and 10,000 audit records instead
+    #[arg(long)]
+    lists: bool,
     /// The `cmg` program; built first where none is given
     #[arg(long)]
     binary: Option<PathBuf>,
@@ -63,10 +68,15 @@ pub(crate) async fn run(args: SiteArgs) -> Result<()> {
     let token = std::fs::read_to_string(&managed.admin_token_file)?.trim().to_owned();
     let port = system.lab.site.as_ref().ok_or("the laboratory has no site server")?.port;
     let api = Arc::new(Api { port, token: Some(token) });
+    if args.lists {
+        return lists::run(api, &system.lab.site_dir().join("site-1-data").join("site.db"), origin.url()).await;
+    }
+    let parts = system.lab.site_dir().join("gateway-1-data").join("parts");
     let load = Load::start(&system.lab, args.rate)?;
     let origin_url = origin.url();
     let report = tokio::task::spawn_blocking(move || measure(&api, &args, &origin_url)).await??;
     let (answered, failed) = load.stop()?;
+    say(&json!({ "gateway_parts_bytes": bytes_in(&parts)? }))?;
     say(&json!({ "report": report, "requests_answered": answered, "requests_failed": failed }))
 }
 
@@ -107,7 +117,7 @@ fn block(api: &Api, count: usize) -> Result<()> {
     let thumbprints: Vec<Value> = (0..count).map(|number| json!({ "thumbprint": format!("{number:064x}") })).collect();
     for some in thumbprints.chunks(10_000) {
         let asked = Instant::now();
-        api.ask("POST", "/blocks/bulk", Some(&json!({ "items": some })))?;
+        api.ask("POST", "/blocks/bulk", Some(&json!({ "blocks": some })))?;
         say(&json!({ "blocked": some.len(), "accepted_ms": asked.elapsed().as_millis() as u64 }))?;
     }
     let asked = now_ms();
@@ -129,6 +139,15 @@ fn everywhere(api: &Api) -> Result<u64> {
         }
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// What a folder's files hold.
+fn bytes_in(folder: &Path) -> Result<u64> {
+    let mut bytes = 0;
+    for entry in std::fs::read_dir(folder)? {
+        bytes += entry?.metadata()?.len();
+    }
+    Ok(bytes)
 }
 
 fn percentiles(values: &mut [u64]) -> Value {
@@ -195,11 +214,13 @@ fn ask_steadily(address: SocketAddr, tls: &Arc<ClientConfig>, path: &str, pause:
             Some(connection) => ask(connection, path),
             None => connect(address, tls).and_then(|made| ask(connection.insert(made), path)),
         };
-        if asked.is_ok() {
-            counts.answered.fetch_add(1, Ordering::Relaxed);
-        } else {
-            counts.failed.fetch_add(1, Ordering::Relaxed);
-            connection = None;
+        match asked {
+            Ok(()) => _ = counts.answered.fetch_add(1, Ordering::Relaxed),
+            Err(error) => {
+                counts.failed.fetch_add(1, Ordering::Relaxed);
+                let _ = writeln!(std::io::stderr(), "{address}: {error}");
+                connection = None;
+            }
         }
         due += pause;
         std::thread::sleep(due.saturating_duration_since(Instant::now()));

@@ -73,7 +73,7 @@ const ALLOWED: &[Row] = &[
     ("cmg", &["cmg-core", "cmg-gateway", "cmg-connection-point", "cmg-site-server", "cmg-cli", "cmg-process", "cmg-lab"], &[]),
     // Tools that are not shipped.
     ("cmg-link", &[], &[]),
-    ("cmg-bench", &["cmg-lab"], &[]),
+    ("cmg-bench", &["cmg-lab", "cmg-store"], &[]),
     ("cmg-system-tests", &[], &["cmg-core", "cmg-http1", "cmg-lab", "cmg-transport", "cmg-credentials", "cmg-tunnel"]),
 ];
 

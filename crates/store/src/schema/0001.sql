@@ -32,8 +32,9 @@ CREATE TABLE blocks (
     removed_generation BIGINT
 );
 CREATE UNIQUE INDEX blocks_live ON blocks (kind, value, COALESCE(issuer, '')) WHERE removed_generation IS NULL;
+CREATE INDEX blocks_page ON blocks (id) WHERE removed_generation IS NULL;
 CREATE INDEX blocks_added ON blocks (generation_number);
-CREATE INDEX blocks_removed ON blocks (removed_generation);
+CREATE INDEX blocks_removed ON blocks (removed_generation) WHERE removed_generation IS NOT NULL;
 
 CREATE TABLE audit (
     id BIGINT NOT NULL PRIMARY KEY,
