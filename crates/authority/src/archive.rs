@@ -51,9 +51,8 @@ pub fn seal(passphrase: &str, plain: &[u8]) -> Result<Vec<u8>, SealRefused> {
     let mut archive = head.clone().into_bytes();
     archive.extend_from_slice(plain);
     let content = &mut archive[head.len()..];
-    let tag = key
-        .seal_in_place_separate_tag(Nonce::assume_unique_for_key(nonce), Aad::from(head.as_bytes()), content)
-        .map_err(|_| failed)?;
+    let tag =
+        key.seal_in_place_separate_tag(Nonce::assume_unique_for_key(nonce), Aad::from(head.as_bytes()), content).map_err(|_| failed)?;
     archive.extend_from_slice(tag.as_ref());
     Ok(archive)
 }
@@ -72,9 +71,8 @@ pub fn open(passphrase: &str, archive: &[u8]) -> Result<Secret, OpenRefused> {
     let nonce: [u8; NONCE_LEN] = bytes("Nonce")?.try_into().map_err(|_| OpenRefused::Malformed)?;
     let key = cost.key(passphrase, &bytes("Salt")?).ok_or(OpenRefused::Malformed)?;
     let mut content = content.to_vec();
-    let plain = key
-        .open_in_place(Nonce::assume_unique_for_key(nonce), Aad::from(head), &mut content)
-        .map_err(|_| OpenRefused::Passphrase)?;
+    let plain =
+        key.open_in_place(Nonce::assume_unique_for_key(nonce), Aad::from(head), &mut content).map_err(|_| OpenRefused::Passphrase)?;
     Ok(Secret::new(plain.to_vec()))
 }
 

@@ -186,9 +186,7 @@ impl Cost {
 /// What stands in clear before the content, to its last byte.
 fn head(site: &str, cost: Cost, salt: &[u8], nonce: &[u8]) -> String {
     let (cost, salt, nonce) = (cost.text(), BASE64_STANDARD.encode(salt), BASE64_STANDARD.encode(nonce));
-    format!(
-        "{TITLE}\nFormat: 1\nSite: {site}\nKey: {cost}\nSalt: {salt}\nCipher: AES-256-GCM\nNonce: {nonce}\n\n{BEGIN}\n"
-    )
+    format!("{TITLE}\nFormat: 1\nSite: {site}\nKey: {cost}\nSalt: {salt}\nCipher: AES-256-GCM\nNonce: {nonce}\n\n{BEGIN}\n")
 }
 
 /// An export, taken apart.

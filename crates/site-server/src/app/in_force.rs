@@ -58,6 +58,12 @@ fn lines(problems: &[Problem]) -> String {
 }
 
 impl InForce {
+    /// Whether the member is in the model and has a certificate that counts.
+    pub fn is_member(&self, member: &str) -> bool {
+        let in_model = member.split_once('/').is_some_and(|(kind, name)| self.model.has_member(kind, name));
+        in_model && self.ground.sealing_keys.contains_key(member)
+    }
+
     /// The generation that this is.
     pub fn generation(&self) -> GenerationId {
         self.publication.generation

@@ -100,12 +100,13 @@ impl From<cmg_store::Error> for Refused {
     }
 }
 
-/// The connection point at the other end.
+/// The connection point at the other end. One whose certificate was revoked has nothing sealed to it any more.
 fn connection_point(peer: &Peer, site: &Site) -> Result<String, Refused> {
     match &peer.member {
-        Some(Role::ConnectionPoint(id)) if site.in_force().model.has_member("connection-point", id.as_str()) => Ok(id.to_string()),
+        Some(Role::ConnectionPoint(id)) if site.in_force().is_member(&format!("connection-point/{id}")) => Ok(id.to_string()),
         Some(Role::ConnectionPoint(id)) => {
-            Err(Refused::new(StatusCode::FORBIDDEN, format!("connection point \"{id}\" was removed from the site")))
+            let what = format!("connection point \"{id}\" was removed from the site, or its certificate was revoked: enrol it again");
+            Err(Refused::new(StatusCode::FORBIDDEN, what))
         }
         Some(_) | None => Err(Refused::new(StatusCode::UNAUTHORIZED, "a connection point shows its role certificate here")),
     }
