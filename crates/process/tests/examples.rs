@@ -2,12 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use cmg_api::site::SiteFile;
 use cmg_api::{ConnectionPointFile, GatewayFile};
 use cmg_process::file::{keys, parse};
 use proptest::prelude::*;
 use serde::de::DeserializeOwned;
 
 const GATEWAY: &str = include_str!("../../../docs/examples/gateway.toml");
+const SITE: &str = include_str!("../../../docs/examples/site.toml");
 const CONNECTION_POINT: &str = include_str!("../../../docs/examples/connection-point.toml");
 
 /// The example with its alternatives, which are written `#key = value` there.
@@ -49,6 +51,11 @@ fn assert_complete<T: DeserializeOwned>(example: &str) {
 #[test]
 fn the_gateway_example_has_every_key() {
     assert_complete::<GatewayFile>(GATEWAY);
+}
+
+#[test]
+fn the_site_servers_example_has_every_key() {
+    assert_complete::<SiteFile>(SITE);
 }
 
 #[test]

@@ -2,8 +2,8 @@
 
 use super::tree;
 
-/// Where the keys of the two configuration files are declared.
-const SHAPES: [&str; 6] = ["connection_point", "endpoint", "gateway", "limits", "log", "trust"];
+/// Where the keys of the configuration files are declared.
+const SHAPES: [&str; 7] = ["connection_point", "endpoint", "gateway", "limits", "log", "site", "trust"];
 
 /// Metrics: what their names begin with, and where they are registered.
 const METRICS: [(&str, &str); 2] = [("cmg_gateway", "crates/gateway/src"), ("cmg_connection_point", "crates/connection-point/src")];
