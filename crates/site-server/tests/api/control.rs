@@ -12,6 +12,7 @@ use axum::body::{Body, Bytes, HttpBody};
 use axum::http::{Request, StatusCode};
 use cmg_core::ids::{ConnectionPointId, Role};
 use cmg_process::shutdown::Drain;
+use cmg_site_server::app::change::Actor;
 use cmg_site_server::http::control;
 use cmg_site_server::http::listener::{Peer, Service};
 use hyper::body::Frame;
@@ -43,7 +44,31 @@ async fn send(house: &House, method: &str, path: &str, peer: Peer, body: Body) -
 async fn point(house: &House) -> Peer {
     let made = house.ask_as("ian", Ask::post("/connection-points", json!({ "name": "cp-1" }))).await;
     assert_eq!(made.status.as_u16(), 201, "{made:?}");
+    enrol(house, "connection-point/cp-1").await;
     Peer { member: Some(Role::ConnectionPoint(ConnectionPointId::new("cp-1"))), ..peer("127.0.0.1:1", true) }
+}
+
+/// Makes a member one that has a certificate, without its program.
+async fn enrol(house: &House, member: &str) {
+    let mut draft = house.site.draft(&Actor::default()).await.unwrap();
+    draft.ground.sealing_keys.insert(member.to_owned(), vec![4; 65]);
+    draft.publish();
+    draft.commit().await.unwrap();
+}
+
+#[tokio::test]
+async fn who_has_no_certificate_that_counts_is_told_to_enrol() {
+    let house = House::new().await;
+    let point = point(&house).await;
+    let status = async || send(&house, "GET", "news?after=0.0", point.clone(), Body::empty()).await.as_u16();
+    assert_eq!(status().await, 200);
+
+    let mut draft = house.site.draft(&Actor::default()).await.unwrap();
+    draft.ground.sealing_keys.clear();
+    draft.publish();
+    draft.commit().await.unwrap();
+
+    assert_eq!(status().await, 403);
 }
 
 #[tokio::test]
