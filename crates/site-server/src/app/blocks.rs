@@ -1,6 +1,6 @@
 //! Blocked certificates and tokens in memory, in the form in which they are published.
 //!
-//! A block list is published in [`SHARDS`] parts, so that one more block among many changes one small part. Copies share the shards
+//! A block list is published in `SHARDS` parts, so that one more block among many changes one small part. Copies share the shards
 //! that did not change.
 
 use std::collections::BTreeMap;

@@ -1,6 +1,6 @@
 //! The administrator's interface under `/api/v1`: one table of routes, out of which come routing, authorization and the OpenAPI document.
 //!
-//! A route is a row of [`table`]; there is no other way in. Each file beside this one holds the rows of one resource and translates for
+//! A route is a row of `table`; there is no other way in. Each file beside this one holds the rows of one resource and translates for
 //! the file of the same name in `app`. Every request passes `serve` below, step by step: who asks, whether the role permits it, whether
 //! a browser was sent by another site, the query, the body; then the row's own function.
 
