@@ -126,6 +126,21 @@ fn the_core_depends_on_nothing_and_not_on_std() {
     assert!(tree::text("crates/core/src/lib.rs").lines().any(|line| line == "#![no_std]"));
 }
 
+/// What stands on the internet has no other HTTP stack than ours, no database, no console and nothing that issues for the site.
+#[test]
+fn the_gateway_has_no_database_and_no_other_http_stack() {
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    let asked = ["tree", "--package", "cmg-gateway", "--edges", "normal", "--prefix", "none", "--locked"];
+    let output = Command::new(cargo).args(asked).current_dir(tree::root()).output().expect("cargo tells the tree");
+    let tree = String::from_utf8_lossy(&output.stdout).into_owned();
+    let names: Vec<_> = tree.lines().filter_map(|line| line.split(' ').next()).collect();
+
+    assert!(names.contains(&"cmg-tunnel"), "{}", String::from_utf8_lossy(&output.stderr));
+    for absent in ["hyper", "axum", "reqwest", "sqlx", "cmg-store", "cmg-authority", "cmg-site-server", "cmg-cli", "cmg-lab"] {
+        assert!(!names.contains(&absent), "cmg-gateway has {absent} in it");
+    }
+}
+
 #[test]
 fn unsafe_code_is_forbidden_in_every_package() {
     let workspace: toml::Table = tree::text("Cargo.toml").parse().expect("the manifest is TOML");
