@@ -12,6 +12,7 @@ mod servers;
 mod site;
 mod strangers;
 mod tickets;
+mod tls13;
 mod tunnel;
 
 use std::sync::{Arc, OnceLock};

@@ -5,17 +5,16 @@
 //! gateway is, by its code.
 use std::sync::Arc;
 
-use aws_lc_rs::digest::{SHA256, digest};
 use pki_types::{CertificateDer, UnixTime};
-use rustls::client::danger::HandshakeSignatureValid;
 use rustls::server::NoServerSessionStorage;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::version::TLS13;
-use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, ServerConfig, SignatureScheme};
+use rustls::{DistinguishedName, Error, ServerConfig};
 
 use super::provider;
-use super::tunnel::{End, Peers, no_tls12, shown, signed_by_holder};
+use super::tls13::signed_by_holder;
+use super::tunnel::{End, Peers, shown};
 
 /// Shows `key`, which proves nothing, and demands a connection point under the root with the SHA-256 `root`; `protocol` is the name in
 /// ALPN.
@@ -46,32 +45,8 @@ impl ClientCertVerifier for PinnedConnectionPoint {
         others: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        let Some(root) = others.iter().find(|certificate| digest(&SHA256, certificate).as_ref() == self.0) else {
-            return Err(Error::InvalidCertificate(CertificateError::UnknownIssuer));
-        };
-        let peers = Peers::new(&[root.to_vec()], End::ConnectionPoint).map_err(|_| CertificateError::BadEncoding)?;
-        peers.verify(leaf, others, now).map(|()| ClientCertVerified::assertion())
+        Peers::pinned(self.0, others, End::ConnectionPoint)?.verify(leaf, others, now).map(|()| ClientCertVerified::assertion())
     }
 
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Err(no_tls12())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        signed_by_holder(message, certificate, signed)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        provider().signature_verification_algorithms.supported_schemes()
-    }
+    signed_by_holder!();
 }

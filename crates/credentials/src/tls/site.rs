@@ -7,19 +7,19 @@
 //! nothing, since such a gateway has no certificate; the code proves it, to the site.
 use std::sync::Arc;
 
-use aws_lc_rs::digest::{SHA256, digest};
 use cmg_core::ids::Role;
 use cmg_core::problem::Problem;
 use pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::client::Resumption;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::danger::{ServerCertVerified, ServerCertVerifier};
 use rustls::server::NoServerSessionStorage;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::version::TLS13;
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error, ServerConfig, SignatureScheme};
+use rustls::{ClientConfig, DistinguishedName, Error, ServerConfig};
 
-use super::tunnel::{End, Peers, no_tls12, shown, signed_by_holder};
+use super::tls13::signed_by_holder;
+use super::tunnel::{End, Peers, shown};
 use super::{ALPN_HTTP1, provider};
 use crate::load::RoleIdentity;
 
@@ -98,11 +98,7 @@ struct MaybeConnectionPoints(Peers);
 
 impl Pinned {
     fn verify(&self, leaf: &CertificateDer<'_>, others: &[CertificateDer<'_>], now: UnixTime) -> Result<(), Error> {
-        let Some(root) = others.iter().find(|certificate| digest(&SHA256, certificate).as_ref() == self.0) else {
-            return Err(Error::InvalidCertificate(CertificateError::UnknownIssuer));
-        };
-        let peers = Peers::new(&[root.to_vec()], End::SiteServer).map_err(|_| CertificateError::BadEncoding)?;
-        peers.verify(leaf, others, now)
+        Peers::pinned(self.0, others, End::SiteServer)?.verify(leaf, others, now)
     }
 }
 
@@ -122,27 +118,7 @@ macro_rules! believes {
                 verify(self, leaf, intermediates, now).map(|()| ServerCertVerified::assertion())
             }
 
-            fn verify_tls12_signature(
-                &self,
-                _: &[u8],
-                _: &CertificateDer<'_>,
-                _: &DigitallySignedStruct,
-            ) -> Result<HandshakeSignatureValid, Error> {
-                Err(no_tls12())
-            }
-
-            fn verify_tls13_signature(
-                &self,
-                message: &[u8],
-                certificate: &CertificateDer<'_>,
-                signed: &DigitallySignedStruct,
-            ) -> Result<HandshakeSignatureValid, Error> {
-                signed_by_holder(message, certificate, signed)
-            }
-
-            fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-                provider().signature_verification_algorithms.supported_schemes()
-            }
+            signed_by_holder!();
         }
     };
 }
@@ -169,25 +145,5 @@ impl ClientCertVerifier for MaybeConnectionPoints {
         self.0.verify(leaf, intermediates, now).map(|()| ClientCertVerified::assertion())
     }
 
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Err(no_tls12())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        signed_by_holder(message, certificate, signed)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        provider().signature_verification_algorithms.supported_schemes()
-    }
+    signed_by_holder!();
 }

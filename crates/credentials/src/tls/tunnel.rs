@@ -7,19 +7,20 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use cmg_core::ids::Role;
 use cmg_core::problem::Problem;
 use pki_types::{CertificateDer, ServerName, TrustAnchor, UnixTime};
 use rustls::client::Resumption;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::danger::{ServerCertVerified, ServerCertVerifier};
 use rustls::server::NoServerSessionStorage;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::version::TLS13;
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error, OtherError};
-use rustls::{ServerConfig, SignatureScheme};
+use rustls::{CertificateError, ClientConfig, DistinguishedName, Error, OtherError, ServerConfig};
 use webpki::{EndEntityCert, KeyUsage};
 
+use super::tls13::signed_by_holder;
 use super::{ALPN_TUNNEL, provider, role_of};
 use crate::facts;
 use crate::load::RoleIdentity;
@@ -151,6 +152,14 @@ impl Peers {
         }
     }
 
+    /// Believes who stands at `end` under the root with the SHA-256 `root`, which has to be among the certificates that were shown.
+    pub(super) fn pinned(root: [u8; 32], shown: &[CertificateDer<'_>], end: End) -> Result<Self, Error> {
+        let Some(root) = shown.iter().find(|certificate| digest(&SHA256, certificate).as_ref() == root) else {
+            return Err(Error::InvalidCertificate(CertificateError::UnknownIssuer));
+        };
+        Self::new(&[root.to_vec()], end).map_err(|_| CertificateError::BadEncoding.into())
+    }
+
     pub(super) fn verify(&self, leaf: &CertificateDer<'_>, intermediates: &[CertificateDer<'_>], now: UnixTime) -> Result<(), Error> {
         let certificate = EndEntityCert::try_from(leaf).map_err(|_| CertificateError::BadEncoding)?;
         let algorithms = webpki::ALL_VERIFICATION_ALGS;
@@ -196,27 +205,7 @@ impl ClientCertVerifier for Peers {
         self.verify(leaf, intermediates, now).map(|()| ClientCertVerified::assertion())
     }
 
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Err(no_tls12())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        signed_by_holder(message, certificate, signed)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        provider().signature_verification_algorithms.supported_schemes()
-    }
+    signed_by_holder!();
 }
 
 impl ServerCertVerifier for Peers {
@@ -231,38 +220,5 @@ impl ServerCertVerifier for Peers {
         self.verify(leaf, intermediates, now).map(|()| ServerCertVerified::assertion())
     }
 
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Err(no_tls12())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        signed_by_holder(message, certificate, signed)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        provider().signature_verification_algorithms.supported_schemes()
-    }
-}
-
-pub(super) fn signed_by_holder(
-    message: &[u8],
-    certificate: &CertificateDer<'_>,
-    signed: &DigitallySignedStruct,
-) -> Result<HandshakeSignatureValid, Error> {
-    rustls::crypto::verify_tls13_signature(message, certificate, signed, &provider().signature_verification_algorithms)
-}
-
-/// Only TLS 1.3 is offered, so this does not happen.
-pub(super) fn no_tls12() -> Error {
-    Error::General("only TLS 1.3 is spoken here".to_owned())
+    signed_by_holder!();
 }
