@@ -81,7 +81,7 @@ impl Site {
             judged,
             freshness: ArcSwap::default(),
         });
-        site.load_sealed().await?;
+        site.seal_missing().await?;
         site.say_newest();
         Ok(site)
     }
@@ -134,15 +134,13 @@ impl Site {
         let _turn = self.turn.lock().await;
         let mut view = self.store.view().await?;
         if id(view.generation().await?) != self.in_force().generation() {
-            let mut next = InForce::read(&mut view, &self.keys, &self.judged, &self.code).await?;
-            crate::app::change::read_sealed(&mut view, &mut next, &self.keys).await?;
-            self.put_in_force(next);
+            self.put_in_force(InForce::read(&mut view, &self.keys, &self.judged, &self.code).await?);
         }
         Ok(())
     }
 
-    /// Reads what is sealed to members already, and seals what is missing.
-    async fn load_sealed(&self) -> Result<(), OpenRefused> {
+    /// Seals what is not sealed to its member yet.
+    async fn seal_missing(&self) -> Result<(), OpenRefused> {
         let _turn = self.turn.lock().await;
         let mut change = self.store.begin(self.now().0 as i64).await?;
         let mut before = self.in_force();

@@ -15,7 +15,6 @@ use tokio::time::timeout;
 
 use super::in_force::{InForce, NotInForce, id};
 use super::issued_certificates::MEMBERS;
-use super::keys::Keys;
 use super::model::{Kept, Model};
 use super::publish::{Ground, secrets_needed};
 use crate::site::Site;
@@ -275,17 +274,14 @@ pub(crate) async fn seal_secrets(site: &Site, change: &mut Change, model: &Model
     Ok(())
 }
 
-/// Reads what another site server has sealed for the generation that it made.
-pub(crate) async fn read_sealed(view: &mut cmg_store::View, next: &mut InForce, keys: &Keys) -> Result<(), NotInForce> {
-    for (member, certificate) in secrets_needed(&next.model, &next.ground) {
-        let key_id = &next.model.certificates[&certificate].key_id;
-        let place = sealed_name(&member, &certificate, key_id, &next.ground.sealing_keys[&member]);
+/// Reads what is sealed already, here or by another site server.
+pub(crate) async fn read_sealed(view: &mut cmg_store::View, model: &Model, ground: &mut Ground) -> Result<(), cmg_store::Error> {
+    for (member, certificate) in secrets_needed(model, ground) {
+        let place = sealed_name(&member, &certificate, &model.certificates[&certificate].key_id, &ground.sealing_keys[&member]);
         if let Some(bytes) = view.secret(&place).await? {
-            next.ground.sealed.insert((member, certificate), Arc::from(bytes));
+            ground.sealed.insert((member, certificate), Arc::from(bytes));
         }
     }
-    let (model, ground) = (next.model.clone(), next.ground.clone());
-    *next = InForce::new(model, ground, keys, &super::publish::Judged::default(), next.generation())?;
     Ok(())
 }
 

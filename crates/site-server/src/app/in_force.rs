@@ -84,7 +84,8 @@ impl InForce {
     pub(crate) async fn read(view: &mut View, keys: &Keys, judged: &Judged, own_site: &str) -> Result<Self, NotInForce> {
         let generation = id(view.generation().await?);
         let model = read_model(view, own_site).await?;
-        let ground = read_ground(view, keys).await?;
+        let mut ground = read_ground(view, keys).await?;
+        super::change::read_sealed(view, &model, &mut ground).await?;
         Self::new(model, ground, keys, judged, generation)
     }
 }
