@@ -1,17 +1,15 @@
 //! What only a site server may do: issue certificates and tokens, sign snapshots, keep secrets.
 //!
 //! `root` makes a site's keys, `export` writes the root's away, `issuer` issues certificates, `enrolment` says to whom, `signing` signs
-//! snapshots, `tokens` issues tokens, `dpop` checks who holds them, `passwords` keeps accounts, `vault` keeps all other secrets.
+//! snapshots, `tokens` issues tokens, `passwords` keeps accounts, `vault` keeps all other secrets.
 //!
 //! Absent on purpose: a clock (time is an argument), the database (what is to be kept comes out as bytes and goes in as bytes), and
-//! the network. So whether a code was spent, a certificate revoked or a proof seen before is for the caller to know.
+//! the network. So whether a code was spent or a certificate revoked is for the caller to know.
 pub mod archive;
 mod certificate;
-pub mod dpop;
 pub mod enrolment;
 pub mod export;
 pub mod issuer;
-pub mod jwk;
 pub mod key;
 mod packed;
 pub mod passwords;
@@ -27,7 +25,6 @@ pub use certificate::Issued;
 pub use enrolment::{MemberKind, check_enrolment, check_renewal, new_code};
 pub use export::RootExport;
 pub use issuer::{ClientIssuer, InfrastructureIssuer, RevokedCertificate};
-pub use jwk::{Jwk, jwk_thumbprint};
 pub use key::{CryptoFailed, CsrRefused, PrivateKey, PublicKey};
 pub use root::{NewSite, Roots};
 pub use secret::Secret;

@@ -60,7 +60,7 @@ pub enum TokenRefused {
 /// What a client token is bound to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Confirmation {
-    /// The thumbprint of a JSON web key, as [`crate::jwk::Jwk::thumbprint`] gives it.
+    /// The thumbprint of a JSON web key, as [`cmg_credentials::Jwk::thumbprint`] gives it.
     Key(String),
     /// SHA-256 of a client certificate.
     Certificate([u8; 32]),

@@ -1,10 +1,26 @@
-//! Text of strangers, made safe for headers and logs.
+//! Text of strangers, made safe for headers and logs; digests and base64 as tokens have them.
 //!
 //! Printable ASCII stays as it is. Everything else becomes `\xx`, one for each byte, so that no two texts become the same text.
+
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 /// Digits of serial numbers.
 pub(crate) const UPPER_HEX: &[u8; 16] = b"0123456789ABCDEF";
 const LOWER_HEX: &[u8; 16] = b"0123456789abcdef";
+
+/// Base64 for URLs, without padding, as in every part of a token.
+pub(crate) fn base64url(bytes: &[u8]) -> String {
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+/// SHA-256 of `bytes`.
+pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let mut out = [0; 32];
+    out.copy_from_slice(digest(&SHA256, bytes).as_ref());
+    out
+}
 
 /// Escapes what is not printable ASCII, and the backslash itself.
 pub(crate) fn printable(bytes: &[u8]) -> String {

@@ -1,10 +1,8 @@
 //! What is issued verifies with the parts that members and gateways verify with; what is not in order is refused.
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
-mod dpop;
 mod enrolment;
 mod handshakes;
-mod jwk;
 mod openssl;
 mod passwords;
 mod site;

@@ -2,8 +2,10 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod certificates;
+mod dpop;
 mod files;
 mod issuers;
+mod jwk;
 mod lab;
 mod revocation;
 mod site;

@@ -3,7 +3,7 @@
 use base64::Engine;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use cmg_api::Algorithm;
-use cmg_authority::Jwk;
+use cmg_credentials::Jwk;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 

@@ -11,9 +11,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use cmg_core::trust::Algorithm;
 use serde_json::Value;
 
-use crate::certificate::sha256;
-use crate::key::PublicKey;
-use crate::text;
+use crate::text::{base64url, sha256};
 
 /// Members that only private and symmetric keys have.
 const PRIVATE: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
@@ -68,9 +66,14 @@ impl Jwk {
         Ok(Self(kind))
     }
 
+    /// A key on P-256 by its uncompressed point: 4, x, y.
+    pub fn p256(point: [u8; 65]) -> Self {
+        Self(Kind::P256(point))
+    }
+
     /// SHA-256 thumbprint (RFC 7638), base64 for URLs: `jkt`.
     pub fn thumbprint(&self) -> String {
-        text::base64url(&sha256(self.to_json().as_bytes()))
+        base64url(&sha256(self.to_json().as_bytes()))
     }
 
     /// The members that make the key and no other, as RFC 7638 writes them: in alphabetical order, without blanks.
@@ -79,9 +82,9 @@ impl Jwk {
             Kind::P256(point) => curve("P-256", &point[1..]),
             Kind::P384(point) => curve("P-384", &point[1..]),
             Kind::Rsa { modulus, exponent } => {
-                format!(r#"{{"e":"{}","kty":"RSA","n":"{}"}}"#, text::base64url(exponent), text::base64url(modulus))
+                format!(r#"{{"e":"{}","kty":"RSA","n":"{}"}}"#, base64url(exponent), base64url(modulus))
             }
-            Kind::Ed25519(key) => format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{}"}}"#, text::base64url(key)),
+            Kind::Ed25519(key) => format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{}"}}"#, base64url(key)),
         }
     }
 
@@ -100,12 +103,6 @@ impl Jwk {
             (Kind::P256(_) | Kind::P384(_) | Kind::Ed25519(_) | Kind::Rsa { .. }, _) => return None,
         };
         Some(verified.is_ok())
-    }
-}
-
-impl From<&PublicKey> for Jwk {
-    fn from(key: &PublicKey) -> Self {
-        Self(Kind::P256(*key.point()))
     }
 }
 
@@ -132,5 +129,5 @@ fn rsa(modulus: Vec<u8>, exponent: Vec<u8>) -> Result<Kind, JwkRefused> {
 
 fn curve(name: &str, coordinates: &[u8]) -> String {
     let (x, y) = coordinates.split_at(coordinates.len() / 2);
-    format!(r#"{{"crv":"{name}","kty":"EC","x":"{}","y":"{}"}}"#, text::base64url(x), text::base64url(y))
+    format!(r#"{{"crv":"{name}","kty":"EC","x":"{}","y":"{}"}}"#, base64url(x), base64url(y))
 }

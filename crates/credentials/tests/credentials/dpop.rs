@@ -7,13 +7,13 @@ use aws_lc_rs::signature::{
 };
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use cmg_authority::dpop::{DpopRefused, ProofFacts, Request, verify};
-use cmg_authority::jwk::JwkRefused;
-use cmg_authority::jwk_thumbprint;
 use cmg_core::time::WallTime;
+use cmg_credentials::dpop::{DpopRefused, ProofFacts, Request, verify};
+use cmg_credentials::jwk::JwkRefused;
+use cmg_credentials::jwk_thumbprint;
 use serde_json::{Value, json};
 
-use crate::site::{NOW, later};
+use crate::lab::NOW;
 
 const LEEWAY: u64 = 60;
 const TOKEN: &str = "token";
@@ -188,8 +188,8 @@ fn a_proof_counts_about_now_only() {
     let proof = Client::new().proof(|_, _| {});
     let at = |now| verify(&proof, REQUEST, now, LEEWAY).map(|facts| facts.iat);
 
-    assert_eq!((at(later(60)), at(WallTime(NOW.0 - 60))), (Ok(NOW), Ok(NOW)));
-    assert_eq!((at(later(61)), at(WallTime(NOW.0 - 61))), (Err(DpopRefused::Time), Err(DpopRefused::Time)));
+    assert_eq!((at(WallTime(NOW.0 + 60)), at(WallTime(NOW.0 - 60))), (Ok(NOW), Ok(NOW)));
+    assert_eq!((at(WallTime(NOW.0 + 61)), at(WallTime(NOW.0 - 61))), (Err(DpopRefused::Time), Err(DpopRefused::Time)));
 }
 
 #[test]

@@ -8,9 +8,8 @@ use cmg_core::time::WallTime;
 use cmg_core::trust::Algorithm;
 use serde_json::Value;
 
-use crate::certificate::sha256;
 use crate::jwk::{Jwk, JwkRefused};
-use crate::text;
+use crate::text::{base64url, sha256};
 
 /// Longest proof, in bytes. Real ones have less than 2 KiB, with an RSA key.
 const LONGEST_PROOF: usize = 8 << 10;
@@ -151,7 +150,7 @@ impl<'a> Proof<'a> {
 
     fn demand_token(&self, token: Option<&str>) -> Result<(), DpopRefused> {
         let Some(token) = token else { return Ok(()) };
-        let wanted = text::base64url(&sha256(token.as_bytes()));
+        let wanted = base64url(&sha256(token.as_bytes()));
         let said = self.claims.get("ath").and_then(Value::as_str);
         if said == Some(&wanted) { Ok(()) } else { Err(DpopRefused::Token) }
     }
