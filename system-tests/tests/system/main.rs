@@ -12,6 +12,9 @@ mod http2;
 mod inside;
 mod managed;
 mod operation;
+#[path = "../../../crates/store/tests/store/postgres.rs"]
+#[allow(dead_code, reason = "the same server as in the tests of the store")]
+mod postgres;
 mod refusals;
 mod support;
 mod third_parties;

@@ -2,4 +2,7 @@
 
 mod absence;
 mod changes;
+mod kills;
 mod revocation;
+mod several;
+mod sites;

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use cmg_lab::{Api, Issued, LabOptions, Program};
+use cmg_lab::{Api, Issued, Lab, LabOptions, Program};
 use serde_json::{Value, json};
 
 use super::{Caller, Site, until};
@@ -16,8 +16,12 @@ pub(crate) struct ManagedSite {
 impl ManagedSite {
     /// With that many gateway instances and connection points; the origin is published as `app`.
     pub(crate) fn of(gateways: usize, connection_points: usize) -> Self {
-        let options = LabOptions { gateways, connection_points, managed: true, ..LabOptions::default() };
-        let site = Site::with(options, |_| {});
+        Self::with(LabOptions { gateways, connection_points, managed: true, ..LabOptions::default() }, |_| {})
+    }
+
+    /// With a laboratory of any kind, whose files `bend` may change before anything starts.
+    pub(crate) fn with(options: LabOptions, bend: impl FnOnce(&Lab)) -> Self {
+        let site = Site::with(options, |setup| bend(&setup.lab));
         let token = fs::read_to_string(&site.system.managed.as_ref().unwrap().admin_token_file).unwrap();
         let api = Api { port: site.lab().site.as_ref().unwrap().port, token: Some(token.trim().to_owned()) };
         Self { site, api }
