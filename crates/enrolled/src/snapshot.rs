@@ -53,7 +53,11 @@ pub enum ManifestRefused {
 
 /// The manifest in `signed`, if the site under `roots` (DER) has made it for `member` (`gateway/gw-1`) and it is newer than `known`.
 pub fn manifest(signed: &Signed, member: &str, known: GenerationId, roots: &[Vec<u8>], now: WallTime) -> Result<Manifest, ManifestRefused> {
-    let manifest: Manifest = payload(signed, MANIFEST_CONTEXT, roots, now)?;
+    judged(payload(signed, MANIFEST_CONTEXT, roots, now)?, member, known)
+}
+
+/// `manifest`, which the site has signed, if it is for `member`, newer than `known`, and holds together.
+pub fn judged(manifest: Manifest, member: &str, known: GenerationId) -> Result<Manifest, ManifestRefused> {
     if manifest.member != member {
         return Err(ManifestRefused::OtherMember(manifest.member));
     }
