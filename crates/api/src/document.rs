@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::endpoint::ServedEndpointFile;
-use crate::gateway::{CertificateFile, ServiceFile};
+use crate::gateway::{CertificateFile, ServiceFile, WhenWithheld};
 use crate::limits::LimitsFile;
 use crate::log::LogFile;
 use crate::text::Duration;
@@ -20,6 +20,10 @@ use crate::{EndpointFile, defaults};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GatewayDocument {
+    /// What becomes of a connection point that withholds the newest configuration. Default `serve`, since one that is merely slow is
+    /// the ordinary case.
+    #[serde(default, skip_serializing_if = "WhenWithheld::is_default")]
+    pub when_withheld: WhenWithheld,
     /// `[service]`
     #[serde(default)]
     pub service: ServiceFile,

@@ -74,6 +74,25 @@ pub struct ServiceFile {
     pub connection_points: Option<Vec<String>>,
 }
 
+/// What becomes of a connection point that withholds the newest configuration from a gateway.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum WhenWithheld {
+    /// It is told, and carries requests as before.
+    #[default]
+    Serve,
+    /// It is told, and after 30 seconds carries requests only for endpoints that no other connection point serves.
+    Avoid,
+}
+
+impl WhenWithheld {
+    /// Whether it is the default, which older members do not know by name.
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// `[tunnel]` of a gateway: how it proves itself to connection points and recognises them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

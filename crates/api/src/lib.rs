@@ -28,7 +28,7 @@ pub use document::{
     MembershipFile,
 };
 pub use endpoint::{EndpointFile, Face, Forwarded, HealthFile, ServedEndpointFile, Stickiness};
-pub use gateway::{CertificateFile, GatewayFile, ServiceFile, TunnelEndFile};
+pub use gateway::{CertificateFile, GatewayFile, ServiceFile, TunnelEndFile, WhenWithheld};
 pub use limits::LimitsFile;
 pub use log::{LogFile, LogFormat, LogLevel};
-pub use trust::{Algorithm, BlockFile, TokenKeyFile, TokenKind, TrustFile, WhenUnsure};
+pub use trust::{Algorithm, BlockFile, TokenKeyFile, TokenKind, TrustFile, WhenStale, WhenUnsure};

@@ -15,6 +15,9 @@ use crate::time::{Tick, WallTime};
 /// How long a source may offer less than the newest generation that is known: the others are quicker by a turn or two.
 pub const GRACE: Duration = Duration::from_secs(5);
 
+/// How long a source may withhold before whoever wants to goes without it: a restart of a slow one is shorter.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
 /// Age of the youngest statement from which nothing counts as fresh. The site makes one every few seconds.
 pub const STALE_AFTER: Duration = Duration::from_secs(30);
 
@@ -103,7 +106,8 @@ struct Source {
     asked: Option<(Generation, Tick)>,
     ask_at: Tick,
     failures: u32,
-    withholds: bool,
+    /// Since when it withholds.
+    withholds: Option<Tick>,
 }
 
 #[derive(Clone, Debug)]
@@ -132,7 +136,7 @@ impl<S: Ord + Clone> Subscription<S> {
 
     /// A source is there to be asked.
     pub fn came(&mut self, source: S, now: Tick) {
-        let new = Source { since: now, offers: Generation::default(), asked: None, ask_at: now, failures: 0, withholds: false };
+        let new = Source { since: now, offers: Generation::default(), asked: None, ask_at: now, failures: 0, withholds: None };
         self.sources.entry(source).or_insert(new);
     }
 
@@ -203,9 +207,10 @@ impl<S: Ord + Clone> Subscription<S> {
         let may_fetch = self.fetch.wanted.is_some() && !self.fetch.under_way && !self.sources.is_empty();
         let fetch = if may_fetch { Some(self.fetch.at) } else { None };
         let asks = self.sources.values().filter(|source| source.asked.is_none()).map(|source| source.ask_at);
-        let graces = self.sources.values().filter(|source| !source.withholds && source.lags(self.newest.0));
+        let graces = self.sources.values().filter(|source| source.withholds.is_none() && source.lags(self.newest.0));
         let graces = graces.map(|source| source.since.max(self.newest.1).after(GRACE));
-        stale.into_iter().chain(fetch).chain(asks).chain(graces).min().unwrap_or(now.tick.after(STALE_AFTER))
+        let patience = self.sources.values().filter_map(|source| Some(source.withholds?.after(PATIENCE))).filter(|end| *end > now.tick);
+        stale.into_iter().chain(fetch).chain(asks).chain(graces).chain(patience).min().unwrap_or(now.tick.after(STALE_AFTER))
     }
 
     /// How old the youngest statement of the site is.
@@ -220,7 +225,13 @@ impl<S: Ord + Clone> Subscription<S> {
 
     /// Sources that withhold something.
     pub fn withholding(&self) -> impl Iterator<Item = &S> {
-        self.sources.iter().filter(|(_, source)| source.withholds).map(|(name, _)| name)
+        self.sources.iter().filter(|(_, source)| source.withholds.is_some()).map(|(name, _)| name)
+    }
+
+    /// Sources that have withheld something for longer than [`PATIENCE`].
+    pub fn long_withholding(&self, now: Tick) -> impl Iterator<Item = &S> {
+        let is_long = move |source: &Source| source.withholds.is_some_and(|since| since.after(PATIENCE) <= now);
+        self.sources.iter().filter(move |(_, source)| is_long(source)).map(|(name, _)| name)
     }
 
     fn learn(&mut self, generation: Generation, now: Tick) {
@@ -245,12 +256,13 @@ impl<S: Ord + Clone> Subscription<S> {
     fn poll_withholding(&mut self, now: Tick) -> Option<Command<S>> {
         let (newest, since) = self.newest;
         for (name, source) in &mut self.sources {
-            if source.withholds && source.offers >= newest {
-                source.withholds = false;
+            if source.withholds.is_some() && source.offers >= newest {
+                source.withholds = None;
                 return Some(Command::Follows { source: name.clone() });
             }
-            if !source.withholds && source.lags(newest) && now >= source.since.max(since).after(GRACE) {
-                source.withholds = true;
+            let lags_since = source.since.max(since);
+            if source.withholds.is_none() && source.lags(newest) && now >= lags_since.after(GRACE) {
+                source.withholds = Some(lags_since);
                 return Some(Command::Withholds { source: name.clone(), newest });
             }
         }

@@ -26,6 +26,9 @@ const CURRENT: &str = "current.json";
 /// What the document calls a secret.
 const SEALED: &str = "sealed";
 
+/// How far the clock of the site may be ahead, in seconds.
+const LEEWAY: u64 = 60;
+
 /// Why a manifest, or a statement of freshness, does not count.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ManifestRefused {
@@ -41,6 +44,9 @@ pub enum ManifestRefused {
     /// It does not hold together.
     #[error("it names what it has not: {0}")]
     Incomplete(String),
+    /// The clocks are apart. Such a statement would count as fresh for as long as it is ahead.
+    #[error("it says that it was made {0} s from now; set the clocks of the site server and of this machine")]
+    FromTheFuture(u64),
     /// It is not newer than what is in force.
     #[error("its generation {offered} is not newer than {known}")]
     Older {
@@ -74,9 +80,13 @@ pub fn judged(manifest: Manifest, member: &str, known: GenerationId) -> Result<M
     Ok(manifest)
 }
 
-/// The statement of freshness in `signed`, if the site under `roots` (DER) has made it.
+/// The statement of freshness in `signed`, if the site under `roots` (DER) has made it, and not at a time that is still to come.
 pub fn freshness(signed: &Signed, roots: &[Vec<u8>], now: WallTime) -> Result<Freshness, ManifestRefused> {
-    payload(signed, FRESHNESS_CONTEXT, roots, now)
+    let said: Freshness = payload(signed, FRESHNESS_CONTEXT, roots, now)?;
+    match said.at.saturating_sub(now.0) {
+        ahead if ahead > LEEWAY => Err(ManifestRefused::FromTheFuture(ahead)),
+        _ => Ok(said),
+    }
 }
 
 fn payload<T: DeserializeOwned>(signed: &Signed, context: &str, roots: &[Vec<u8>], now: WallTime) -> Result<T, ManifestRefused> {

@@ -14,7 +14,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use cmg_api::{GatewayFile, LimitsFile, LogFile};
+use cmg_api::{GatewayFile, LimitsFile, LogFile, WhenWithheld};
 use cmg_core::ids::{ConnectionPointId, GatewayId, Role, is_name};
 use cmg_core::problem::{Finding, Problem};
 use cmg_core::snapshot::Parts;
@@ -49,6 +49,8 @@ pub struct Config {
     pub instances: Vec<String>,
     /// The connection points that may connect; none: every one with a role certificate.
     pub connection_points: Option<BTreeSet<ConnectionPointId>>,
+    /// What becomes of a connection point that withholds the newest configuration of the site.
+    pub when_withheld: WhenWithheld,
     /// What this instance shows to connection points.
     pub role: RoleIdentity,
     /// Roots of the infrastructure authority, DER.
@@ -128,6 +130,7 @@ fn config(file: &GatewayFile, instead: Option<ServerIdentity>, parts: Parts, rea
         listen,
         proxy_protocol_from: networks(&file.proxy_protocol_from, reading),
         instances: instances(&file.name, &file.service.instances, reading),
+        when_withheld: WhenWithheld::default(),
         connection_points: connection_points(file.service.connection_points.as_deref(), reading),
         limits: limits::read(&file.limits, reading),
         name,

@@ -4,6 +4,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
+use cmg_api::WhenWithheld;
 use cmg_core::ids::ConnectionPointId;
 use cmg_core::problem::Problem;
 use cmg_core::snapshot::{Generation, Snapshot};
@@ -27,6 +28,8 @@ pub(crate) struct State {
     pub(crate) infrastructure: Vec<Vec<u8>>,
     /// The connection points that may connect; none: every one with a role certificate.
     pub(crate) connection_points: Option<BTreeSet<ConnectionPointId>>,
+    /// What becomes of a connection point that withholds the newest configuration of the site.
+    pub(crate) when_withheld: WhenWithheld,
     pub(crate) limits: Limits,
 }
 
@@ -57,8 +60,8 @@ impl State {
             Some(before) => tls.with_tickets_of(&before.tls),
             None => tls,
         };
-        let (connection_points, limits) = (config.connection_points, config.limits);
-        Ok(Self { snapshot, verifier, tls, infrastructure, connection_points, limits })
+        let (connection_points, when_withheld, limits) = (config.connection_points, config.when_withheld, config.limits);
+        Ok(Self { snapshot, verifier, tls, infrastructure, connection_points, when_withheld, limits })
     }
 
     /// Whether a connection point that has proven its role may have tunnels here.

@@ -1,5 +1,5 @@
 //! The gateway's end: takes tunnel connections in, knows who is live, opens exchanges.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -46,7 +46,16 @@ struct Session {
     connection_point: ConnectionPointId,
 }
 
-type Routes = BTreeMap<String, Vec<Arc<Session>>>;
+/// Sessions that serve an endpoint.
+#[derive(Default)]
+struct Route {
+    /// Those that are chosen from.
+    preferred: Vec<Arc<Session>>,
+    /// Those of connection points to avoid, for when no other can.
+    avoided: Vec<Arc<Session>>,
+}
+
+type Routes = BTreeMap<String, Route>;
 
 /// Who is live. One per gateway.
 pub struct Hub {
@@ -54,6 +63,7 @@ pub struct Hub {
     instances: ArcSwap<Vec<String>>,
     sessions: Mutex<Vec<(Arc<Session>, Vec<String>)>>,
     routes: ArcSwap<Routes>,
+    avoided: Mutex<BTreeSet<ConnectionPointId>>,
     draining: AtomicBool,
     era: AtomicU64,
     /// Tells that sessions have come or gone.
@@ -82,6 +92,7 @@ impl Hub {
             instances: ArcSwap::from_pointee(instances),
             sessions: Mutex::default(),
             routes: ArcSwap::default(),
+            avoided: Mutex::default(),
             draining: AtomicBool::new(false),
             era: AtomicU64::new(0),
             changed: watch::Sender::new(()),
@@ -185,8 +196,8 @@ impl Hub {
         draw: u64,
     ) -> Result<Exchange, Refusal> {
         let routes = self.routes.load();
-        let sessions = routes.get(permit.endpoint().id.as_str()).map(Vec::as_slice).unwrap_or_default();
-        let link = choose(sessions, opening.avoid, draw)?;
+        let route = routes.get(permit.endpoint().id.as_str()).ok_or(Refusal::NoConnectionPoint)?;
+        let link = route.choose(opening.avoid, draw)?;
         let mut frames = Vec::with_capacity(512 + opening.body.len());
         opening.head.credential = opening.credentials.as_mut().map_or(0, |credentials| credentials.tell(link, &mut frames));
         let number = link.next_exchange();
@@ -243,7 +254,7 @@ impl Hub {
     /// How many connection points are connected, and how many sessions they have.
     pub fn live(&self) -> (usize, usize) {
         let sessions = self.sessions();
-        let points: std::collections::BTreeSet<_> = sessions.iter().map(|(session, _)| &session.connection_point).collect();
+        let points: BTreeSet<_> = sessions.iter().map(|(session, _)| &session.connection_point).collect();
         (points.len(), sessions.len())
     }
 
@@ -286,6 +297,25 @@ impl Hub {
         }
     }
 
+    /// From now on these connection points carry a request only where no other can. Says whether that is a change.
+    pub fn avoid(&self, connection_points: BTreeSet<ConnectionPointId>) -> bool {
+        let sessions = self.sessions();
+        {
+            let mut avoided = self.avoided.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            if *avoided == connection_points {
+                return false;
+            }
+            *avoided = connection_points;
+        }
+        self.reroute(&sessions);
+        true
+    }
+
+    /// The connection points that carry a request only where no other can.
+    pub fn avoided(&self) -> BTreeSet<ConnectionPointId> {
+        self.avoided.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
     /// Ends every session.
     pub fn stop(&self) {
         for (session, _) in self.sessions().iter() {
@@ -303,13 +333,25 @@ impl Hub {
 
     /// Makes the routes anew from the sessions there are.
     fn reroute(&self, sessions: &[(Arc<Session>, Vec<String>)]) {
+        let avoided = self.avoided.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let mut routes = Routes::new();
         for (session, endpoints) in sessions {
             for endpoint in endpoints {
-                routes.entry(endpoint.clone()).or_default().push(Arc::clone(session));
+                let route = routes.entry(endpoint.clone()).or_default();
+                let list = if avoided.contains(&session.connection_point) { &mut route.avoided } else { &mut route.preferred };
+                list.push(Arc::clone(session));
             }
         }
         self.routes.store(Arc::new(routes));
+    }
+}
+
+impl Route {
+    fn choose(&self, avoid: &[Way], draw: u64) -> Result<&Arc<Link>, Refusal> {
+        match choose(&self.preferred, avoid, draw) {
+            Err(refused) if !self.avoided.is_empty() => choose(&self.avoided, avoid, draw).map_err(|_| refused),
+            chosen => chosen,
+        }
     }
 }
 

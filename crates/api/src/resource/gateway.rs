@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::gateway::WhenWithheld;
 use crate::limits::LimitsFile;
 
 /// A cloud management gateway.
@@ -25,6 +26,10 @@ pub struct Gateway {
     /// What strangers may cost, at each instance.
     #[serde(default)]
     pub limits: LimitsFile,
+    /// What becomes of a connection point that withholds the newest configuration: `serve`, or `avoid` after 30 s as long as there are
+    /// others. Default `serve`.
+    #[serde(default)]
+    pub when_withheld: WhenWithheld,
     /// Whether it publishes anything. Default true; false refuses every client at once and keeps the instances.
     #[serde(default = "yes")]
     pub running: bool,

@@ -140,6 +140,24 @@ fn one_that_withholds_is_outvoted_and_noticed() {
 }
 
 #[test]
+fn one_that_withholds_for_long_is_told_apart() {
+    let mut subscription = two();
+    subscription.answered(&"b", manifest(2, 2), at(2));
+    all(&mut subscription, 2);
+    let long = |subscription: &Two, second| subscription.long_withholding(at(second).tick).copied().collect::<Vec<_>>();
+    subscription.failed(&"a", Tick(2_000));
+    all(&mut subscription, 10);
+
+    assert_eq!((subscription.withholding().count(), long(&subscription, 31)), (1, Vec::new()));
+    assert!(subscription.timeout(at(31)) <= at(32).tick);
+    assert_eq!(long(&subscription, 32), ["a"]);
+
+    subscription.answered(&"a", manifest(2, 33), at(33));
+    all(&mut subscription, 33);
+    assert!(long(&subscription, 100).is_empty());
+}
+
+#[test]
 fn one_that_tells_of_a_generation_and_does_not_show_it_withholds_it() {
     let mut subscription = Subscription::new(g(1), at(0));
     subscription.came("a", Tick(0));

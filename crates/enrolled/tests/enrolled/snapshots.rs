@@ -39,6 +39,15 @@ fn what_the_site_signs_counts() {
 }
 
 #[test]
+fn a_statement_from_the_future_does_not_count() {
+    let site = Site::new();
+    let said = |ahead| freshness(&site.sign(FRESHNESS_CONTEXT, statement(7, now().0 + ahead)), &site.roots(), now());
+
+    assert!(said(30).is_ok());
+    assert!(matches!(said(90), Err(ManifestRefused::FromTheFuture(80..=90))), "{:?}", said(90));
+}
+
+#[test]
 fn a_changed_letter_or_context_counts_nothing() {
     let site = Site::new();
     let mut changed = site.manifest(7, "a = 1", &[], &[]);

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use cmg_api::{EnrolledGatewayFile, EnrolmentCode, GatewayDocument, GatewayFile, LimitsFile, LogFile, ServiceFile};
+use cmg_api::{EnrolledGatewayFile, EnrolmentCode, GatewayDocument, GatewayFile, LimitsFile, LogFile, ServiceFile, WhenWithheld};
 use cmg_core::problem::{Finding, Problem};
 use cmg_credentials::ServerIdentity;
 use cmg_credentials::load::Files;
@@ -16,8 +16,8 @@ use super::{Config, of_file, with_others};
 use crate::state::now;
 
 /// Keys that belong to the site.
-const OF_THE_SITE: [&str; 10] =
-    ["name", "service", "tunnel", "certificate", "limits", "trust", "block", "block_lists", "token_key", "endpoint"];
+const OF_THE_SITE: [&str; 11] =
+    ["name", "when_withheld", "service", "tunnel", "certificate", "limits", "trust", "block", "block_lists", "token_key", "endpoint"];
 
 /// What an enrolled gateway's own file says, as far as it counts before there is a configuration of the site.
 pub(crate) struct Local {
@@ -125,9 +125,10 @@ pub(crate) fn read(
         None => (Some(nothing()), Some(nobody(&mut reading))),
     };
     let Some(written) = written else { return reading.finish(None) };
-    let is_empty = instead.is_some();
+    let (is_empty, when_withheld) = (instead.is_some(), written.when_withheld);
     let file = merged(local, written, folder, identity);
-    let (config, found) = of_file(&file, instead.flatten(), reading)?;
+    let (mut config, found) = of_file(&file, instead.flatten(), reading)?;
+    config.when_withheld = when_withheld;
     let findings = if is_empty { found } else { with_others(&config, found) };
     Ok((config, findings))
 }
@@ -157,6 +158,7 @@ fn open(path: &Path) -> (Reading, Option<EnrolledGatewayFile>) {
 /// A document that publishes nothing.
 fn nothing() -> GatewayDocument {
     GatewayDocument {
+        when_withheld: WhenWithheld::default(),
         service: ServiceFile::default(),
         certificate: Vec::new(),
         limits: LimitsFile::default(),

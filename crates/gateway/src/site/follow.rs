@@ -2,11 +2,12 @@
 //!
 //! Nothing that a connection point says is believed because it says so: the site has signed it, or it is not there. When to do what
 //! is decided in `cmg_core::subscription`; this carries it out.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use cmg_api::WhenWithheld;
 use cmg_api::control::{GatewayNews, GenerationId, Manifest, Signed};
 use cmg_core::ids::ConnectionPointId;
 use cmg_core::snapshot::Generation;
@@ -35,6 +36,14 @@ pub(super) struct Update {
 enum Done {
     Asked(ConnectionPointId, Result<GatewayNews, NoAnswer>),
     Fetched(Generation, Result<(), FetchError>),
+}
+
+/// What the site has signed of an answer.
+struct Verified {
+    news: News,
+    offered: Option<(Signed, Manifest)>,
+    /// Why its statement of freshness does not count.
+    trouble: Option<ManifestRefused>,
 }
 
 /// Why a snapshot is not whole.
@@ -79,6 +88,7 @@ impl Follower {
             while let Some(command) = self.subscription.poll(self.moment()) {
                 self.carry_out(command);
             }
+            self.avoid();
             let until = self.started + Duration::from_millis(self.subscription.timeout(self.moment()).0);
             tokio::select! {
                 Some(Ok(done)) = self.tasks.join_next(), if !self.tasks.is_empty() => self.take(done).await,
@@ -124,6 +134,21 @@ impl Follower {
         }
     }
 
+    /// By the policy of the site who withholds for long carries no requests that others can carry.
+    fn avoid(&self) {
+        let avoided = match self.site.gateway.state().when_withheld {
+            WhenWithheld::Serve => BTreeSet::new(),
+            WhenWithheld::Avoid => self.subscription.long_withholding(self.moment().tick).cloned().collect(),
+        };
+        let names = format!("{avoided:?}");
+        if self.site.gateway.hub.avoid(avoided) {
+            warn!(
+                connection_points = names,
+                "These connection points carry requests only where no other can, as they withhold the newest configuration"
+            );
+        }
+    }
+
     fn count_withholding(&self) {
         self.site.metrics.withholding.set(self.subscription.withholding().count() as i64);
     }
@@ -146,7 +171,7 @@ impl Follower {
     async fn take(&mut self, done: Done) {
         match done {
             Done::Asked(source, Ok(answer)) => match self.verified(&answer) {
-                Ok((news, offered)) => self.heard(&source, news, offered),
+                Ok(verified) => self.heard(&source, verified),
                 Err(refused) => self.failed(&source, &refused),
             },
             Done::Asked(source, Err(error)) => self.failed(&source, &error),
@@ -154,10 +179,15 @@ impl Follower {
         }
     }
 
-    /// What the site has signed of an answer; something else in it makes the whole answer worth nothing.
-    fn verified(&self, answer: &GatewayNews) -> Result<(News, Option<(Signed, Manifest)>), ManifestRefused> {
+    /// What the site has signed of an answer; something else in it makes the whole answer worth nothing. But a clock that is wrong keeps
+    /// no configuration away.
+    fn verified(&self, answer: &GatewayNews) -> Result<Verified, ManifestRefused> {
         let identity = self.site.identity.load();
-        let said = answer.freshness.as_ref().map(|signed| freshness(signed, &identity.roots, now())).transpose()?;
+        let said = answer.freshness.as_ref().map(|signed| freshness(signed, &identity.roots, now())).transpose();
+        let (said, trouble) = match said {
+            Err(refused @ ManifestRefused::FromTheFuture(_)) => (None, Some(refused)),
+            said => (said?, None),
+        };
         let offered = match &answer.manifest {
             Some(signed) => {
                 let manifest = manifest(signed, &identity.member(), GenerationId::default(), &identity.roots, now())?;
@@ -169,24 +199,32 @@ impl Follower {
             freshness: said.map(|said| (of_core(said.newest), cmg_core::time::WallTime(said.at))),
             offered: offered.as_ref().map(|(_, manifest)| of_core(manifest.generation)),
         };
-        Ok((news, offered))
+        Ok(Verified { news, offered, trouble })
     }
 
-    fn heard(&mut self, source: &ConnectionPointId, news: News, offered: Option<(Signed, Manifest)>) {
+    fn heard(&mut self, source: &ConnectionPointId, Verified { news, offered, trouble }: Verified) {
         if let Some((_, at)) = news.freshness {
             self.site.metrics.said(at.0);
         }
-        if self.troubles.remove(source).is_some() {
-            info!(connection_point = %source, "Connection point answers as it should again");
+        match trouble {
+            Some(refused) => self.tell(source, &refused),
+            None if self.troubles.remove(source).is_some() => {
+                info!(connection_point = %source, "Connection point answers as it should again");
+            }
+            None => {}
         }
         if self.subscription.answered(source, news, self.moment()) {
             self.newest = offered;
         }
     }
 
-    /// Told once for each change of the reason.
     fn failed(&mut self, source: &ConnectionPointId, error: &(dyn std::error::Error + 'static)) {
         self.subscription.failed(source, self.moment().tick);
+        self.tell(source, error);
+    }
+
+    /// Told once for each change of the reason.
+    fn tell(&mut self, source: &ConnectionPointId, error: &(dyn std::error::Error + 'static)) {
         let trouble = chain(error);
         if self.troubles.get(source) != Some(&trouble) {
             warn!(connection_point = %source, error = trouble, "Connection point does not answer as it should");

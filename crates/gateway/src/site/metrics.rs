@@ -30,6 +30,12 @@ impl SiteMetrics {
         }
     }
 
+    /// When the youngest statement was made, in seconds since 1970.
+    #[cfg(test)]
+    pub(super) fn youngest(&self) -> u64 {
+        self.youngest.load(Ordering::Relaxed)
+    }
+
     /// The youngest statement was made then, in seconds since 1970.
     pub(super) fn said(&self, at: u64) {
         self.youngest.fetch_max(at, Ordering::Relaxed);

@@ -2,12 +2,13 @@
 
 use std::net::SocketAddr;
 
+use cmg_tunnel::BodyLength;
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
-use crate::support::{Gate, Point, RawGate, Site, Wire, pattern, purpose, soon, until};
+use crate::support::{Gate, Point, RawGate, Site, Wire, kind, pattern, purpose, soon, until};
 
 #[tokio::test]
 async fn a_gateway_that_starts_again_is_found_again() {
@@ -132,4 +133,37 @@ async fn five_hundred_sessions_later_a_connection_point_has_the_tasks_it_had() {
     }
 
     until(|| Handle::current().metrics().num_alive_tasks() <= before).await;
+}
+
+#[tokio::test]
+async fn one_to_avoid_carries_only_what_no_other_can() {
+    let site = Site::new();
+    let gate = Gate::start(&site).await;
+    let mut avoided = soon(Wire::session(gate.address, site.point("point-1"), 1)).await;
+    let mut other = soon(Wire::session(gate.address, site.point("point-2"), 2)).await;
+    gate.has(2).await;
+    until(|| (0..64).all(|_| gate.open("/", BodyLength::None, b"", true).is_ok())).await;
+    let name = |name: &str| std::iter::once(cmg_core::ids::ConnectionPointId::new(name)).collect();
+
+    assert!(gate.hub.avoid(name("point-1")));
+    assert!(!gate.hub.avoid(name("point-1")));
+
+    let marked: Vec<_> = (0..16).map(|_| gate.open("/marked", BodyLength::None, b"", true).unwrap()).collect();
+    for _ in &marked {
+        while !holds(&soon(other.expect(kind::REQUEST)).await.payload, b"/marked") {}
+    }
+    drop((marked, other));
+    gate.has(1).await;
+    let _only = gate.open("/alone", BodyLength::None, b"", true).unwrap();
+    loop {
+        let request = soon(avoided.expect(kind::REQUEST)).await;
+        assert!(!holds(&request.payload, b"/marked"));
+        if holds(&request.payload, b"/alone") {
+            break;
+        }
+    }
+}
+
+fn holds(bytes: &[u8], text: &[u8]) -> bool {
+    bytes.windows(text.len()).any(|window| window == text)
 }

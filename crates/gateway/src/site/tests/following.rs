@@ -1,6 +1,7 @@
 //! A gateway that follows its site: what it puts in force, what it refuses, what it says about itself.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use cmg_api::bytes::Base64;
 use cmg_api::control::{GatewayNews, GenerationId};
@@ -221,7 +222,7 @@ async fn a_changed_file_is_read_again_and_the_snapshot_stays() {
 async fn a_role_certificate_is_renewed_in_time_and_no_tunnel_ends() {
     let office = Arc::new(Office::new());
     let now = std::time::SystemTime::now();
-    let day = std::time::Duration::from_secs(86_400);
+    let day = Duration::from_secs(86_400);
     let old = Profile::role(Role::Gateway, "gw-1").valid(now - 80 * day, now + 10 * day);
     let (machine, identity) = Machine::enrolled_as(&office, &old);
     let (chain, ends) = (identity.chain.clone(), identity.ends);
@@ -251,6 +252,43 @@ async fn what_the_file_stood_in_the_way_of_is_tried_again_with_the_next() {
     running.reload.send(()).await.unwrap();
 
     assert_eq!(point.status(|status| status.applied.number == 3).await.refused, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_statement_from_the_future_keeps_no_configuration_away_and_does_not_count() {
+    let (office, machine, running, point) = pair().await;
+    let mut ahead = Offer::of(&office, &office.snapshot(&machine, 3, ENDPOINT));
+    ahead.news.freshness = Some(office.freshness_ahead(9, 3_600));
+
+    point.offer.send_replace(ahead);
+
+    running.has(3).await;
+    assert!(running.site.metrics.youngest() <= crate::state::now().0);
+}
+
+/// Takes as long as a connection point is given until it is avoided: 30 s.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_withholds_for_long_is_avoided_where_the_site_says_so() {
+    let (office, machine, running, withholding) = pair().await;
+    let honest = Point::start(&office, "cp-2", machine.address);
+    let avoid = format!("when_withheld = 'avoid'\n{ENDPOINT}");
+    let first = Offer::of(&office, &office.snapshot(&machine, 1, &avoid));
+    withholding.offer.send_replace(first.clone());
+    honest.offer.send_replace(first);
+    running.has(1).await;
+
+    honest.offer.send_replace(Offer::of(&office, &office.snapshot(&machine, 2, &avoid)));
+
+    running.has(2).await;
+    let avoided = || running.site.gateway.hub.avoided().into_iter().map(|name| name.as_str().to_owned()).collect::<Vec<_>>();
+    let started = std::time::Instant::now();
+    while avoided() != ["cp-1"] {
+        assert!(started.elapsed() < Duration::from_secs(90));
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(started.elapsed() > Duration::from_secs(25));
+    withholding.offer.send_replace(Offer::of(&office, &office.snapshot(&machine, 2, &avoid)));
+    until(|| avoided().is_empty()).await;
 }
 
 /// Takes as long as a connection point is given: 5 s.

@@ -87,7 +87,12 @@ impl Office {
     }
 
     pub(super) fn freshness(&self, newest: u64) -> Signed {
-        let said = Freshness { newest: GenerationId { epoch: 0, number: newest }, at: now().0 };
+        self.freshness_ahead(newest, 0)
+    }
+
+    /// A statement of so many seconds from now.
+    pub(super) fn freshness_ahead(&self, newest: u64, ahead: u64) -> Signed {
+        let said = Freshness { newest: GenerationId { epoch: 0, number: newest }, at: now().0 + ahead };
         self.sign(FRESHNESS_CONTEXT, serde_json::to_string(&said).unwrap())
     }
 

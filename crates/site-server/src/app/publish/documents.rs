@@ -85,6 +85,7 @@ impl<'m> Papers<'m> {
         };
         origins.certificates = gateway.certificates.iter().map(|name| format!("certificates/{name}")).collect();
         let document = GatewayDocument {
+            when_withheld: gateway.when_withheld,
             service: ServiceFile {
                 instances: gateway.instances.iter().map(|instance| instance.name.clone()).collect(),
                 connection_points: Some(self.connection_points_of(gateway)),

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use cmg_api::bytes::Sha256;
 use cmg_api::{
     BlockFile, ConnectionPointDocument, ConnectionPointFile, DialFile, GatewayDocument, GatewayFile, LogFile, ServiceFile, TunnelEndFile,
+    WhenWithheld,
 };
 use cmg_core::problem::Problem;
 use cmg_core::snapshot::Parts;
@@ -110,6 +111,7 @@ pub(crate) fn blocks_of(tables: Vec<Option<BlockFile>>, reading: &mut Reading) -
 /// A document that publishes nothing.
 pub(super) fn nothing() -> GatewayDocument {
     GatewayDocument {
+        when_withheld: WhenWithheld::default(),
         service: ServiceFile::default(),
         certificate: Vec::new(),
         limits: cmg_api::LimitsFile::default(),
