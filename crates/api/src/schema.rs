@@ -19,7 +19,7 @@ macro_rules! text {
     };
 }
 
-text!(Duration, "^[0-9]+(ms|s|m|h)$", "30s");
+text!(Duration, "^[0-9]+(ms|s|m|h|d)$", "30s");
 text!(Size, "^[0-9]+(KiB|MiB|GiB)?$", "64KiB");
 text!(Base64, "^[A-Za-z0-9+/]*={0,2}$", "AAAA");
 text!(Sha256, "^[0-9a-f]{64}$", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");

@@ -8,7 +8,7 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, Error, Unexpected, Visitor};
 use serde::{Serialize, Serializer};
 
-/// A span of time: a whole number and `ms`, `s`, `m` or `h`.
+/// A span of time: a whole number and `ms`, `s`, `m`, `h` or `d`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Duration(std::time::Duration);
 
@@ -17,7 +17,7 @@ pub struct Duration(std::time::Duration);
 pub struct Size(u64);
 
 /// Milliseconds in each unit of time, greatest first.
-const TIMES: [(&str, u64); 4] = [("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
+const TIMES: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
 /// Bytes in each unit of size, greatest first.
 const SIZES: [(&str, u64); 3] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
@@ -38,16 +38,21 @@ impl Duration {
         Self::seconds(n * 60)
     }
 
+    /// `n` days of 24 hours.
+    pub const fn days(n: u64) -> Self {
+        Self::minutes(n * 24 * 60)
+    }
+
     /// The same as the standard library's type.
     pub const fn time(self) -> std::time::Duration {
         self.0
     }
 
-    /// Reads `500ms`, `30s`, `15m`, `2h`; says what is wrong and what to write.
+    /// Reads `500ms`, `30s`, `15m`, `2h`, `3d`; says what is wrong and what to write.
     pub fn parse(text: &str) -> Result<Self, String> {
         quantity(text, &TIMES)
             .map(Self::milliseconds)
-            .ok_or_else(|| format!("`{text}` is no duration; write a whole number and ms, s, m or h, such as \"30s\""))
+            .ok_or_else(|| format!("`{text}` is no duration; write a whole number and ms, s, m, h or d, such as \"30s\""))
     }
 }
 
@@ -138,7 +143,7 @@ impl Visitor<'_> for DurationVisitor {
     type Value = Duration;
 
     fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("a whole number and ms, s, m or h in quotes, such as \"30s\"")
+        out.write_str("a whole number and ms, s, m, h or d in quotes, such as \"30s\"")
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Duration, E> {
@@ -190,14 +195,14 @@ mod tests {
 
     #[test]
     fn a_duration_is_a_number_and_a_unit() {
-        for (text, milliseconds) in [("500ms", 500), ("30s", 30_000), ("15m", 900_000), ("2h", 7_200_000), ("0s", 0)] {
+        for (text, milliseconds) in [("500ms", 500), ("30s", 30_000), ("15m", 900_000), ("2h", 7_200_000), ("3d", 259_200_000), ("0s", 0)] {
             assert_eq!(Duration::parse(text), Ok(Duration::milliseconds(milliseconds)), "{text}");
         }
     }
 
     #[test]
     fn what_is_no_duration_is_refused() {
-        for text in ["", "30", "s", "-1s", "1.5s", "1 s", " 1s", "1s ", "1d", "1S", "+1s", "99999999999999999999s"] {
+        for text in ["", "30", "s", "-1s", "1.5s", "1 s", " 1s", "1s ", "1D", "1w", "1S", "+1s", "99999999999999999999s"] {
             assert!(Duration::parse(text).is_err(), "{text}");
         }
     }
@@ -225,6 +230,7 @@ mod tests {
     fn both_are_written_in_the_greatest_unit_that_divides_them() {
         assert_eq!(Duration::seconds(90).to_string(), "90s");
         assert_eq!(Duration::minutes(120).to_string(), "2h");
+        assert_eq!((Duration::days(7).to_string(), Duration::minutes(25 * 60).to_string()), ("7d".to_owned(), "25h".to_owned()));
         assert_eq!(Duration::milliseconds(0).to_string(), "0s");
         assert_eq!(Size::kibibytes(64).to_string(), "64KiB");
         assert_eq!(Size::bytes(1_500).to_string(), "1500");

@@ -23,13 +23,32 @@ pub struct TrustFile {
     #[serde(default = "yes")]
     pub check_revocation: bool,
     /// What a list whose `nextUpdate` has passed is worth. Default `deny`: an attacker who can delay a list could
-    /// otherwise undo a revocation.
+    /// otherwise undo a revocation. A grace of some days is for authorities that are not there at weekends.
     #[serde(default)]
-    pub stale_crl: WhenUnsure,
+    pub stale_crl: WhenStale,
     /// What happens to a certificate that no list covers. Default `deny`, so that a forgotten list is noticed on the
     /// first day.
     #[serde(default)]
     pub unknown_crl: WhenUnsure,
+}
+
+/// What a revocation list is worth whose `nextUpdate` has passed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum WhenStale {
+    /// Refuse whom it covers.
+    #[default]
+    Deny,
+    /// Believe it for ever.
+    Allow,
+    /// Believe it for so long after its `nextUpdate`, at most `30d`; then refuse whom it covers.
+    Grace(Duration),
+}
+
+impl WhenStale {
+    /// The longest grace: a list is commonly made anew each week, and what was stolen a month ago must not come in.
+    pub const LONGEST_GRACE: Duration = Duration::days(30);
 }
 
 /// What to do where revocation cannot be known.

@@ -51,7 +51,7 @@ impl Fields {
             let steps =
                 steps(path).ok_or_else(|| Failure::Usage(format!("`{path}` is no path: write keys joined by dots, lists as a[0].b")))?;
             let value = typed(schema, &steps, value)?;
-            put(resource, path, &steps, value)?;
+            put(schema, resource, path, &steps, value)?;
         }
         Ok(())
     }
@@ -148,13 +148,7 @@ fn steps(path: &str) -> Option<Vec<Step>> {
 
 /// The value that `text` means at a path. Nothing, where nothing is written for what is no text.
 fn typed(schema: &Schema, steps: &[Step], text: &str) -> Result<Value, Failure> {
-    let mut path: Vec<Option<&str>> = steps
-        .iter()
-        .map(|step| match step {
-            Step::Key(key) => Some(key.as_str()),
-            Step::Place(_) => None,
-        })
-        .collect();
+    let mut path = keys(steps);
     let key = path.iter().rev().find_map(|part| *part).unwrap_or("").to_owned();
     match schema.kind(&path) {
         Type::List if !text.starts_with('[') => {
@@ -186,13 +180,25 @@ fn one(key: &str, kind: Type, text: &str) -> Result<Value, Failure> {
     }
 }
 
-/// Puts a value at a path; nothing takes away what is there.
-fn put(resource: &mut Map<String, Value>, path: &str, steps: &[Step], value: Value) -> Result<(), Failure> {
+/// Steps as a schema takes them.
+fn keys(steps: &[Step]) -> Vec<Option<&str>> {
+    let mut keys = Vec::new();
+    for step in steps {
+        keys.push(match step {
+            Step::Key(key) => Some(key.as_str()),
+            Step::Place(_) => None,
+        });
+    }
+    keys
+}
+
+/// Puts a value at a path; nothing takes away what is there. A word gives way to a table where the key may be either.
+fn put(schema: &Schema, resource: &mut Map<String, Value>, path: &str, steps: &[Step], value: Value) -> Result<(), Failure> {
     let misfit = |what: &str| Failure::Usage(format!("{path}: {what}"));
     let mut root = Value::Object(std::mem::take(resource));
     let mut at = &mut root;
-    for step in steps {
-        if at.is_null() {
+    for (depth, step) in steps.iter().enumerate() {
+        if at.is_null() || at.is_string() && schema.may_be_table(&keys(&steps[..depth])) {
             *at = match step {
                 Step::Key(_) => Value::Object(Map::new()),
                 Step::Place(_) => Value::Array(Vec::new()),
@@ -283,6 +289,16 @@ mod tests {
         let changed = onto(&schema, json!({"port": 8531, "health": {"path": "/"}}), &["port=", "health=", "gateways="]).unwrap();
 
         assert_eq!(changed, json!({"gateways": []}));
+    }
+
+    #[test]
+    fn a_word_gives_way_to_a_table_where_either_may_stand() {
+        let schema = Schema::of::<cmg_api::resource::ClientTrust>();
+        let set = |stale_crl, pair| onto(&schema, json!({ "stale_crl": stale_crl }), &[pair]).map(|changed| changed["stale_crl"].clone());
+
+        assert_eq!(set(json!("deny"), "stale_crl.grace=7d"), Ok(json!({"grace": "7d"})));
+        assert_eq!(set(json!({"grace": "7d"}), "stale_crl.grace=9d"), Ok(json!({"grace": "9d"})));
+        assert_eq!(set(json!({"grace": "7d"}), "stale_crl=deny"), Ok(json!("deny")));
     }
 
     #[test]

@@ -63,17 +63,25 @@ impl Schema {
 
     /// The type at a path; `None` in it is a place in a list.
     pub(crate) fn kind(&self, path: &[Option<&str>]) -> Type {
-        let mut at = &self.root;
+        self.at(path).map_or(Type::Unknown, kind)
+    }
+
+    fn at(&self, path: &[Option<&str>]) -> Option<&Value> {
+        let mut at = self.resolved(&self.root);
         for part in path {
-            let at_part = self.resolved(at);
             let next = match part {
-                Some(key) => at_part["properties"].get(*key).or_else(|| at_part.get("additionalProperties")),
-                None => at_part.get("items"),
+                Some(key) => at["properties"].get(*key).or_else(|| at.get("additionalProperties")),
+                None => at.get("items"),
             };
-            let Some(next) = next else { return Type::Unknown };
-            at = next;
+            at = self.resolved(next?);
         }
-        kind(self.resolved(at))
+        Some(at)
+    }
+
+    /// Whether a table may stand at a path, among others.
+    pub(crate) fn may_be_table(&self, path: &[Option<&str>]) -> bool {
+        let Some(choices) = self.at(path).and_then(|schema| schema["oneOf"].as_array()) else { return false };
+        choices.iter().any(|choice| kind(self.resolved(choice)) == Type::Table)
     }
 
     /// Every key, by its path.

@@ -69,6 +69,11 @@ impl Told {
         self
     }
 
+    /// What the site server said.
+    pub(crate) fn said(&self) -> &Value {
+        &self.value
+    }
+
     /// Writes it.
     pub(crate) fn write(&self, json: bool, surroundings: &mut Surroundings) -> io::Result<()> {
         for note in &self.notes {

@@ -89,6 +89,22 @@ impl Authorities {
     }
 }
 
+/// What becomes of clients when a list is late: a default that must not be learnt on the day.
+fn lists_note(trust: &Value) -> String {
+    let set = format!("cmg trust set {} stale_crl.grace=7d", trust["name"].as_str().unwrap_or("NAME"));
+    match (&trust["check_revocation"], &trust["stale_crl"]) {
+        (Value::Bool(false), _) => "Revocation lists are not looked at (check_revocation is false)".to_owned(),
+        (_, Value::String(word)) if word == "allow" => {
+            "A revocation list that is out of date is believed for ever (stale_crl is allow)".to_owned()
+        }
+        (_, Value::Object(grace)) => {
+            let grace = grace.get("grace").and_then(Value::as_str).unwrap_or_default();
+            format!("A revocation list that is out of date is believed for {grace} (stale_crl), then whom it covers is refused")
+        }
+        _ => format!("Whom a revocation list covers is refused from the list's nextUpdate on (stale_crl is deny); a grace: `{set}`"),
+    }
+}
+
 pub(crate) async fn verb(verb: TrustVerb, server: &Server) -> Result<Told, Failure> {
     match verb {
         TrustVerb::Look(look) => resources::look(TRUST, look, server).await,
@@ -96,7 +112,9 @@ pub(crate) async fn verb(verb: TrustVerb, server: &Server) -> Result<Told, Failu
             let mut fields = Map::new();
             written.fields.onto(&(TRUST.schema)(), &mut fields)?;
             files.onto(&mut fields)?;
-            resources::add(TRUST, &written, fields, server).await
+            let told = resources::add(TRUST, &written, fields, server).await?;
+            let note = lists_note(told.said());
+            Ok(told.and_note(note))
         }
         TrustVerb::Set { changed, files } => {
             demand_something(changed.fields.is_empty() && files.is_empty())?;

@@ -11,20 +11,34 @@ pub enum Lenience {
     Allow,
 }
 
+/// What a list that is past its `nextUpdate` is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenStale {
+    /// Nothing: refuse.
+    Deny,
+    /// As much as before, for so long after its `nextUpdate`; then nothing.
+    Grace {
+        /// In seconds.
+        seconds: u64,
+    },
+    /// As much as before, for ever.
+    Allow,
+}
+
 /// The policies of one trust policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RevocationPolicy {
     /// Whether lists are looked at, at all.
     pub check: bool,
     /// The list that covers the certificate is past its `nextUpdate`.
-    pub stale: Lenience,
+    pub stale: WhenStale,
     /// No list covers the certificate.
     pub unknown: Lenience,
 }
 
 impl Default for RevocationPolicy {
     fn default() -> Self {
-        Self { check: true, stale: Lenience::Deny, unknown: Lenience::Deny }
+        Self { check: true, stale: WhenStale::Deny, unknown: Lenience::Deny }
     }
 }
 
@@ -50,9 +64,27 @@ pub fn judge(policy: RevocationPolicy, answer: ListAnswer, now: WallTime) -> Res
     match answer {
         ListAnswer::Revoked => Err(Refusal::CertificateRevoked),
         ListAnswer::NotCovered => policy.unknown.or(Refusal::CertificateRevocationUnknown),
-        ListAnswer::NotRevoked { next_update: Some(due) } if due < now => policy.stale.or(Refusal::CertificateListStale),
-        ListAnswer::NotRevoked { next_update: Some(_) } => Ok(()),
-        ListAnswer::NotRevoked { next_update: None } => policy.stale.or(Refusal::CertificateListStale),
+        ListAnswer::NotRevoked { next_update } if policy.stale.believes(next_update, now) => Ok(()),
+        ListAnswer::NotRevoked { .. } => Err(Refusal::CertificateListStale),
+    }
+}
+
+impl WhenStale {
+    /// Until when a list is believed whose next one is `due`. None: for ever.
+    pub fn believed_until(self, due: WallTime) -> Option<WallTime> {
+        match self {
+            Self::Deny => Some(due),
+            Self::Grace { seconds } => Some(WallTime(due.0.saturating_add(seconds))),
+            Self::Allow => None,
+        }
+    }
+
+    /// Of a list that does not say when it ends only [`WhenStale::Allow`] is sure.
+    fn believes(self, next_update: Option<WallTime>, now: WallTime) -> bool {
+        match next_update {
+            Some(due) => self.believed_until(due).is_none_or(|last| now <= last),
+            None => self == Self::Allow,
+        }
     }
 }
 
@@ -74,7 +106,7 @@ mod tests {
     const STALE: ListAnswer = ListAnswer::NotRevoked { next_update: Some(WallTime(999)) };
 
     fn lenient() -> RevocationPolicy {
-        RevocationPolicy { check: true, stale: Lenience::Allow, unknown: Lenience::Allow }
+        RevocationPolicy { check: true, stale: WhenStale::Allow, unknown: Lenience::Allow }
     }
 
     #[test]
@@ -92,6 +124,17 @@ mod tests {
     fn stale_and_unknown_pass_where_the_policy_says_so() {
         assert_eq!(judge(lenient(), STALE, NOW), Ok(()));
         assert_eq!(judge(lenient(), ListAnswer::NotCovered, NOW), Ok(()));
+    }
+
+    #[test]
+    fn a_grace_ends() {
+        let policy = RevocationPolicy { stale: WhenStale::Grace { seconds: 10 }, ..RevocationPolicy::default() };
+        let at = |now| judge(policy, STALE, WallTime(now));
+
+        assert_eq!([at(999), at(1_000), at(1_009)], [Ok(()); 3]);
+        assert_eq!(at(1_010), Err(Refusal::CertificateListStale));
+        assert_eq!(judge(policy, ListAnswer::Revoked, NOW), Err(Refusal::CertificateRevoked));
+        assert_eq!(judge(policy, ListAnswer::NotRevoked { next_update: None }, NOW), Err(Refusal::CertificateListStale));
     }
 
     #[test]

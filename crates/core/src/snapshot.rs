@@ -12,7 +12,7 @@ use crate::endpoint::{Endpoint, Endpoints, Face, Mount};
 use crate::identity::TokenKind;
 use crate::ids::is_name;
 use crate::problem::{Finding, Problem};
-use crate::revocation::Lenience;
+use crate::revocation::{Lenience, WhenStale};
 use crate::server::Delivery;
 use crate::trust::{Block, TokenKey, Trust};
 
@@ -274,8 +274,17 @@ impl Check<'_> {
         if !trust.revocation.check {
             self.finding(format!("{key}.check_revocation"), "off: revoked client certificates are let in");
         } else {
-            if trust.revocation.stale == Lenience::Allow {
-                self.finding(format!("{key}.stale_crl"), "allow: certificates are believed on an out-of-date revocation list");
+            match trust.revocation.stale {
+                WhenStale::Deny => {}
+                WhenStale::Grace { .. } => {
+                    self.finding(
+                        format!("{key}.stale_crl"),
+                        "grace: certificates are believed for a while on an out-of-date revocation list",
+                    );
+                }
+                WhenStale::Allow => {
+                    self.finding(format!("{key}.stale_crl"), "allow: certificates are believed on an out-of-date revocation list");
+                }
             }
             if trust.revocation.unknown == Lenience::Allow {
                 self.finding(format!("{key}.unknown_crl"), "allow: certificates that no revocation list covers are let in");

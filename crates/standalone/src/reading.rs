@@ -4,10 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use cmg_core::problem::{Finding, Problem};
-use cmg_core::revocation::Lenience;
 use cmg_core::snapshot::{Generation, Parts, Snapshot};
 use cmg_core::time::WallTime;
-use cmg_core::trust::Trust;
 use cmg_credentials::load::{Disk, Files};
 use cmg_credentials::{Verifier, overdue};
 use cmg_process::{clock, file};
@@ -110,17 +108,20 @@ impl Reading {
 
     /// Revocation lists that are out of date at `now` where that refuses clients: the program starts with them, and serves all others.
     pub fn overdue_lists(&self, parts: &Parts, now: WallTime) -> Vec<Finding> {
-        let strict = parts.trusts.iter().filter(|trust| trust.revocation.check && trust.revocation.stale == Lenience::Deny);
-        let of_trust = |trust: &Trust| {
-            let since = |(number, due)| (format!("trust.{}.crls[{number}]", trust.name), clock::text(due));
-            overdue(&trust.lists, now).into_iter().map(since).collect::<Vec<_>>()
-        };
-        let finding = |(part, since): (String, String)| {
-            let key = self.origins.get(&part).cloned().unwrap_or(part);
-            let what = "every client that it covers is refused until it is replaced";
-            Finding::new(key, format!("the revocation list is out of date since {since}: {what}"))
-        };
-        strict.flat_map(of_trust).map(finding).collect()
+        let mut findings = Vec::new();
+        for trust in parts.trusts.iter().filter(|trust| trust.revocation.check) {
+            for (number, due) in overdue(&trust.lists, now) {
+                let Some(last) = trust.revocation.stale.believed_until(due) else { continue };
+                let part = format!("trust.{}.crls[{number}]", trust.name);
+                let key = self.origins.get(&part).cloned().unwrap_or(part);
+                let what = match last < now {
+                    true => "every client that it covers is refused until it is replaced".to_owned(),
+                    false => format!("every client that it covers is refused from {} on unless it is replaced", clock::text(last)),
+                };
+                findings.push(Finding::new(key, format!("the revocation list is out of date since {}: {what}", clock::text(due))));
+            }
+        }
+        findings
     }
 
     /// The value if nothing is wrong, else all that is.

@@ -2,11 +2,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use cmg_api::{Algorithm as AlgorithmName, TokenKeyFile, TokenKind as KindName, TrustFile, WhenUnsure};
+use cmg_api::{Algorithm as AlgorithmName, TokenKeyFile, TokenKind as KindName, TrustFile, WhenStale as WhenStaleText, WhenUnsure};
 use cmg_core::identity::TokenKind;
 use cmg_core::ids::{TrustName, is_name};
 use cmg_core::problem::Problem;
-use cmg_core::revocation::{Lenience, RevocationPolicy};
+use cmg_core::revocation::{Lenience, RevocationPolicy, WhenStale};
 use cmg_core::trust::{Algorithm, TokenKey, Trust};
 use cmg_credentials::load::{Files, read_certificates, read_lists, read_public_key};
 
@@ -26,7 +26,11 @@ fn trust(name: &str, file: &TrustFile, reading: &mut Reading) -> Trust {
         authorities: contents(&format!("{key}.authorities"), &file.authorities, read_certificates, reading),
         intermediates: contents(&format!("{key}.intermediates"), &file.intermediates, read_certificates, reading),
         lists: contents(&format!("{key}.crls"), &file.crls, read_lists, reading),
-        revocation: RevocationPolicy { check: file.check_revocation, stale: lenience(file.stale_crl), unknown: lenience(file.unknown_crl) },
+        revocation: RevocationPolicy {
+            check: file.check_revocation,
+            stale: when_stale(&format!("{key}.stale_crl"), file.stale_crl, reading),
+            unknown: lenience(file.unknown_crl),
+        },
     }
 }
 
@@ -64,6 +68,20 @@ fn token_key(key: &str, file: &TokenKeyFile, reading: &mut Reading) -> TokenKey 
         kind: token_kind(file.kind),
         // Whole seconds, upwards, so that a little more than is allowed stays more.
         leeway: leeway.as_secs() + u64::from(leeway.subsec_nanos() > 0),
+    }
+}
+
+fn when_stale(key: &str, text: WhenStaleText, reading: &mut Reading) -> WhenStale {
+    match text {
+        WhenStaleText::Deny => WhenStale::Deny,
+        WhenStaleText::Allow => WhenStale::Allow,
+        WhenStaleText::Grace(grace) => {
+            if grace.time().as_secs() == 0 || grace > WhenStaleText::LONGEST_GRACE {
+                let longest = WhenStaleText::LONGEST_GRACE;
+                reading.problem(key, format!("a grace of {grace} cannot be"), format!("write 1s to {longest}, or \"deny\""));
+            }
+            WhenStale::Grace { seconds: grace.time().as_secs() }
+        }
     }
 }
 

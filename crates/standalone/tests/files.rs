@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use cmg_api::GatewayFile;
 use cmg_core::problem::Problem;
-use cmg_core::revocation::Lenience;
+use cmg_core::revocation::{Lenience, WhenStale};
 use cmg_core::snapshot::Parts;
 use cmg_core::time::WallTime;
 use cmg_lab::{Authority, Lab, LabOptions, Profile, config};
@@ -79,7 +79,7 @@ fn a_trust_policy_holds_what_is_in_its_files() {
     assert_eq!(trust.authorities, [site.lab.clients_root.certificate_der(), site.lab.servers.certificate_der()]);
     assert_eq!((trust.intermediates.len(), trust.lists.len()), (1, 2));
     assert!(trust.revocation.check);
-    assert_eq!((trust.revocation.stale, trust.revocation.unknown), (Lenience::Allow, Lenience::Deny));
+    assert_eq!((trust.revocation.stale, trust.revocation.unknown), (WhenStale::Allow, Lenience::Deny));
 }
 
 #[test]
@@ -184,6 +184,23 @@ fn a_certificate_outside_its_time_is_a_finding() {
     assert_eq!(finding(98 * day).as_deref(), Some("key: the certificate of `CN=pc1` counts only 2 days from now"));
 }
 
+fn grace(text: &str) -> Value {
+    Value::Table([("grace".to_owned(), Value::from(text))].into_iter().collect())
+}
+
+#[test]
+fn a_grace_for_lists_is_bounded() {
+    let site = Site::new();
+    site.trust(|trust| trust["stale_crl"] = grace("7d"));
+    assert_eq!(site.read().unwrap().trusts[0].revocation.stale, WhenStale::Grace { seconds: 7 * 86_400 });
+
+    for text in ["0s", "31d"] {
+        site.trust(|trust| trust["stale_crl"] = grace(text));
+        let problems = site.read().unwrap_err();
+        assert!(problems.iter().any(|problem| problem.key == "trust.devices.stale_crl"), "{problems:?}");
+    }
+}
+
 #[test]
 fn a_list_that_is_out_of_date_is_a_finding_where_that_refuses_clients() {
     let site = Site::new();
@@ -201,6 +218,11 @@ fn a_list_that_is_out_of_date_is_a_finding_where_that_refuses_clients() {
         assert!(site.overdue_lists().is_empty());
         site.trust(|trust| _ = trust.remove(key));
     }
+    site.trust(|trust| _ = trust.insert("stale_crl".to_owned(), grace("30d")));
+    assert!(site.overdue_lists()[0].contains("refused from 2"), "{:?}", site.overdue_lists());
+    site.trust(|trust| _ = trust.insert("stale_crl".to_owned(), grace("1s")));
+    assert!(site.overdue_lists()[0].contains("refused until it is replaced"), "{:?}", site.overdue_lists());
+    site.trust(|trust| _ = trust.remove("stale_crl"));
     site.write("clients-issuing.crl", &issuing.crl(&[]).unwrap().pem);
     assert!(site.overdue_lists().is_empty());
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::trust::WhenUnsure;
+use crate::trust::{WhenStale, WhenUnsure};
 
 /// A named set of client certificate authorities with its revocation lists: one trust policy.
 ///
@@ -28,15 +28,19 @@ pub struct ClientTrust {
     /// Where the site fetches revocation lists: `http` and `https` addresses. Default none.
     #[serde(default)]
     pub crl_urls: Vec<String>,
+    /// Whether those addresses, and what they lead to, may be of own networks; of this machine only where it is written as such.
+    /// Default false, so that nobody outside can make the site ask what is inside.
+    #[serde(default)]
+    pub allow_private_addresses: bool,
     /// Revocation lists that were uploaded, PEM. Default none.
     #[serde(default)]
     pub crls: Vec<String>,
     /// Whether revocation lists are looked at. Default true.
     #[serde(default = "yes")]
     pub check_revocation: bool,
-    /// What a list whose `nextUpdate` has passed is worth. Default `deny`.
+    /// What a list whose `nextUpdate` has passed is worth: `deny`, `allow`, or a `grace` of at most `30d`. Default `deny`.
     #[serde(default)]
-    pub stale_crl: WhenUnsure,
+    pub stale_crl: WhenStale,
     /// What happens to a certificate that no list covers. Default `deny`.
     #[serde(default)]
     pub unknown_crl: WhenUnsure,

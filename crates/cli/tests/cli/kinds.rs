@@ -101,7 +101,12 @@ async fn a_trust_comes_from_files_in_pem_and_der() {
     ];
     let files: Vec<&str> = files.iter().flat_map(|(flag, file)| [*flag, file.as_str()]).collect();
 
-    house.cmg(&[&["trust", "new", "corp", "check_revocation=true"], files.as_slice()].concat()).await.done();
+    let added = house.cmg(&[&["trust", "new", "corp", "check_revocation=true"], files.as_slice()].concat()).await.done();
+    assert!(added.err.contains("(stale_crl is deny)"), "{added:?}");
+    let set = house.cmg(&["trust", "set", "corp", "stale_crl.grace=7d", "--json"]).await.json();
+    assert_eq!(set["stale_crl"], json!({"grace": "7d"}));
+    let shown = house.cmg(&["trust", "show", "corp"]).await.done();
+    assert!(shown.out.contains("grace = \"7d\""), "{shown:?}");
 
     let shown = house.cmg(&["trust", "show", "corp", "--json"]).await.json();
     let pem = |key: &str| shown[key].as_array().unwrap().iter().all(|text| text.as_str().unwrap().starts_with("-----BEGIN"));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use cmg_core::refusal::Refusal;
-use cmg_core::revocation::{Lenience, ListAnswer, judge};
+use cmg_core::revocation::{ListAnswer, judge};
 use cmg_core::time::WallTime;
 use webpki::{Cert, VerifiedPath};
 use x509_parser::certificate::X509Certificate;
@@ -77,10 +77,11 @@ impl ClientTrust {
         }
         let answer = lists::answer(lists, subject);
         judge(self.policy, answer, now)?;
-        match (answer, self.policy.stale) {
-            (ListAnswer::NotRevoked { next_update: Some(due) }, Lenience::Deny) => Ok(span.at_most(due)),
-            _ => Ok(span),
-        }
+        let believed_until = match answer {
+            ListAnswer::NotRevoked { next_update: Some(due) } => self.policy.stale.believed_until(due),
+            _ => None,
+        };
+        Ok(believed_until.map_or(span, |last| span.at_most(last)))
     }
 
     /// The lists that `signer` signed; none where the policy does not look at any.

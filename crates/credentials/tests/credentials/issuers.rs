@@ -1,7 +1,7 @@
 //! Remembered issuers, seen from outside: what a policy has verified before never widens what it accepts.
 use cmg_core::ids::TrustName;
 use cmg_core::refusal::Refusal;
-use cmg_core::revocation::{Lenience, RevocationPolicy};
+use cmg_core::revocation::{Lenience, RevocationPolicy, WhenStale};
 use cmg_core::time::WallTime;
 use cmg_core::trust::{Block, Trust};
 use cmg_credentials::facts::certificate_facts;
@@ -10,7 +10,7 @@ use rcgen::{GeneralSubtree, NameConstraints, SanType, SerialNumber, date_time_ym
 
 use crate::lab::{Authority, HALF_A_DAY, NOW, SERIAL, chain, trust_of};
 
-const STRICT: RevocationPolicy = RevocationPolicy { check: true, stale: Lenience::Deny, unknown: Lenience::Deny };
+const STRICT: RevocationPolicy = RevocationPolicy { check: true, stale: WhenStale::Deny, unknown: Lenience::Deny };
 
 #[test]
 fn what_one_client_sent_helps_no_other() {

@@ -1,6 +1,6 @@
 //! Revocation lists: what covers what, and the policies.
 use cmg_core::refusal::Refusal;
-use cmg_core::revocation::{Lenience, RevocationPolicy};
+use cmg_core::revocation::{Lenience, RevocationPolicy, WhenStale};
 use cmg_core::time::WallTime;
 use cmg_core::trust::Trust;
 use cmg_credentials::ClientTrust;
@@ -9,8 +9,8 @@ use rcgen::{CrlDistributionPoint, CrlIssuingDistributionPoint, CrlScope, KeyUsag
 
 use crate::lab::{Authority, HALF_A_DAY, NOW, SERIAL, chain, trust_of};
 
-const STRICT: RevocationPolicy = RevocationPolicy { check: true, stale: Lenience::Deny, unknown: Lenience::Deny };
-const LENIENT: RevocationPolicy = RevocationPolicy { check: true, stale: Lenience::Allow, unknown: Lenience::Allow };
+const STRICT: RevocationPolicy = RevocationPolicy { check: true, stale: WhenStale::Deny, unknown: Lenience::Deny };
+const LENIENT: RevocationPolicy = RevocationPolicy { check: true, stale: WhenStale::Allow, unknown: Lenience::Allow };
 
 fn trust(roots: &[&Authority], intermediates: &[&Authority], lists: Vec<Vec<u8>>, revocation: RevocationPolicy) -> Trust {
     Trust { lists, revocation, ..trust_of(roots, intermediates) }
@@ -53,7 +53,10 @@ fn a_stale_list_is_told_apart() {
     let lists = vec![root.stale_list(&[])];
 
     assert_eq!(verdict(&trust(&[&root], &[], lists.clone(), STRICT), &client), Err(Refusal::CertificateListStale));
-    assert_eq!(verdict(&trust(&[&root], &[], lists, LENIENT), &client), Ok(()));
+    assert_eq!(verdict(&trust(&[&root], &[], lists.clone(), LENIENT), &client), Ok(()));
+    let grace = |seconds| RevocationPolicy { stale: WhenStale::Grace { seconds }, ..STRICT };
+    assert_eq!(verdict(&trust(&[&root], &[], lists.clone(), grace(HALF_A_DAY)), &client), Ok(()));
+    assert_eq!(verdict(&trust(&[&root], &[], lists, grace(HALF_A_DAY - 1)), &client), Err(Refusal::CertificateListStale));
 }
 
 #[test]
@@ -218,6 +221,8 @@ fn it_is_good_until_the_next_list_where_stale_lists_are_refused() {
     };
 
     assert_eq!(until(STRICT), WallTime(NOW.0 + HALF_A_DAY));
+    let grace = RevocationPolicy { stale: WhenStale::Grace { seconds: 60 }, ..STRICT };
+    assert_eq!(until(grace), WallTime(NOW.0 + HALF_A_DAY + 60));
     assert!(until(LENIENT) > WallTime(NOW.0 + HALF_A_DAY));
 }
 

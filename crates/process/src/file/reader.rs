@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 
 use cmg_core::problem::Problem;
-use serde::de::value::StrDeserializer;
+use serde::de::value::{MapAccessDeserializer, StrDeserializer};
 use serde::de::{self, DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, SeqAccess, Unexpected, Visitor};
 use toml::Value;
 
@@ -142,6 +142,12 @@ impl<'de> Deserializer<'de> for Reader<'_> {
         variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Fault> {
+        if let Value::Table(table) = self.value
+            && let [key] = table.keys().map(String::as_str).collect::<Vec<_>>()[..]
+            && variants.contains(&key)
+        {
+            return visitor.visit_enum(MapAccessDeserializer::new(Entries { table: self, keys: vec![key], next: 0 }));
+        }
         let Value::String(text) = self.value else {
             let kind = de::Error::invalid_type(unexpected(self.value), &visitor);
             return Err(Fault { instead: Some(format!("write {}", one_of(variants))), ..kind });

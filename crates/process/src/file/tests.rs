@@ -42,11 +42,12 @@ struct Owner {
     age: u8,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, PartialEq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Warmth {
     Stove,
     Sun,
+    Fan(Duration),
 }
 
 fn an_hour() -> Duration {
@@ -107,8 +108,8 @@ fn every_wrong_and_missing_value_is_named() {
         complaints(text),
         [
             "name: is a number; write a text in quotes",
-            "warmth: `fire` is not known; write one of stove, sun",
-            "silence: `10` is no duration; write a whole number and ms, s, m or h, such as \"30s\"",
+            "warmth: `fire` is not known; write one of stove, sun, fan",
+            "silence: `10` is no duration; write a whole number and ms, s, m, h or d, such as \"30s\"",
             "attic: is true or false; write a whole number of bytes, or a text such as \"64KiB\"",
             "room[0].windows: 300 does not fit; write a whole number from 0 to 255",
             "room[1]: is a number; write a table",
@@ -119,6 +120,26 @@ fn every_wrong_and_missing_value_is_named() {
             "doors: is missing; write a whole number",
         ]
     );
+}
+
+#[test]
+fn a_word_may_have_a_value() {
+    let warmth = |value: &str| parse::<House>(&format!("name = 'a'\ndoors = 1\nwarmth = {value}")).finish().map(|house| house.warmth);
+
+    assert_eq!(warmth("{ fan = '5s' }"), Ok(Some(Warmth::Fan(Duration::seconds(5)))));
+    assert_eq!(warmth("'sun'"), Ok(Some(Warmth::Sun)));
+    for (value, key) in [
+        ("{ fan = '5' }", "warmth.fan"),
+        ("{ sun = 5 }", "warmth"),
+        ("'fan'", "warmth"),
+        ("{}", "warmth"),
+        ("{ fan = '5s', sun = 1 }", "warmth"),
+        ("{ moon = 1 }", "warmth"),
+    ] {
+        let problems = warmth(value).unwrap_err();
+        println!("{problems:?}");
+        assert!(problems.0.iter().all(|problem| problem.key.starts_with(key)), "{value}: {problems:?}");
+    }
 }
 
 #[test]

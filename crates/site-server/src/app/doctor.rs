@@ -313,7 +313,7 @@ impl Patient {
         }
         let verdict = match said {
             Err(Refusal::CertificateRevoked) => "; one of them is revoked",
-            Err(Refusal::CertificateListStale) => "; a stale list refuses, as stale_crl is deny",
+            Err(Refusal::CertificateListStale) => "; a stale list refuses, by stale_crl",
             Err(Refusal::CertificateRevocationUnknown) => "; what no list covers is refused, as unknown_crl is deny",
             _ => "",
         };

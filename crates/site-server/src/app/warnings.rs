@@ -1,15 +1,18 @@
-//! Warnings before something expires: 60, 30, 14, 7 and 1 days before, and after it has; of revocation lists the day before.
+//! Warnings before something expires: 60, 30, 14, 7 and 1 days before, and after it has; of revocation lists the day before, and again
+//! the day before their grace is over.
 //!
 //! Everything is looked at anew each time, and what is open is made to match: what was renewed is a warning no more. Each step is logged
 //! once.
 
 use std::collections::BTreeMap;
 
+use cmg_api::WhenStale;
 use cmg_core::time::WallTime;
 use cmg_credentials::facts::certificate_facts;
+use cmg_credentials::overdue;
 use cmg_store::View;
-use pki_types::CertificateDer;
 use pki_types::pem::PemObject;
+use pki_types::{CertificateDer, CertificateRevocationListDer};
 use tracing::warn;
 
 use super::change::ChangeRefused;
@@ -87,7 +90,8 @@ fn words(ending: &Ending, now: i64) -> String {
 async fn endings(view: &mut View, in_force: &InForce, keys: &Keys, now: i64) -> Result<Vec<Ending>, cmg_store::Error> {
     let mut all = of_model(in_force);
     all.extend(of_keys(keys));
-    all.extend(of_lists(view, now).await?);
+    all.extend(of_fetched_lists(view, in_force, now).await?);
+    all.extend(of_uploaded_lists(in_force, now));
     for member in view.members(None).await? {
         let subject = format!("{}/{}", member.kind, member.name);
         let instead = "see that it runs and reaches the site, which renews it, or enrol it again";
@@ -143,17 +147,44 @@ fn of_keys(keys: &Keys) -> Vec<Ending> {
 }
 
 /// A list that is made anew every day is a warning only in the second half of its time.
-async fn of_lists(view: &mut View, now: i64) -> Result<Vec<Ending>, cmg_store::Error> {
+async fn of_fetched_lists(view: &mut View, in_force: &InForce, now: i64) -> Result<Vec<Ending>, cmg_store::Error> {
     let mut all = Vec::new();
     for list in view.crls().await?.into_iter().filter(|list| list.trust != SITE_CLIENTS) {
         let (Some(ends), Some(made)) = (list.next_update, list.this_update) else { continue };
         if now >= made + (ends - made) / 2 {
+            let stale_crl = in_force.model.trusts.get(&list.trust).map_or(WhenStale::Deny, |trust| trust.stale_crl);
             let subject = format!("{} {}", list.trust, list.source);
-            let instead = "have the authority publish a new one where the site fetches it";
-            all.push(Ending { kind: "revocation list", subject, ends, steps: &STEPS[..1], instead });
+            all.extend(of_list(subject, ends, stale_crl, now, "have the authority publish a new one where the site fetches it"));
         }
     }
     Ok(all)
+}
+
+/// One beside its successor is no warning.
+fn of_uploaded_lists(in_force: &InForce, now: i64) -> Vec<Ending> {
+    let tomorrow = WallTime((now + DAY) as u64);
+    let mut all = Vec::new();
+    for trust in in_force.model.trusts.values() {
+        let of_text =
+            |text: &String| CertificateRevocationListDer::pem_slice_iter(text.as_bytes()).filter_map(Result::ok).collect::<Vec<_>>();
+        let lists: Vec<_> = trust.crls.iter().flat_map(of_text).map(|der| der.to_vec()).collect();
+        for (number, WallTime(ends)) in overdue(&lists, tomorrow) {
+            let subject = format!("{} uploaded list {}", trust.name, number + 1);
+            all.extend(of_list(subject, ends as i64, trust.stale_crl, now, "upload the next one, or write its address in crl_urls"));
+        }
+    }
+    all
+}
+
+/// The end of a list, and where it is over, that of its grace.
+fn of_list(subject: String, ends: i64, stale_crl: WhenStale, now: i64, instead: &'static str) -> Vec<Ending> {
+    let end = |kind, ends| Ending { kind, subject: subject.clone(), ends, steps: &STEPS[..1], instead };
+    let mut all = vec![end("revocation list", ends)];
+    match stale_crl {
+        WhenStale::Grace(grace) if ends <= now => all.push(end("grace of revocation list", ends + grace.time().as_secs() as i64)),
+        WhenStale::Grace(_) | WhenStale::Deny | WhenStale::Allow => {}
+    }
+    all
 }
 
 #[cfg(test)]
@@ -172,6 +203,21 @@ mod tests {
         assert_eq!([60, 31, 30, 15, 14, 8, 7, 2, 1].map(|days| at(days * DAY)), [60, 60, 30, 30, 14, 14, 7, 7, 1].map(Some));
         assert_eq!((at(1), at(0), at(-DAY)), (Some(1), Some(0), Some(0)));
         assert_eq!(step(&ending(&STEPS[..1], 100 * DAY), 98 * DAY), None);
+    }
+
+    #[test]
+    fn the_grace_of_a_list_is_an_end_of_its_own() {
+        let grace = WhenStale::Grace(cmg_api::text::Duration::days(7));
+        let steps = |stale_crl, now| {
+            let all = of_list("corp".to_owned(), 100 * DAY, stale_crl, now, "fetch");
+            all.iter().filter_map(|ending| Some((ending.kind, step(ending, now)?))).collect::<Vec<_>>()
+        };
+
+        assert_eq!(steps(grace, 99 * DAY), [("revocation list", 1)]);
+        assert_eq!(steps(grace, 105 * DAY), [("revocation list", 0)]);
+        assert_eq!(steps(grace, 106 * DAY), [("revocation list", 0), ("grace of revocation list", 1)]);
+        assert_eq!(steps(grace, 107 * DAY), [("revocation list", 0), ("grace of revocation list", 0)]);
+        assert_eq!(steps(WhenStale::Deny, 107 * DAY), [("revocation list", 0)]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The whole way and the short one, compared over every kind of issuer, client and company that a certificate can come in: what
 //! passes below a remembered issuer passes the whole way too, and nothing else does.
-use cmg_core::revocation::{Lenience, RevocationPolicy};
+use cmg_core::revocation::{Lenience, RevocationPolicy, WhenStale};
 use cmg_core::time::WallTime;
 use cmg_core::trust::{Block, Trust};
 use pki_types::CertificateDer;
@@ -19,9 +19,9 @@ mod lab;
 
 type Chain = Vec<CertificateDer<'static>>;
 
-const STRICT: RevocationPolicy = RevocationPolicy { check: true, stale: Lenience::Deny, unknown: Lenience::Deny };
-const LENIENT: RevocationPolicy = RevocationPolicy { check: true, stale: Lenience::Allow, unknown: Lenience::Allow };
-const UNCHECKED: RevocationPolicy = RevocationPolicy { check: false, stale: Lenience::Deny, unknown: Lenience::Deny };
+const STRICT: RevocationPolicy = RevocationPolicy { check: true, stale: WhenStale::Deny, unknown: Lenience::Deny };
+const LENIENT: RevocationPolicy = RevocationPolicy { check: true, stale: WhenStale::Allow, unknown: Lenience::Allow };
+const UNCHECKED: RevocationPolicy = RevocationPolicy { check: false, stale: WhenStale::Deny, unknown: Lenience::Deny };
 
 /// The serial number of a client that its issuer revoked.
 const REVOKED_CLIENT: u64 = 0x2002;
