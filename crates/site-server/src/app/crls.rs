@@ -1,9 +1,10 @@
 //! Revocation lists of client authorities: fetched from their distribution points, verified, published when they changed.
 //!
 //! A list counts when it is complete (no delta, not indirect), signed by an authority of its trust, in force, and not older than the one
-//! held. Whatever fails is noted with its reason, and the last good list stays. Lists prove themselves, so plain `http` will do, and the
-//! points of an enterprise are often inside, so own networks may be asked.
+//! held. An address serves the lists of one issuer: one that serves another's instead would take away the revocations of the first.
+//! Whatever fails is noted with its reason, and the last good list stays. Lists prove themselves, so plain `http` will do.
 
+use cmg_api::WhenStale;
 use cmg_api::resource::ClientTrust;
 use cmg_core::problem::Problem;
 use cmg_core::trust::Trust;
@@ -15,7 +16,7 @@ use tracing::{info, warn};
 use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certificate};
 
 use super::change::{Actor, ChangeRefused, Draft};
-use super::fetching::{Fetcher, Inside};
+use super::fetching::{Fetcher, Reach, side_by_side};
 use super::in_force::SITE_CLIENTS;
 use super::publish::{Ground, everything};
 use super::text::time;
@@ -51,6 +52,11 @@ pub enum ListRefused {
     /// Its time has not come.
     #[error("it counts only from {0}: set the clocks of this machine and of the authority")]
     NotYet(String),
+    /// It would take the place of another issuer's.
+    #[error(
+        "it is the list of \"{0}\", and the one held is that of \"{1}\": give each issuer an address of its own, or take the other authority out"
+    )]
+    OtherIssuer(String, String),
     /// There is a newer one already.
     #[error("it is older than the one held, of {0}: an old copy is served there")]
     Older(String),
@@ -74,8 +80,15 @@ pub struct Synced {
     pub outcome: Result<bool, String>,
 }
 
-/// Judges a list of `trust` (DER); `held` is the one that it would replace.
-pub fn judge(trust: &ClientTrust, ground: &Ground, der: &[u8], held: Option<&[u8]>, now: i64) -> Result<Dates, ListRefused> {
+/// Judges a list of `trust` (DER) at `now`; `held` is the one that it would replace. Its next update must not have been due at `not_over_at`.
+pub fn judge(
+    trust: &ClientTrust,
+    ground: &Ground,
+    der: &[u8],
+    held: Option<&[u8]>,
+    now: i64,
+    not_over_at: i64,
+) -> Result<Dates, ListRefused> {
     let own = ClientTrust { crls: Vec::new(), ..trust.clone() };
     let ground = Ground { site_clients: ground.site_clients.clone(), ..Ground::default() };
     let parts = everything::trust(&own, &ground).map_err(|problems| ListRefused::Unusable(told(&problems)))?;
@@ -86,13 +99,18 @@ pub fn judge(trust: &ClientTrust, ground: &Ground, der: &[u8], held: Option<&[u8
     let list = parsed(der).ok_or_else(unreadable)?;
     demand_known(&judged, &list)?;
     let dates = dates(&list).ok_or_else(unreadable)?;
-    if dates.next_update <= now {
+    if dates.next_update <= not_over_at {
         return Err(ListRefused::Expired(time(dates.next_update)));
     }
     if dates.this_update > now + SKEW {
         return Err(ListRefused::NotYet(time(dates.this_update)));
     }
     match held.and_then(parsed) {
+        Some(before) if list.issuer().as_raw() != before.issuer().as_raw() => match demand_known(&judged, &before) {
+            Ok(()) => Err(ListRefused::OtherIssuer(list.issuer().to_string(), before.issuer().to_string())),
+            // Its authority is gone, and so is what it was good for.
+            Err(_) => Ok(dates),
+        },
         Some(before) if is_older(&list, &before) => Err(ListRefused::Older(time(before.last_update().timestamp()))),
         _ => Ok(dates),
     }
@@ -122,10 +140,10 @@ fn demand_known(trust: &Trust, list: &CertificateRevocationList<'_>) -> Result<(
     if is_known { Ok(()) } else { Err(ListRefused::Foreign(list.issuer().to_string())) }
 }
 
-/// By their numbers where both have one, else by when they were made.
+/// Of two lists of one issuer: by their numbers where both have one, else by when they were made.
 fn is_older(list: &CertificateRevocationList<'_>, held: &CertificateRevocationList<'_>) -> bool {
     match (list.crl_number(), held.crl_number()) {
-        (Some(number), Some(before)) if list.issuer().as_raw() == held.issuer().as_raw() => number < before,
+        (Some(number), Some(before)) => number < before,
         _ => list.last_update().timestamp() < held.last_update().timestamp(),
     }
 }
@@ -139,10 +157,9 @@ pub async fn sync(site: &Site, fetcher: &Fetcher, trust: &ClientTrust, now: i64)
 pub async fn sync_due(site: &Site, fetcher: &Fetcher, now: i64) -> Result<(), ChangeRefused> {
     forget(site).await?;
     let in_force = site.in_force();
-    for trust in in_force.model.trusts.values().filter(|trust| !trust.crl_urls.is_empty()) {
-        sync_some(site, fetcher, trust, now, |known| is_due(known, now)).await?;
-    }
-    Ok(())
+    let trusts = in_force.model.trusts.values().filter(|trust| !trust.crl_urls.is_empty());
+    let due = trusts.map(|trust| sync_some(site, fetcher, trust, now, |known| is_due(known, now)));
+    side_by_side(due.collect()).await.into_iter().find_map(Result::err).map_or(Ok(()), Err)
 }
 
 fn is_due(known: Option<&Crl>, now: i64) -> bool {
@@ -167,25 +184,35 @@ async fn sync_some(
     let known = site.store.crls_of(&trust.name).await?;
     let authorities = pem_certificates(&trust.authorities);
     let fetcher = fetcher.and(authorities);
-    let mut all = Vec::new();
+    let mut due = Vec::new();
     for source in &trust.crl_urls {
         let held = known.iter().find(|crl| crl.source == *source);
-        if !wanted(held) {
-            continue;
+        if wanted(held) {
+            due.push(sync_one(site, &fetcher, trust, source, held, now));
         }
-        let outcome = match fetched(site, &fetcher, trust, source, held, now).await {
-            Ok((der, dates)) => Ok(keep(site, trust, source, der, dates, now).await?),
-            Err(error) => {
-                warn!(trust = trust.name, source, error, "A revocation list could not be fetched");
-                let mut change = site.store.begin(now).await?;
-                change.note_crl_failure(&trust.name, source, &error).await?;
-                change.commit().await?;
-                Err(error)
-            }
-        };
-        all.push(Synced { source: source.clone(), outcome });
     }
-    Ok(all)
+    side_by_side(due).await.into_iter().collect()
+}
+
+async fn sync_one(
+    site: &Site,
+    fetcher: &Fetcher,
+    trust: &ClientTrust,
+    source: &str,
+    held: Option<&Crl>,
+    now: i64,
+) -> Result<Synced, ChangeRefused> {
+    let outcome = match fetched(site, fetcher, trust, source, held, now).await {
+        Ok((der, dates)) => Ok(keep(site, trust, source, der, dates, now).await?),
+        Err(error) => {
+            warn!(trust = trust.name, source, error, "A revocation list could not be fetched");
+            let mut change = site.store.begin(now).await?;
+            change.note_crl_failure(&trust.name, source, &error).await?;
+            change.commit().await?;
+            Err(error)
+        }
+    };
+    Ok(Synced { source: source.to_owned(), outcome })
 }
 
 fn pem_certificates(texts: &[String]) -> Vec<Vec<u8>> {
@@ -203,7 +230,8 @@ async fn fetched(
     held: Option<&Crl>,
     now: i64,
 ) -> Result<(Vec<u8>, Dates), String> {
-    let bytes = fetcher.any(source, LARGEST, Inside::Allowed).await.map_err(|error| error.to_string())?;
+    let reach = Reach::of(trust.allow_private_addresses, source);
+    let bytes = fetcher.any(source, LARGEST, reach).await.map_err(|error| error.to_string())?;
     let der = match bytes.first() {
         Some(0x30) => bytes,
         _ => one_of_pem(&bytes).ok_or("it is no revocation list: neither DER nor one list in PEM")?,
@@ -211,7 +239,7 @@ async fn fetched(
     let (trust, held, in_force) = (trust.clone(), held.and_then(|held| held.der.clone()), site.in_force());
     // A large list is read for a while, so not among other work.
     let judged = tokio::task::spawn_blocking(move || {
-        let dates = judge(&trust, &in_force.ground, &der, held.as_deref(), now)?;
+        let dates = judge(&trust, &in_force.ground, &der, held.as_deref(), now, now)?;
         Ok((der, dates))
     });
     judged.await.map_err(|error| error.to_string())?.map_err(|refused: ListRefused| refused.to_string())
@@ -300,7 +328,13 @@ pub(crate) fn uploaded_problems(trust: &ClientTrust, now: i64) -> Vec<Problem> {
             continue;
         };
         for list in lists {
-            if let Err(refused) = judge(trust, &Ground::default(), &list, None, now) {
+            // Who grants a grace because a list has just run out must not have to replace the list first.
+            let believed_since = match trust.stale_crl {
+                WhenStale::Deny => now,
+                WhenStale::Grace(grace) => now - grace.time().as_secs() as i64,
+                WhenStale::Allow => i64::MIN,
+            };
+            if let Err(refused) = judge(trust, &Ground::default(), &list, None, now, believed_since) {
                 let instead = "upload the list that the authority publishes, or leave it out and write its address in crl_urls";
                 problems.push(Problem::new(key.clone(), refused.to_string(), instead));
             }

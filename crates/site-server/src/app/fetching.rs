@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cmg_credentials::tls::{provider, server_client};
+use futures_util::{StreamExt, stream};
 use pki_types::CertificateDer;
 use pki_types::pem::PemObject;
 use reqwest::Url;
@@ -22,6 +23,9 @@ use rustls::{ClientConfig, RootCertStore};
 /// The longest that a fetch may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How many are asked at one time: one that does not answer holds up few others, and four of the largest lists fit into memory.
+const AT_ONCE: usize = 4;
+
 /// Redirects that are followed.
 const REDIRECTS: usize = 3;
 
@@ -29,13 +33,40 @@ const REDIRECTS: usize = 3;
 const BUNDLES: [&str; 4] =
     ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem"];
 
-/// Whether addresses of one's own networks may be asked.
+/// Which addresses may be asked, on every step of the way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Inside {
-    /// They may.
-    Allowed,
-    /// They may not.
-    Refused,
+pub enum Reach {
+    /// Those of the internet.
+    Internet,
+    /// Those of own networks too, but not this machine and not its links: whoever answers inside could otherwise send the site server to
+    /// what listens for itself alone, or to the metadata of a cloud.
+    OwnNetworks,
+    /// All, since the administrator has written one of this machine.
+    Everywhere,
+}
+
+impl Reach {
+    /// What may be asked on the way from the address `written` by an administrator, who may have allowed own networks too.
+    pub fn of(allow_private_addresses: bool, written: &str) -> Self {
+        let is_local = || Url::parse(written).is_ok_and(|url| names_this_machine(&url));
+        match allow_private_addresses {
+            false => Self::Internet,
+            true if is_local() => Self::Everywhere,
+            true => Self::OwnNetworks,
+        }
+    }
+
+    fn judge(self, address: IpAddr) -> Result<(), String> {
+        match self {
+            Self::Internet if is_inside(address) => {
+                Err(format!("is the address {address} of an own network; set allow_private_addresses where that is meant"))
+            }
+            Self::OwnNetworks if is_local(address) => {
+                Err(format!("is the address {address} of this machine or its links, which is asked only where it is written as such"))
+            }
+            Self::Internet | Self::OwnNetworks | Self::Everywhere => Ok(()),
+        }
+    }
 }
 
 /// Why nothing was fetched.
@@ -112,23 +143,23 @@ impl Fetcher {
     }
 
     /// What is at an `https` address.
-    pub async fn https(&self, url: &str, limit: usize, inside: Inside) -> Result<Vec<u8>, FetchFailed> {
-        self.fetch(url, limit, inside, true).await
+    pub async fn https(&self, url: &str, limit: usize, reach: Reach) -> Result<Vec<u8>, FetchFailed> {
+        self.fetch(url, limit, reach, true).await
     }
 
     /// What is at an `http` or `https` address; for what proves itself.
-    pub async fn any(&self, url: &str, limit: usize, inside: Inside) -> Result<Vec<u8>, FetchFailed> {
-        self.fetch(url, limit, inside, false).await
+    pub async fn any(&self, url: &str, limit: usize, reach: Reach) -> Result<Vec<u8>, FetchFailed> {
+        self.fetch(url, limit, reach, false).await
     }
 
-    async fn fetch(&self, text: &str, limit: usize, inside: Inside, only_https: bool) -> Result<Vec<u8>, FetchFailed> {
+    async fn fetch(&self, text: &str, limit: usize, reach: Reach, only_https: bool) -> Result<Vec<u8>, FetchFailed> {
         let url = Self::judge_url(text, only_https)?;
-        judge_host(&url, inside).map_err(|what| FetchFailed::Url(format!("\"{text}\" {what}")))?;
+        judge_host(&url, reach).map_err(|what| FetchFailed::Url(format!("\"{text}\" {what}")))?;
         let unreachable = |error: &(dyn std::error::Error + 'static)| FetchFailed::Unreachable {
             url: text.to_owned(),
             cause: cmg_process::log::chain(error),
         };
-        let client = self.client(inside, only_https).map_err(|error| unreachable(&*error))?;
+        let client = self.client(reach, only_https).map_err(|error| unreachable(&*error))?;
         let mut response = client.get(url).send().await.map_err(|error| unreachable(&error.without_url()))?;
         if response.status().as_u16() != 200 {
             return Err(FetchFailed::Status { url: text.to_owned(), status: response.status().as_u16() });
@@ -143,13 +174,13 @@ impl Fetcher {
         Ok(bytes)
     }
 
-    fn client(&self, inside: Inside, only_https: bool) -> Result<reqwest::Client, Box<dyn std::error::Error + Send + Sync>> {
+    fn client(&self, reach: Reach, only_https: bool) -> Result<reqwest::Client, Box<dyn std::error::Error + Send + Sync>> {
         let redirects = move |attempt: Attempt<'_>| {
             let judged = match attempt.previous().len() > REDIRECTS {
                 true => Err("redirects too often".to_owned()),
                 false => Self::judge_url(attempt.url().as_str(), only_https)
                     .map_err(|error| error.to_string())
-                    .and_then(|url| judge_host(&url, inside)),
+                    .and_then(|url| judge_host(&url, reach)),
             };
             match judged {
                 Ok(()) => attempt.follow(),
@@ -163,7 +194,7 @@ impl Fetcher {
             .referer(false)
             .timeout(PATIENCE)
             .user_agent(concat!("opencmg-site/", env!("CARGO_PKG_VERSION")))
-            .dns_resolver(Arc::new(Judging(inside)));
+            .dns_resolver(Arc::new(Judging(reach)));
         let roots = self.usable_roots();
         if only_https && roots.is_empty() {
             return Err("the system has no bundle of certificates: name one in SSL_CERT_FILE".into());
@@ -178,6 +209,11 @@ impl Fetcher {
     }
 }
 
+/// Does all of it, a few at one time, and gives what came of each, in order.
+pub async fn side_by_side<T>(work: Vec<impl Future<Output = T>>) -> Vec<T> {
+    stream::iter(work).buffered(AT_ONCE).collect().await
+}
+
 /// Who believes nobody speaks plain HTTP only.
 fn tls(roots: &[Vec<u8>]) -> Result<ClientConfig, Box<dyn std::error::Error + Send + Sync>> {
     if roots.is_empty() {
@@ -188,51 +224,68 @@ fn tls(roots: &[Vec<u8>]) -> Result<ClientConfig, Box<dyn std::error::Error + Se
     Ok(ClientConfig::clone(&config))
 }
 
-fn judge_host(url: &Url, inside: Inside) -> Result<(), String> {
-    let host = url.host_str().unwrap_or_default();
-    let literal = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-    match literal {
-        Ok(address) if inside == Inside::Refused && is_inside(address) => {
-            Err(format!("is the address {address} of an own network; set allow_private_addresses where that is meant"))
-        }
-        _ => Ok(()),
-    }
+fn judge_host(url: &Url, reach: Reach) -> Result<(), String> {
+    literal(url).map_or(Ok(()), |address| reach.judge(address))
+}
+
+/// The address that stands in a URL instead of a name.
+fn literal(url: &Url) -> Option<IpAddr> {
+    url.host_str()?.trim_start_matches('[').trim_end_matches(']').parse().ok()
+}
+
+fn names_this_machine(url: &Url) -> bool {
+    let name = url.host_str().unwrap_or_default();
+    name == "localhost" || name.ends_with(".localhost") || literal(url).is_some_and(is_local)
 }
 
 /// Resolves names, and leaves out addresses that may not be asked.
-struct Judging(Inside);
+struct Judging(Reach);
 
 impl Resolve for Judging {
     fn resolve(&self, name: Name) -> Resolving {
-        let inside = self.0;
+        let reach = self.0;
         Box::pin(async move {
             let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
-            let allowed: Vec<SocketAddr> = found.into_iter().filter(|found| inside == Inside::Allowed || !is_inside(found.ip())).collect();
-            if allowed.is_empty() {
-                let what = format!("{} has only addresses of own networks; set allow_private_addresses where that is meant", name.as_str());
-                return Err(what.into());
+            let (mut allowed, mut refused) = (Vec::new(), None);
+            for address in found {
+                match reach.judge(address.ip()) {
+                    Ok(()) => allowed.push(address),
+                    Err(what) => refused = Some(what),
+                }
             }
-            Ok(Box::new(allowed.into_iter()) as Addrs)
+            match refused.filter(|_| allowed.is_empty()) {
+                Some(what) => Err(format!("{} {what}", name.as_str()).into()),
+                None => Ok(Box::new(allowed.into_iter()) as Addrs),
+            }
         })
+    }
+}
+
+/// Whether an address is of this machine, or of what is linked to it without a router.
+fn is_local(address: IpAddr) -> bool {
+    match embedded(address) {
+        IpAddr::V4(v4) => v4.is_loopback() || v4.is_link_local() || v4.octets()[0] == 0,
+        IpAddr::V6(v6) => v6.is_loopback() || v6.is_unspecified() || v6.is_unicast_link_local(),
+    }
+}
+
+/// ::a.b.c.d, ::ffff:a.b.c.d, 64:ff9b::a.b.c.d and 2002:a.b.c.d:: reach the address that they hold.
+fn embedded(address: IpAddr) -> IpAddr {
+    let held = |high: u16, low: u16| IpAddr::V4(Ipv4Addr::from(u32::from(high) << 16 | u32::from(low)));
+    let IpAddr::V6(v6) = address else { return address };
+    match v6.segments() {
+        [0, 0, 0, 0, 0, 0, 0, 0 | 1] => address,
+        [0, 0, 0, 0, 0, 0xffff | 0, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => held(high, low),
+        _ => address,
     }
 }
 
 /// Whether an address is none of the internet: this machine, own networks, link-local, shared, reserved, many receivers.
 fn is_inside(address: IpAddr) -> bool {
-    match address {
+    match embedded(address) {
         IpAddr::V4(v4) => is_inside_v4(v4),
-        IpAddr::V6(v6) => {
-            let segments = v6.segments();
-            // ::ffff:a.b.c.d, 64:ff9b::a.b.c.d and 2002:a.b.c.d:: reach the address that they hold.
-            let held = |high: u16, low: u16| Ipv4Addr::from(u32::from(high) << 16 | u32::from(low));
-            match segments {
-                [0, 0, 0, 0, 0, 0xffff | 0, high, low] => segments[5] == 0 || is_inside_v4(held(high, low)),
-                [0x64, 0xff9b, 0, 0, 0, 0, high, low] => is_inside_v4(held(high, low)),
-                [0x2002, high, low, ..] => is_inside_v4(held(high, low)),
-                // Global unicast is 2000::/3; documentation is in it.
-                [first, second, ..] => first & 0xe000 != 0x2000 || (first == 0x2001 && second == 0xdb8),
-            }
-        }
+        // Global unicast is 2000::/3; documentation is in it.
+        IpAddr::V6(v6) => matches!(v6.segments(), [first, second, ..] if first & 0xe000 != 0x2000 || (first == 0x2001 && second == 0xdb8)),
     }
 }
 
@@ -293,14 +346,28 @@ mod tests {
         assert!(Fetcher::judge_url("http://a/b.crl", false).is_ok());
     }
 
+    #[test]
+    fn this_machine_and_its_links_are_local_however_they_are_written() {
+        for text in ["127.0.0.1", "127.9.9.9", "169.254.169.254", "0.0.0.0", "::1", "::", "fe80::1", "::ffff:127.0.0.1", "64:ff9b::7f00:1"]
+        {
+            assert!(is_local(text.parse().unwrap()), "{text}");
+        }
+        for text in ["10.1.2.3", "192.168.1.1", "fd00::1", "8.8.8.8"] {
+            assert!(!is_local(text.parse().unwrap()), "{text}");
+        }
+    }
+
     #[tokio::test]
     async fn an_address_inside_is_not_asked_unless_that_is_allowed() {
         let fetcher = Fetcher::believing(Vec::new());
         for url in ["http://127.0.0.1:1/", "http://[::1]:1/", "http://localhost:1/", "http://2130706433:1/", "http://0x7f.1:1/"] {
-            let refused = fetcher.any(url, 10, Inside::Refused).await.unwrap_err().to_string();
+            let refused = fetcher.any(url, 10, Reach::of(false, url)).await.unwrap_err().to_string();
             assert!(refused.contains("own network"), "{url}: {refused}");
-            let tried = fetcher.any(url, 10, Inside::Allowed).await.unwrap_err().to_string();
-            assert!(!tried.contains("own network"), "{url}: {tried}");
+            let refused = fetcher.any(url, 10, Reach::of(true, "http://pki.corp.example/")).await.unwrap_err().to_string();
+            assert!(refused.contains("this machine"), "{url}: {refused}");
+            let tried = fetcher.any(url, 10, Reach::of(true, url)).await.unwrap_err().to_string();
+            assert!(!tried.contains("own network") && !tried.contains("this machine"), "{url}: {tried}");
         }
+        assert_eq!(Reach::of(true, "http://10.1.2.3/ca.crl"), Reach::OwnNetworks);
     }
 }

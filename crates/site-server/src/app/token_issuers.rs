@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
 use super::change::{Actor, ChangeRefused};
-use super::fetching::{FetchFailed, Fetcher, Inside};
+use super::fetching::{FetchFailed, Fetcher, Reach, side_by_side};
 pub use super::key_sets::IssuerKey;
 use super::key_sets::keys;
 use super::model::Model;
@@ -261,6 +261,7 @@ async fn store(site: &Site, name: &str, fetched: Fetched, is_changed: bool) -> R
 /// Fetches the keys of every issuer that is due.
 pub async fn sync_due(site: &Site, fetcher: &Fetcher, now: i64) -> Result<(), SyncRefused> {
     let in_force = site.in_force();
+    let mut due = Vec::new();
     for issuer in in_force.model.token_issuers.values().filter(|issuer| issuer.enabled && issuer.kind != IssuerKind::Key) {
         let known = fetched(&mut site.store.view().await?, &issuer.name).await?;
         let is_of_another = known.keys.iter().any(|key| issuers(issuer).last() != Some(&key.issuer));
@@ -269,15 +270,16 @@ pub async fn sync_due(site: &Site, fetcher: &Fetcher, now: i64) -> Result<(), Sy
             Some(_) => SELDOM * 5,
             None => OFTEN,
         };
-        if now < known.tried_at + again {
-            continue;
-        }
-        // One that failed is noted with its reason; without a database there is nothing to do for the others.
-        if let Err(SyncRefused::Change(refused)) = sync(site, fetcher, &issuer.name, now).await {
-            return Err(refused.into());
+        if now >= known.tried_at + again {
+            due.push(sync(site, fetcher, &issuer.name, now));
         }
     }
-    Ok(())
+    // One that failed is noted with its reason.
+    let without_database = |result| match result {
+        Err(SyncRefused::Change(refused)) => Some(refused),
+        _ => None,
+    };
+    side_by_side(due).await.into_iter().find_map(without_database).map_or(Ok(()), |refused| Err(refused.into()))
 }
 
 #[derive(Deserialize)]
@@ -287,16 +289,17 @@ struct Discovery {
 }
 
 async fn fetch(fetcher: &Fetcher, issuer: &TokenIssuer) -> Result<Vec<IssuerKey>, String> {
-    let inside = if issuer.allow_private_addresses { Inside::Allowed } else { Inside::Refused };
     let said = |error: FetchFailed| error.to_string();
     let named = issuers(issuer).pop().ok_or("it names no issuer")?;
+    // The provider says where its keys are, which reaches no further than where it is itself.
+    let reach = Reach::of(issuer.allow_private_addresses, &named);
     let url = format!("{}/.well-known/openid-configuration", named.trim_end_matches('/'));
-    let document = fetcher.https(&url, LARGEST, inside).await.map_err(said)?;
+    let document = fetcher.https(&url, LARGEST, reach).await.map_err(said)?;
     let discovery: Discovery = serde_json::from_slice(&document).map_err(|error| format!("{url} is no discovery document: {error}"))?;
     if discovery.issuer != named {
         return Err(format!("{url} is the document of the issuer \"{}\": write exactly that as issuer", discovery.issuer));
     }
-    let set = fetcher.https(&discovery.jwks_uri, LARGEST, inside).await.map_err(said)?;
+    let set = fetcher.https(&discovery.jwks_uri, LARGEST, reach).await.map_err(said)?;
     let keys = keys(&set, &named).map_err(|what| format!("{}: {what}", discovery.jwks_uri))?;
     if keys.iter().any(|key| issuer.algorithms.iter().any(|algorithm| key.algorithms.contains(algorithm))) {
         return Ok(keys);

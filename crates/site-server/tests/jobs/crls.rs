@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use cmg_lab::Authority;
 use cmg_site_server::app::crls::{self, ListRefused, Synced};
-use cmg_site_server::app::fetching::Fetcher;
+use cmg_site_server::app::fetching::{Fetcher, Reach, side_by_side};
 use cmg_site_server::app::publish::Ground;
 use serde_json::{Value, json};
 
@@ -15,7 +15,8 @@ use crate::serving::{Page, Web};
 const HOUR: Duration = Duration::from_secs(3_600);
 
 async fn with_trust(house: &House, authority: &Authority, urls: &[String]) -> std::sync::Arc<cmg_api::resource::ClientTrust> {
-    let trust = json!({ "name": "devices", "authorities": [authority.certificate_pem()], "crl_urls": urls });
+    let trust =
+        json!({ "name": "devices", "authorities": [authority.certificate_pem()], "crl_urls": urls, "allow_private_addresses": true });
     made(house, "/trusts", trust).await;
     std::sync::Arc::clone(&house.site.in_force().model.trusts["devices"])
 }
@@ -144,7 +145,7 @@ async fn a_delta_list_is_told_to_be_one() {
         serde_json::from_value(json!({ "name": "devices", "authorities": [authority.certificate_pem()] })).unwrap();
     let delta = with_extension(&authority.crl(&[]).unwrap().der, &[0x06, 3, 0x55, 0x1d, 27, 0x01, 1, 0xff, 0x04, 3, 2, 1, 1]);
 
-    let refused = crls::judge(&trust, &Ground::default(), &delta, None, 0).unwrap_err();
+    let refused = crls::judge(&trust, &Ground::default(), &delta, None, 0, 0).unwrap_err();
 
     assert!(matches!(&refused, ListRefused::Unusable(what) if what.contains("delta list")), "{refused}");
 }
@@ -230,7 +231,7 @@ async fn a_redirect_is_followed_three_times_and_not_to_other_schemes() {
     web.put("/file", Page::Redirect("file:///etc/passwd".to_owned()));
     let get = |path| {
         let url = web.url(path);
-        async move { fetcher().any(&url, 100, cmg_site_server::app::fetching::Inside::Allowed).await }
+        async move { fetcher().any(&url, 100, Reach::Everywhere).await }
     };
 
     assert_eq!(get("/3").await.unwrap(), b"end");
@@ -239,11 +240,77 @@ async fn a_redirect_is_followed_three_times_and_not_to_other_schemes() {
 }
 
 #[tokio::test]
+async fn a_redirect_leads_to_no_machine_that_may_not_be_asked() {
+    let web = Web::plain().await;
+    web.put("/own", Page::Bytes(b"own".to_vec()));
+    let port = web.url("/own").rsplit_once(':').unwrap().1.to_owned();
+    for (path, host) in [("/number", "127.0.0.1"), ("/name", "localhost"), ("/mapped", "[::ffff:127.0.0.1]")] {
+        web.put(path, Page::Redirect(format!("http://{host}:{port}")));
+        // The first step is judged as those behind it are.
+        let reach = Reach::of(true, "http://pki.corp.example/ca.crl");
+        let refused = fetcher().any(&web.url(path), 100, reach).await.unwrap_err().to_string();
+        assert!(refused.contains("this machine"), "{refused}");
+    }
+    assert!(web.asked().is_empty());
+}
+
+#[tokio::test]
+async fn points_inside_are_asked_only_where_the_trust_says_so() {
+    let (house, web, authority) = (House::new().await, Web::plain().await, Authority::root("Lab CA").unwrap());
+    web.put("/ca.crl", Page::Bytes(authority.crl(&[]).unwrap().der));
+    let trust = json!({ "name": "devices", "authorities": [authority.certificate_pem()], "crl_urls": [web.url("/ca.crl")] });
+    made(&house, "/trusts", trust).await;
+
+    let refused = synced(&house).await[0].outcome.clone().unwrap_err();
+
+    assert!(refused.contains("allow_private_addresses") && web.asked().is_empty(), "{refused}");
+}
+
+#[tokio::test]
+async fn a_list_of_another_issuer_does_not_take_the_place_of_one() {
+    let (house, web) = (House::new().await, Web::plain().await);
+    let (one, other) = (Authority::root("One CA").unwrap(), Authority::root("Other CA").unwrap());
+    let held = one.crl(&[&[1]]).unwrap().der;
+    web.put("/ca.crl", Page::Bytes(held.clone()));
+    let mut trust = json!({
+        "name": "devices", "authorities": [one.certificate_pem(), other.certificate_pem()],
+        "crl_urls": [web.url("/ca.crl")], "allow_private_addresses": true,
+    });
+    made(&house, "/trusts", trust.clone()).await;
+    assert_eq!(synced(&house).await[0].outcome, Ok(true));
+
+    web.put("/ca.crl", Page::Bytes(other.crl(&[]).unwrap().der));
+    let refused = synced(&house).await[0].outcome.clone().unwrap_err();
+    assert!(refused.contains("give each issuer an address of its own") && lists(&house) == [held], "{refused}");
+
+    trust["authorities"] = json!([other.certificate_pem()]);
+    assert!(house.ask_as("ian", Ask::put("/trusts/devices", "*", trust)).await.status.is_success());
+    assert_eq!(synced(&house).await[0].outcome, Ok(true));
+}
+
+/// Each is answered only when as many ask at one time as may.
+#[tokio::test]
+async fn several_points_are_asked_side_by_side() {
+    let gate = tokio::sync::Barrier::new(4);
+    let work = (0..8).map(|number| {
+        let gate = &gate;
+        async move {
+            gate.wait().await;
+            number
+        }
+    });
+
+    let all = tokio::time::timeout(Duration::from_secs(30), side_by_side(work.collect())).await;
+
+    assert_eq!(all.unwrap(), [0, 1, 2, 3, 4, 5, 6, 7]);
+}
+
+#[tokio::test]
 async fn an_answer_without_end_is_cut_off() {
     let web = Web::plain().await;
     web.put("/endless", Page::Endless);
 
-    let cut = fetcher().any(&web.url("/endless"), 1 << 20, cmg_site_server::app::fetching::Inside::Allowed).await;
+    let cut = fetcher().any(&web.url("/endless"), 1 << 20, Reach::Everywhere).await;
 
     assert!(cut.unwrap_err().to_string().contains("larger than 1048576 bytes"));
 }

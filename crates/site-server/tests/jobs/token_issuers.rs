@@ -6,7 +6,7 @@ use cmg_core::refusal::Refusal;
 use cmg_lab::Authority;
 use cmg_lab::token::{Algorithm, TokenSigner};
 use cmg_site_server::app::doctor::as_a_gateway;
-use cmg_site_server::app::fetching::{Fetcher, Inside};
+use cmg_site_server::app::fetching::{Fetcher, Reach};
 use cmg_site_server::app::token_issuers::{self, SyncRefused};
 use serde_json::{Value, json};
 use x509_parser::prelude::{FromDer, SubjectPublicKeyInfo};
@@ -232,7 +232,7 @@ async fn a_redirect_to_an_address_inside_or_without_tls_is_not_followed() {
     plain.put("/x", Page::Bytes(b"x".to_vec()));
     provider.web.put("/to-plain", Page::Redirect(plain.url("/x")));
 
-    let refused = provider.fetcher.https(&provider.web.url("/to-plain"), 100, Inside::Allowed).await.unwrap_err();
+    let refused = provider.fetcher.https(&provider.web.url("/to-plain"), 100, Reach::Everywhere).await.unwrap_err();
 
     assert!(refused.to_string().contains("https://"), "{refused}");
     assert!(plain.asked().is_empty());
@@ -243,7 +243,7 @@ async fn a_provider_of_an_unknown_authority_is_not_believed() {
     let provider = FakeProvider::new().await;
     let other = Fetcher::believing(vec![Authority::root("Other CA").unwrap().certificate_der().to_vec()]);
 
-    let refused = other.https(&provider.web.url("/keys"), 100, Inside::Allowed).await.unwrap_err();
+    let refused = other.https(&provider.web.url("/keys"), 100, Reach::Everywhere).await.unwrap_err();
 
     assert!(refused.to_string().contains("certificate"), "{refused}");
 }
