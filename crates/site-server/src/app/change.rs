@@ -13,6 +13,7 @@ use serde::Serialize;
 use tokio::sync::MutexGuard;
 use tokio::time::timeout;
 
+use super::crls::leave_out_misfits;
 use super::in_force::{InForce, NotInForce, id};
 use super::issued_certificates::MEMBERS;
 use super::model::{Kept, Model};
@@ -221,6 +222,7 @@ impl Draft<'_> {
         }
         let generation = self.generation().await?;
         self.forget_members().await?;
+        self.forget_misfits().await?;
         let Self { model, ground, .. } = &mut self;
         ground.issuer_keys.retain(|name, _| model.token_issuers.contains_key(name));
         seal_secrets(self.site, &mut self.change, &self.model, &mut self.ground).await?;
@@ -232,6 +234,18 @@ impl Draft<'_> {
 }
 
 impl Draft<'_> {
+    /// Fetched lists that do not go with the authorities any more.
+    async fn forget_misfits(&mut self) -> Result<(), ChangeRefused> {
+        for (trust, list) in leave_out_misfits(&self.before.model, &self.model, &mut self.ground) {
+            for stored in self.change.crls_of(&trust).await? {
+                if stored.der.as_deref() == Some(&*list) {
+                    self.change.remove_crl(&trust, &stored.source).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Members that the model does not have any more lose their certificate, and whatever was kept for them.
     async fn forget_members(&mut self) -> Result<(), ChangeRefused> {
         for member in self.change.members(None).await? {

@@ -4,6 +4,8 @@
 //! held. An address serves the lists of one issuer: one that serves another's instead would take away the revocations of the first.
 //! Whatever fails is noted with its reason, and the last good list stays. Lists prove themselves, so plain `http` will do.
 
+use std::sync::Arc;
+
 use cmg_api::WhenStale;
 use cmg_api::resource::ClientTrust;
 use cmg_core::problem::Problem;
@@ -18,6 +20,7 @@ use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certificate};
 use super::change::{Actor, ChangeRefused, Draft};
 use super::fetching::{Fetcher, Reach, side_by_side};
 use super::in_force::SITE_CLIENTS;
+use super::model::Model;
 use super::publish::{Ground, everything};
 use super::text::time;
 use crate::site::Site;
@@ -89,10 +92,7 @@ pub fn judge(
     now: i64,
     not_over_at: i64,
 ) -> Result<Dates, ListRefused> {
-    let own = ClientTrust { crls: Vec::new(), ..trust.clone() };
-    let ground = Ground { site_clients: ground.site_clients.clone(), ..Ground::default() };
-    let parts = everything::trust(&own, &ground).map_err(|problems| ListRefused::Unusable(told(&problems)))?;
-    let trust = parts.trusts.into_iter().next().ok_or_else(|| ListRefused::Unusable("the trust cannot be read".to_owned()))?;
+    let trust = without_lists(trust, ground)?;
     // The form first: a delta list is told to be one, whoever signed it.
     let judged = Trust { lists: vec![der.to_vec()], ..trust };
     cmg_credentials::ClientTrust::new(&judged).map_err(|problems| ListRefused::Unusable(told(&problems)))?;
@@ -114,6 +114,31 @@ pub fn judge(
         Some(before) if is_older(&list, &before) => Err(ListRefused::Older(time(before.last_update().timestamp()))),
         _ => Ok(dates),
     }
+}
+
+fn without_lists(trust: &ClientTrust, ground: &Ground) -> Result<Trust, ListRefused> {
+    let own = ClientTrust { crls: Vec::new(), ..trust.clone() };
+    let ground = Ground { site_clients: ground.site_clients.clone(), ..Ground::default() };
+    let parts = everything::trust(&own, &ground).map_err(|problems| ListRefused::Unusable(told(&problems)))?;
+    parts.trusts.into_iter().next().ok_or_else(|| ListRefused::Unusable("the trust cannot be read".to_owned()))
+}
+
+/// Leaves out fetched lists that bear the name of an authority and not its signature, where authorities have changed: one may be replaced
+/// by another of the same name, whose list is fetched next. What was left out, by trust.
+pub(crate) fn leave_out_misfits(before: &Model, model: &Model, ground: &mut Ground) -> Vec<(String, Arc<[u8]>)> {
+    let mut out = Vec::new();
+    for trust in model.trusts.values() {
+        let authorities = |trust: &ClientTrust| (trust.authorities.clone(), trust.intermediates.clone(), trust.site_clients);
+        if before.trusts.get(&trust.name).is_some_and(|before| authorities(before) == authorities(trust)) {
+            continue;
+        }
+        let Ok(judged) = without_lists(trust, ground) else { continue };
+        let Some(lists) = ground.fetched_lists.get_mut(&trust.name) else { continue };
+        let fits = |list: &Arc<[u8]>| cmg_credentials::ClientTrust::new(&Trust { lists: vec![list.to_vec()], ..judged.clone() }).is_ok();
+        out.extend(lists.extract_if(.., |list| !fits(list)).map(|list| (trust.name.clone(), list)));
+    }
+    ground.fetched_lists.retain(|_, lists| !lists.is_empty());
+    out
 }
 
 fn told(problems: &[Problem]) -> String {
@@ -288,7 +313,7 @@ async fn keep(site: &Site, trust: &ClientTrust, source: &str, der: Vec<u8>, date
 /// Puts the stored lists of a trust in force, in the order in which every site server reads them.
 async fn publish(draft: &mut Draft<'_>, trust: &str) -> Result<(), ChangeRefused> {
     let stored = draft.change.crls_of(trust).await?;
-    let lists: Vec<_> = stored.into_iter().filter_map(|crl| crl.der).map(std::sync::Arc::from).collect();
+    let lists: Vec<_> = stored.into_iter().filter_map(|crl| crl.der).map(Arc::from).collect();
     match lists.is_empty() {
         true => _ = draft.ground.fetched_lists.remove(trust),
         false => _ = draft.ground.fetched_lists.insert(trust.to_owned(), lists),

@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::change::{ChangeRefused, Draft};
+use super::crls::leave_out_misfits;
 use super::model::{Kept, Model};
 use super::publish::publication;
 use crate::config::is_site_code;
@@ -256,7 +257,8 @@ pub(crate) async fn remove<T: Written>(draft: &mut Draft<'_>, name: &str, expect
 }
 
 /// Judges a draft as its commit would, and stores nothing.
-pub(crate) fn judge(site: &SiteServer, draft: Draft<'_>) -> Result<(), ChangeRefused> {
+pub(crate) fn judge(site: &SiteServer, mut draft: Draft<'_>) -> Result<(), ChangeRefused> {
+    leave_out_misfits(&draft.before.model, &draft.model, &mut draft.ground);
     let published = publication(&draft.model, &draft.ground, site.judged(), draft.before.generation());
     published.map(|_| ()).map_err(ChangeRefused::Problems)
 }

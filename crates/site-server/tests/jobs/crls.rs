@@ -288,6 +288,28 @@ async fn a_list_of_another_issuer_does_not_take_the_place_of_one() {
     assert_eq!(synced(&house).await[0].outcome, Ok(true));
 }
 
+#[tokio::test]
+async fn an_authority_is_replaced_by_one_of_the_same_name_in_one_change() {
+    let (house, web) = (House::new().await, Web::plain().await);
+    let (old, new) = (Authority::root("Lab CA").unwrap(), Authority::root("Lab CA").unwrap());
+    let (old_list, new_list) = (old.crl(&[&[1]]).unwrap().der, new.crl(&[&[2]]).unwrap().der);
+    web.put("/ca.crl", Page::Bytes(old_list.clone()));
+    with_trust(&house, &old, &[web.url("/ca.crl")]).await;
+    synced(&house).await;
+    let trust = json!({
+        "name": "devices", "authorities": [new.certificate_pem()], "crl_urls": [web.url("/ca.crl")], "allow_private_addresses": true,
+    });
+    let put = |query: &str| house.ask_as("ian", Ask::put(&format!("/trusts/devices{query}"), "*", trust.clone()));
+
+    assert!(put("?dry_run=true").await.status.is_success());
+    assert_eq!(lists(&house), [old_list]);
+    let replaced = put("").await;
+
+    assert!(replaced.status.is_success() && lists(&house).is_empty(), "{replaced:?}");
+    web.put("/ca.crl", Page::Bytes(new_list.clone()));
+    assert_eq!((synced(&house).await[0].outcome.clone(), lists(&house)), (Ok(true), vec![new_list]));
+}
+
 /// Each is answered only when as many ask at one time as may.
 #[tokio::test]
 async fn several_points_are_asked_side_by_side() {
