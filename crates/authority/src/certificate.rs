@@ -38,8 +38,13 @@ pub struct Issued {
 impl Issued {
     /// The chain as PEM, what a file of certificates holds.
     pub fn chain_pem(&self) -> String {
-        self.chain.iter().map(|der| text::pem("CERTIFICATE", der).to_string()).collect()
+        self.chain.iter().map(|der| certificate_pem(der)).collect()
     }
+}
+
+/// A certificate, DER, as PEM.
+pub fn certificate_pem(der: &[u8]) -> String {
+    text::pem("CERTIFICATE", der).to_string()
 }
 
 /// When a certificate counts.

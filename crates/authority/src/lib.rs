@@ -21,7 +21,7 @@ pub mod token_signer;
 pub mod tokens;
 pub mod vault;
 
-pub use certificate::Issued;
+pub use certificate::{Issued, certificate_pem};
 pub use enrolment::{MemberKind, check_enrolment, check_renewal, new_code};
 pub use export::RootExport;
 pub use issuer::{ClientIssuer, InfrastructureIssuer, RevokedCertificate};

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::failure::Failure;
 use crate::fields::contents;
@@ -20,6 +20,14 @@ const LISTS: &[Column] = &[
     Column("NEXT", "next_update", Form::Time),
     Column("FETCHED", "fetched_at", Form::Time),
     Column("ERROR", "error", Form::Plain),
+];
+
+const AUTHORITIES: &[Column] = &[
+    Column("KIND", "kind", Form::Plain),
+    Column("THUMBPRINT", "thumbprint", Form::Plain),
+    Column("SUBJECT", "subject", Form::Plain),
+    Column("ISSUER", "issuer", Form::Plain),
+    Column("ENDS", "not_after", Form::Time),
 ];
 
 /// What is done with trusts.
@@ -45,6 +53,29 @@ pub enum TrustVerb {
     Status {
         /// Its name
         name: String,
+    },
+    /// List its certificates with their thumbprints
+    Authorities {
+        /// Its name
+        name: String,
+    },
+    /// Add certificates to it; those that it has stay
+    AddAuthority {
+        /// Its name
+        name: String,
+        /// Certificates, PEM or DER
+        file: PathBuf,
+        /// They are issuing certificates that clients need not send, not roots
+        #[arg(long)]
+        intermediate: bool,
+    },
+    /// Take a certificate out of it
+    RemoveAuthority {
+        /// Its name
+        name: String,
+        /// SHA-1 or SHA-256 of the certificate, hexadecimal
+        #[arg(long, value_name = "HEX")]
+        thumbprint: String,
     },
     /// Fetch its revocation lists at once
     Sync {
@@ -123,6 +154,17 @@ pub(crate) async fn verb(verb: TrustVerb, server: &Server) -> Result<Told, Failu
                 files.onto(fields)
             })
             .await
+        }
+        TrustVerb::Authorities { name } => {
+            Ok(Told::list(server.ask(Request::get(&[TRUST.plural, &name, "authorities"])).await?.body, AUTHORITIES))
+        }
+        TrustVerb::AddAuthority { name, file, intermediate } => {
+            let new = json!({ "certificates": contents("authorities", &file)?, "intermediate": intermediate });
+            Ok(Told::list(server.ask(Request::post(&[TRUST.plural, &name, "authorities"], new)).await?.body, AUTHORITIES))
+        }
+        TrustVerb::RemoveAuthority { name, thumbprint } => {
+            server.ask(Request::delete(&[TRUST.plural, &name, "authorities", &thumbprint])).await?;
+            Ok(Told::note(format!("Trust {name} believes {thumbprint} no more.")))
         }
         TrustVerb::Status { name } => Ok(Told::list(server.ask(Request::get(&[TRUST.plural, &name, "crls"])).await?.body, LISTS)),
         TrustVerb::Sync { name } => Ok(Told::list(server.ask(Request::act(&[TRUST.plural, &name, "sync-crls"])).await?.body, LISTS)),

@@ -3,6 +3,7 @@
 pub mod accounts;
 pub mod api_tokens;
 pub mod apply;
+pub mod authorities;
 pub mod backup;
 pub mod blocking;
 pub mod blocks;

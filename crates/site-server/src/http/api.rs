@@ -10,6 +10,7 @@ mod api_tokens;
 mod apply;
 mod asked;
 mod audit;
+mod authorities;
 mod blocks;
 mod body;
 mod bulk_tokens;
@@ -124,6 +125,7 @@ fn table() -> Vec<Route> {
     table.extend(bulk_tokens::routes());
     table.extend(clients::routes());
     table.extend(issued_certificates::routes());
+    table.extend(authorities::routes());
     table.extend(crls::routes());
     table.extend(token_issuers::routes());
     table.extend(warnings::routes());

@@ -3,6 +3,7 @@
 
 mod accounts;
 mod apply;
+mod authorities;
 mod bad_input;
 mod certificates;
 mod connections;
