@@ -222,6 +222,9 @@ pub struct MemberStatus {
     pub findings: Vec<String>,
     /// Of a connection point: sessions with each gateway instance. Of a gateway: sessions with each connection point.
     pub tunnels: BTreeMap<String, u32>,
+    /// Configured issuers whose tokens named a key in the last minute that this generation does not have: at most 64.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub wanted_keys: Vec<String>,
 }
 
 /// A generation that could not be put in force.

@@ -13,7 +13,7 @@ use crate::gateway::{CertificateFile, ServiceFile, WhenWithheld};
 use crate::limits::LimitsFile;
 use crate::log::LogFile;
 use crate::text::Duration;
-use crate::trust::{TokenKeyFile, TrustFile};
+use crate::trust::{EntraTenantFile, TokenKeyFile, TrustFile};
 use crate::{EndpointFile, defaults};
 
 /// The document in a gateway's snapshot, TOML.
@@ -42,6 +42,9 @@ pub struct GatewayDocument {
     /// `[[token_key]]`
     #[serde(default)]
     pub token_key: Vec<TokenKeyFile>,
+    /// `[[entra_tenant]]`
+    #[serde(default)]
+    pub entra_tenant: Vec<EntraTenantFile>,
     /// `[[endpoint]]`
     #[serde(default)]
     pub endpoint: Vec<EndpointFile>,

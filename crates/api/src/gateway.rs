@@ -10,7 +10,7 @@ use crate::endpoint::EndpointFile;
 use crate::limits::LimitsFile;
 use crate::log::LogFile;
 use crate::text::Duration;
-use crate::trust::{BlockFile, TokenKeyFile, TrustFile};
+use crate::trust::{BlockFile, EntraTenantFile, TokenKeyFile, TrustFile};
 
 /// The whole of `gateway.toml`. Paths are relative to its folder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,6 +57,9 @@ pub struct GatewayFile {
     /// `[[token_key]]`. Default none, which is right where clients have certificates only.
     #[serde(default)]
     pub token_key: Vec<TokenKeyFile>,
+    /// `[[entra_tenant]]`. Default none: nobody is told anything.
+    #[serde(default)]
+    pub entra_tenant: Vec<EntraTenantFile>,
     /// `[[endpoint]]`. Default none, which publishes nothing.
     #[serde(default)]
     pub endpoint: Vec<EndpointFile>,

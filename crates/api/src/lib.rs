@@ -31,4 +31,4 @@ pub use endpoint::{EndpointFile, Face, Forwarded, HealthFile, ServedEndpointFile
 pub use gateway::{CertificateFile, GatewayFile, ServiceFile, TunnelEndFile, WhenWithheld};
 pub use limits::LimitsFile;
 pub use log::{LogFile, LogFormat, LogLevel};
-pub use trust::{Algorithm, BlockFile, TokenKeyFile, TokenKind, TrustFile, WhenStale, WhenUnsure};
+pub use trust::{Algorithm, BlockFile, EntraTenantFile, TokenKeyFile, TokenKind, TrustFile, WhenStale, WhenUnsure};

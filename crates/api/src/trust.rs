@@ -97,6 +97,18 @@ pub struct TokenKeyFile {
     pub leeway: Duration,
 }
 
+/// `[[entra_tenant]]`: what the gateway tells devices of a Microsoft Entra ID tenant that ask by `AADAuthInfo`, before they sign in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EntraTenantFile {
+    /// The tenant's id, a GUID.
+    pub id: String,
+    /// The id of the native (client) app that devices sign in with.
+    pub client_app_id: String,
+    /// The resource URI (audience) of the web (server) app.
+    pub resource_uri: String,
+}
+
 /// A signature algorithm of a token, named as in its header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

@@ -9,6 +9,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod endpoint;
+pub mod entra;
 pub mod identity;
 pub mod ids;
 pub mod permit;

@@ -118,6 +118,8 @@ pub enum Refusal {
     ConnectorDraining,
     /// The connection point holds as much as it can.
     ConnectorOverloaded,
+    /// The Entra ID tenant that a device asks about is not configured, or disabled.
+    TenantUnknown,
 }
 
 /// What a refusal means to each reader.
@@ -133,7 +135,7 @@ pub struct Row {
 
 impl Refusal {
     /// Every refusal, in order of its number.
-    pub const ALL: [Self; 55] = {
+    pub const ALL: [Self; 56] = {
         use Refusal::*;
         [
             Malformed,
@@ -191,6 +193,7 @@ impl Refusal {
             ServerNamesInternalHost,
             ConnectorDraining,
             ConnectorOverloaded,
+            TenantUnknown,
         ]
     };
 
@@ -268,6 +271,7 @@ impl Refusal {
             Self::ServerNamesInternalHost      => (502, "CMGConnector_Bad_Answer", "server_names_internal_host"),
             Self::ConnectorDraining            => (503, "CMGConnector_Draining", "connector_draining"),
             Self::ConnectorOverloaded          => (503, "CMGConnector_Overloaded", "connector_overloaded"),
+            Self::TenantUnknown                => (404, "CMGService_Unknown_Tenant", "tenant_unknown"),
         };
         Row { status, phrase, label }
     }

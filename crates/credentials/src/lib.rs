@@ -25,6 +25,7 @@ pub mod tls;
 pub mod token;
 mod validity;
 pub mod verifier;
+mod wanted_keys;
 
 pub use chain::ClientTrust;
 pub use jwk::{Jwk, jwk_thumbprint};

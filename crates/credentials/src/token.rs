@@ -40,6 +40,16 @@ impl TokenVerifier {
         claims::check(key, &payload, now)
     }
 
+    /// The configured issuer of a refused `token` that names a key which is none of that issuer's here: it may be a new one.
+    pub(crate) fn issuer_of_unknown_key(&self, token: &[u8]) -> Option<&str> {
+        let parts = Parts::of(token).ok()?;
+        let (header, payload) = (Header::parse(&parts.header).ok()?, Object::parse(&parts.payload)?);
+        let issuer = payload.text("iss").ok()??;
+        let mut keys = self.keys.iter().filter(|key| key.issuer == issuer).peekable();
+        let known = keys.peek().map(|key| key.issuer.as_str())?;
+        (!header.key_ids.is_empty() && !keys.any(|key| header.key_ids.contains(&key.id))).then_some(known)
+    }
+
     fn key_of(&self, parts: &Parts<'_>, header: &Header, payload: &Object) -> Result<&Key, Refusal> {
         let candidates = self.candidates(header, payload);
         if candidates.is_empty() {

@@ -19,6 +19,7 @@ use crate::chain::ClientTrust;
 use crate::memo::{Digest, Memo};
 use crate::token::TokenVerifier;
 use crate::validity::Verified;
+use crate::wanted_keys::WantedKeys;
 
 /// Verifies certificates and tokens; make a new one for each generation of the configuration.
 pub struct Verifier {
@@ -27,6 +28,7 @@ pub struct Verifier {
     blocks: Arc<Blocks>,
     known_certificates: Memo<CertificateFacts>,
     known_tokens: Memo<TokenFacts>,
+    wanted_keys: WantedKeys,
 }
 
 impl Verifier {
@@ -43,9 +45,14 @@ impl Verifier {
         }
         let tokens = TokenVerifier::new(keys).map_err(|more| problems.extend(more));
         match tokens {
-            Ok(tokens) if problems.is_empty() => {
-                Ok(Self { trusts: ready, tokens, blocks, known_certificates: Memo::new(), known_tokens: Memo::new() })
-            }
+            Ok(tokens) if problems.is_empty() => Ok(Self {
+                trusts: ready,
+                tokens,
+                blocks,
+                known_certificates: Memo::new(),
+                known_tokens: Memo::new(),
+                wanted_keys: WantedKeys::default(),
+            }),
             _ => Err(problems),
         }
     }
@@ -64,12 +71,23 @@ impl Verifier {
     /// Verifies a bearer `token` at `now`. Audience and kind are for the endpoint to judge.
     pub fn token(&self, token: &[u8], now: WallTime) -> Result<Verified<TokenFacts>, Refusal> {
         remembered(&self.known_tokens, digest_of(digest::digest(&SHA256, token)), now, || {
-            let verified = self.tokens.verify(token, now)?;
+            let verified = self.tokens.verify(token, now).inspect_err(|_| self.note_unknown_key(token, now))?;
             match &verified.facts.id {
                 Some(id) if self.blocks.block_token(id) => Err(Refusal::TokenBlocked),
                 _ => Ok(verified),
             }
         })
+    }
+
+    /// Configured issuers whose tokens, in the last minute, named a key that is not known here.
+    pub fn wanted_keys(&self, now: WallTime) -> Vec<String> {
+        self.wanted_keys.issuers(now)
+    }
+
+    fn note_unknown_key(&self, token: &[u8], now: WallTime) {
+        if let Some(issuer) = self.tokens.issuer_of_unknown_key(token) {
+            self.wanted_keys.note(issuer, now);
+        }
     }
 
     /// The issuer that is missing between `chain` and the roots of `trust`, for the log.

@@ -115,6 +115,17 @@ pub(crate) fn push_refusal(out: &mut Vec<u8>, refusal: Refusal, allow: &[String]
     }
 }
 
+/// Writes an answer with what the gateway itself knows.
+pub(crate) fn push_own(out: &mut Vec<u8>, text: &str, setting: Setting) {
+    push_status(out, 200, b"OK");
+    crate::tenant::fields(setting.id, text.len(), |name, value| push_field(out, name, value));
+    push_connection(out, setting.version, setting.keep_alive, Framing::Length);
+    out.extend_from_slice(b"\r\n");
+    if !setting.is_head {
+        out.extend_from_slice(text.as_bytes());
+    }
+}
+
 /// The body of an answer of the gateway's own.
 pub(crate) fn refusal_body(refusal: Refusal, id: RequestId) -> String {
     format!("{}\nrequest {}\n", refusal.row().phrase, id)

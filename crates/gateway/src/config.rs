@@ -6,6 +6,7 @@ mod certificates;
 pub(crate) mod enrolled;
 pub(crate) mod findings;
 mod limits;
+mod tenants;
 #[cfg(test)]
 mod tests;
 
@@ -15,6 +16,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use cmg_api::{GatewayFile, LimitsFile, LogFile, WhenWithheld};
+use cmg_core::entra::Tenants;
 use cmg_core::ids::{ConnectionPointId, GatewayId, Role, is_name};
 use cmg_core::problem::{Finding, Problem};
 use cmg_core::snapshot::Parts;
@@ -61,6 +63,8 @@ pub struct Config {
     pub limits: Limits,
     /// Revocation lists that are out of date, and refuse clients.
     pub overdue_lists: Vec<Finding>,
+    /// What devices of Entra ID tenants are told.
+    pub tenants: Tenants,
     /// What the snapshot is made of.
     pub parts: Parts,
 }
@@ -133,6 +137,7 @@ fn config(file: &GatewayFile, instead: Option<ServerIdentity>, parts: Parts, rea
         when_withheld: WhenWithheld::default(),
         connection_points: connection_points(file.service.connection_points.as_deref(), reading),
         limits: limits::read(&file.limits, reading),
+        tenants: tenants::read(&file.entra_tenant, reading),
         name,
         metrics_listen: metrics_listen?,
         metrics_public: file.metrics_public,

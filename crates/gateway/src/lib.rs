@@ -21,5 +21,6 @@ mod running;
 mod site;
 mod standing;
 mod state;
+mod tenant;
 
 pub use run::{RunError, run};

@@ -14,7 +14,7 @@ use cmg_tunnel::gateway::{Hub, Opening};
 use cmg_tunnel::{BodyLength, Exchange, Fields, RequestHead as TunnelHead, Way};
 use pki_types::CertificateDer;
 
-use crate::admission::{Admitted, Visitor, admit, find, host_field};
+use crate::admission::{Admitted, Door, Visitor, admit, find, host_field};
 use crate::answer::{self, Setting};
 use crate::connection::{After, Client, Received};
 use crate::credential;
@@ -22,6 +22,7 @@ use crate::events::RequestFinished;
 use crate::relay::{Done, Failed, Relay, Stage};
 use crate::standing::{Basis, Standing};
 use crate::state::{Gateway, State};
+use crate::tenant;
 use cmg_process::dice;
 
 /// Times a request may be carried: once, and once more where that cannot do anything twice.
@@ -90,6 +91,9 @@ async fn carry(
     account: &mut Account,
 ) -> Result<Done, Failed> {
     let Received { head, bytes, .. } = received;
+    if let Some(told) = tenant_told(client, gateway, state, received, account) {
+        return tell(client, head, setting, &told?).await;
+    }
     let found = find(head, bytes, client.door(), state)?;
     let endpoint = found.endpoint;
     account.endpoint.push_str(endpoint.id.as_str());
@@ -115,6 +119,34 @@ async fn carry(
             outcome => return outcome,
         }
     }
+}
+
+/// What the gateway itself knows about an Entra ID tenant, where that is asked.
+fn tenant_told(
+    client: &mut Client,
+    gateway: &Gateway,
+    state: &State,
+    received: &Received,
+    account: &mut Account,
+) -> Option<Result<String, Refusal>> {
+    // The door is a part of the client that stays as it is while what is known of the client may change.
+    let (port, server_name) = (client.door().port, client.door().server_name.map(str::to_owned));
+    let door = Door { port, server_name: server_name.as_deref() };
+    tenant::answer(received, door, client.address.ip(), &mut client.known, state, &gateway.clients, &mut account.endpoint)
+}
+
+/// Answers by what the gateway itself knows.
+async fn tell(client: &mut Client, head: &RequestHead, setting: Setting, text: &str) -> Result<Done, Failed> {
+    let keep_alive = setting.keep_alive && head.framing == Framing::None;
+    let mut out = Vec::new();
+    answer::push_own(&mut out, text, Setting { keep_alive, ..setting });
+    let after = match client.write(&out).await {
+        true if keep_alive => After::Again,
+        true => After::Close,
+        false => After::Cut,
+    };
+    let sent = if setting.is_head { 0 } else { text.len() as u64 };
+    Ok(Done { after, status: 200, refusal: None, received: 0, sent })
 }
 
 /// Whether a failed request may be carried again: provably nothing of it was acted on, or acting twice does no harm and its answer
@@ -197,9 +229,9 @@ fn push_fields(fields: &mut Fields<'_>, head: &RequestHead, bytes: &[u8], token_
 /// Writes the gateway's own answer to a request that is not served.
 async fn fail(client: &mut Client, state: &State, received: &Received, setting: Setting, account: &Account, failed: Failed) -> Done {
     let keep_alive = setting.keep_alive && received.head.framing == Framing::None && !client.known.is_hopeless();
-    let allow = state.snapshot.endpoints.by_id(&account.endpoint).map(|endpoint| endpoint.methods.as_slice()).unwrap_or_default();
+    let allow = tenant::methods(state, &account.endpoint);
     let mut out = Vec::new();
-    answer::push_refusal(&mut out, failed.refusal, allow, Setting { keep_alive, ..setting });
+    answer::push_refusal(&mut out, failed.refusal, &allow, Setting { keep_alive, ..setting });
     let after = match client.write(&out).await {
         true if keep_alive => After::Again,
         true => After::Close,

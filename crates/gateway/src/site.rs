@@ -22,7 +22,7 @@ use cmg_api::control::{GenerationId, MemberStatus, RefusedGeneration};
 use cmg_enrolled::{DataFolder, Identity, Snapshots};
 use tokio::sync::watch;
 
-use crate::state::Gateway;
+use crate::state::{Gateway, now};
 use metrics::SiteMetrics;
 
 pub(crate) use run::run;
@@ -65,7 +65,13 @@ impl Site {
             certificate_ends: self.identity.load().ends.0,
             findings: bounded(own.findings),
             tunnels: tunnels.into_iter().map(|(connection_point, sessions)| (connection_point.as_str().to_owned(), sessions)).collect(),
+            wanted_keys: self.wanted_keys(),
         }
+    }
+
+    /// Issuers whose keys the site may have to fetch.
+    fn wanted_keys(&self) -> Vec<String> {
+        self.gateway.state().verifier.wanted_keys(now())
     }
 }
 

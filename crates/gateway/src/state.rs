@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 use cmg_api::WhenWithheld;
+use cmg_core::entra::Tenants;
 use cmg_core::ids::ConnectionPointId;
 use cmg_core::problem::Problem;
 use cmg_core::snapshot::{Generation, Snapshot};
@@ -31,6 +32,8 @@ pub(crate) struct State {
     /// What becomes of a connection point that withholds the newest configuration of the site.
     pub(crate) when_withheld: WhenWithheld,
     pub(crate) limits: Limits,
+    /// What devices of Entra ID tenants are told.
+    pub(crate) tenants: Tenants,
 }
 
 /// Everything that lasts as long as the process.
@@ -60,8 +63,8 @@ impl State {
             Some(before) => tls.with_tickets_of(&before.tls),
             None => tls,
         };
-        let (connection_points, when_withheld, limits) = (config.connection_points, config.when_withheld, config.limits);
-        Ok(Self { snapshot, verifier, tls, infrastructure, connection_points, when_withheld, limits })
+        let Config { connection_points, when_withheld, limits, tenants, .. } = config;
+        Ok(Self { snapshot, verifier, tls, infrastructure, connection_points, when_withheld, limits, tenants })
     }
 
     /// Whether a connection point that has proven its role may have tunnels here.

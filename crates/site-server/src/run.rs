@@ -26,6 +26,7 @@ use tokio::net::TcpListener;
 use tracing::{error, info, warn};
 
 use crate::app::setup::{PrepareRefused, prepare_setup};
+use crate::app::wanted_keys;
 use crate::config::Config;
 use crate::http::listener::Service;
 use crate::http::{api, control};
@@ -99,6 +100,7 @@ pub async fn run(file: &Path) -> Result<(), RunError> {
     let keep_certificate = keep_certificate(Arc::clone(&site), config.control_names(), Arc::clone(&control_tls));
     tasks.spawn("own certificate", keep_certificate);
     tasks.spawn("jobs", jobs::run(Arc::clone(&site)));
+    tasks.spawn("wanted keys", wanted_keys::run(Arc::clone(&site)));
     let _health = health(&config, &site, &drain).await?;
     info!("Site server ready");
     let reload = || reload(file, &site, &level, &control_tls, api_tls.as_deref());

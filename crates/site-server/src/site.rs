@@ -14,6 +14,7 @@ use crate::app::founding::{self, FoundingRefused};
 use crate::app::in_force::{InForce, NotInForce, id};
 use crate::app::keys::Keys;
 use crate::app::publish::Judged;
+use crate::app::wanted_keys::WantedKeys;
 use crate::config::Config;
 
 /// How often the site says which generation is the newest.
@@ -39,6 +40,8 @@ pub struct Site {
     judged: Judged,
     newest: watch::Sender<GenerationId>,
     freshness: ArcSwap<Option<Signed>>,
+    /// Whose keys members want.
+    pub(crate) wanted_keys: WantedKeys,
 }
 
 /// Why a site cannot be opened.
@@ -80,6 +83,7 @@ impl Site {
             turn: Mutex::default(),
             judged,
             freshness: ArcSwap::default(),
+            wanted_keys: WantedKeys::default(),
         });
         site.seal_missing().await?;
         site.say_newest();

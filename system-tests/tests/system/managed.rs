@@ -2,6 +2,8 @@
 
 mod absence;
 mod changes;
+mod entra;
+mod issuers;
 mod kills;
 mod revocation;
 mod several;

@@ -6,6 +6,7 @@
 mod binary;
 mod log;
 mod managed;
+mod oidc;
 mod proxy;
 mod setup;
 mod site;
@@ -21,6 +22,7 @@ use tokio::runtime::Runtime;
 pub(crate) use binary::binary;
 pub(crate) use log::{field, lines};
 pub(crate) use managed::ManagedSite;
+pub(crate) use oidc::OidcProvider;
 pub(crate) use proxy::ConnectProxy;
 pub(crate) use setup::Setup;
 pub(crate) use site::{Site, assert_refused_by, line_of, metric_of, reload};

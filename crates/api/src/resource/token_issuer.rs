@@ -46,6 +46,9 @@ pub struct TokenIssuer {
     /// Whether discovery and keys may be fetched from private addresses. Default false.
     #[serde(default)]
     pub allow_private_addresses: bool,
+    /// Root certificates that its server is believed by, PEM, besides those of the system: for a provider inside. Default none.
+    #[serde(default)]
+    pub authorities: Vec<String>,
 }
 
 /// Where the keys of an issuer come from.

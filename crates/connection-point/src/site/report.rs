@@ -17,6 +17,7 @@ use super::Site;
 use super::backoff::Backoff;
 use super::relay::{LARGEST_STATUS, Relay};
 use super::trouble::Trouble;
+use crate::state::{Point, now};
 use crate::tunnels::Live;
 
 /// How often it is looked whether something has changed.
@@ -48,6 +49,7 @@ pub(crate) struct Reporter {
     pub(crate) me: String,
     pub(crate) own: watch::Receiver<Own>,
     pub(crate) live: Live,
+    pub(crate) point: Arc<Point>,
     pub(crate) relay: Arc<Relay>,
     pub(crate) site: Arc<Site>,
 }
@@ -100,12 +102,12 @@ impl Reporter {
         let gateways = statuses.iter().filter(|(name, _)| tunnels.contains_key(*name) && own.gateways.contains(name));
         let mut members: BTreeMap<_, _> = gateways.map(|(name, status)| (format!("gateway/{name}"), status.clone())).collect();
         drop(statuses);
-        members.insert(self.me.clone(), status(own, tunnels));
+        members.insert(self.me.clone(), status(own, tunnels, self.point.state().verifier.wanted_keys(now())));
         members
     }
 }
 
-fn status(own: Own, tunnels: BTreeMap<String, u32>) -> MemberStatus {
+fn status(own: Own, tunnels: BTreeMap<String, u32>, wanted_keys: Vec<String>) -> MemberStatus {
     MemberStatus {
         applied: own.applied,
         applied_at: own.applied_at,
@@ -114,5 +116,6 @@ fn status(own: Own, tunnels: BTreeMap<String, u32>) -> MemberStatus {
         certificate_ends: own.certificate_ends,
         findings: own.findings,
         tunnels,
+        wanted_keys,
     }
 }

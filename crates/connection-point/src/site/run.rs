@@ -174,6 +174,7 @@ impl Enrolled {
             me: member.identity.member(),
             own: self.own.subscribe(),
             live: self.running.live(),
+            point: Arc::clone(&self.running.point),
             relay: Arc::clone(&self.relay),
             site: Arc::clone(&self.site),
         };

@@ -55,6 +55,7 @@ fn status(number: u64) -> MemberStatus {
         certificate_ends: 2,
         findings: vec![],
         tunnels: BTreeMap::new(),
+        wanted_keys: Vec::new(),
     }
 }
 

@@ -16,8 +16,20 @@ use super::{Config, of_file, with_others};
 use crate::state::now;
 
 /// Keys that belong to the site.
-const OF_THE_SITE: [&str; 11] =
-    ["name", "when_withheld", "service", "tunnel", "certificate", "limits", "trust", "block", "block_lists", "token_key", "endpoint"];
+const OF_THE_SITE: [&str; 12] = [
+    "name",
+    "when_withheld",
+    "service",
+    "tunnel",
+    "certificate",
+    "limits",
+    "trust",
+    "block",
+    "block_lists",
+    "token_key",
+    "entra_tenant",
+    "endpoint",
+];
 
 /// What an enrolled gateway's own file says, as far as it counts before there is a configuration of the site.
 pub(crate) struct Local {
@@ -165,6 +177,7 @@ fn nothing() -> GatewayDocument {
         trust: Default::default(),
         block_lists: Vec::new(),
         token_key: Vec::new(),
+        entra_tenant: Vec::new(),
         endpoint: Vec::new(),
     }
 }
@@ -192,6 +205,7 @@ fn merged(local: EnrolledGatewayFile, document: GatewayDocument, folder: &DataFo
         block: Vec::new(),
         block_lists: document.block_lists,
         token_key: document.token_key,
+        entra_tenant: document.entra_tenant,
         endpoint: document.endpoint,
     }
 }

@@ -58,6 +58,15 @@ pub(super) fn refused(refusal: Refusal, allow: &[String], id: RequestId) -> Opti
     Some((answer(refusal.row().status, fields)?, body))
 }
 
+/// An answer with what the gateway itself knows, a text of `length` bytes.
+pub(super) fn own(length: usize, id: RequestId) -> Option<Response<()>> {
+    let mut fields = HeaderMap::new();
+    crate::tenant::fields(id, length, |name, value| {
+        let _ = append(&mut fields, name, value);
+    });
+    answer(200, fields)
+}
+
 fn answer(status: u16, fields: HeaderMap) -> Option<Response<()>> {
     let mut response = Response::new(());
     *response.status_mut() = StatusCode::from_u16(status).ok()?;

@@ -29,6 +29,7 @@ use crate::relay::{Done, Failed};
 use crate::request::{self, Account, FirstBody, TRIES, may_repeat};
 use crate::standing::{Basis, Guest, Standing};
 use crate::state::{Gateway, State};
+use crate::tenant;
 
 /// What the connection knows about its client; every stream is admitted here.
 pub(super) struct Desk {
@@ -130,6 +131,13 @@ impl Desk {
         Ok(Admitted { exchange, endpoint: endpoint.clone(), basis, _admission: admission })
     }
 
+    /// What the gateway itself knows about an Entra ID tenant, where that is asked.
+    fn tenant_told(&mut self, asked: &mut Asked) -> Option<Result<String, Refusal>> {
+        let Asked { received, state, account, .. } = asked;
+        let Guest { door, address, .. } = self.caller.guest();
+        tenant::answer(received, door, address, &mut self.known, state, &self.gateway.clients, &mut account.endpoint)
+    }
+
     /// Whether the client has shown so many bad credentials that the connection is ended.
     pub(super) fn is_hopeless(&self) -> bool {
         self.known.is_hopeless()
@@ -195,6 +203,14 @@ impl Stream {
         let first = FirstBody { bytes: Bytes::new(), whole };
         let mut asked = Asked { received, state, account: Account::open(), first, avoid: Vec::new() };
         let mut client = Client { body, respond, is_head };
+        if let Some(told) = desk.tenant_told(&mut asked) {
+            let done = match told {
+                Ok(text) => tell(&mut client, &asked, text),
+                Err(refusal) => fail(&mut client, &asked, refusal.into()),
+            };
+            asked.account.close(&desk.gateway, desk.caller.address, &asked.received, &done);
+            return Err(Rest { body: client.body, in_flight });
+        }
         match desk.admit(&mut asked) {
             Ok(admitted) => {
                 let (caller, gateway) = (Arc::clone(&desk.caller), Arc::clone(&desk.gateway));
@@ -279,11 +295,23 @@ async fn ask_again(
     answer.await
 }
 
+/// Answers by what the gateway itself knows.
+fn tell(client: &mut Client, asked: &Asked, text: String) -> Done {
+    let length = text.len();
+    let told = answer::own(length, asked.account.id).is_some_and(|head| match client.respond.send_response(head, client.is_head) {
+        Ok(_) if client.is_head => true,
+        Ok(mut stream) => stream.send_data(Bytes::from(text), true).is_ok(),
+        Err(_) => false,
+    });
+    let (after, sent) = if told { (After::Again, length as u64) } else { (After::Cut, 0) };
+    Done { after, status: 200, refusal: None, received: 0, sent: if client.is_head { 0 } else { sent } }
+}
+
 /// Answers a request that is not served.
 fn fail(client: &mut Client, asked: &Asked, failed: Failed) -> Done {
-    let allow = asked.state.snapshot.endpoints.by_id(&asked.account.endpoint).map(|endpoint| endpoint.methods.as_slice());
+    let allow = tenant::methods(&asked.state, &asked.account.endpoint);
     let refusal = failed.refusal;
-    let told = refuse(&mut client.respond, refusal, allow.unwrap_or_default(), asked.account.id, client.is_head);
+    let told = refuse(&mut client.respond, refusal, &allow, asked.account.id, client.is_head);
     let after = if told { After::Again } else { After::Cut };
     Done { after, status: refusal.row().status, refusal: Some(refusal), received: failed.received, sent: 0 }
 }

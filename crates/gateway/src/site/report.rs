@@ -16,6 +16,9 @@ const EVERY: Duration = Duration::from_secs(15);
 /// Shortest time between two reports: sessions come one after the other.
 const PAUSE: Duration = Duration::from_millis(200);
 
+/// How often it is looked whether tokens name keys that are not known: their bearers wait.
+const LOOK: Duration = Duration::from_millis(500);
+
 /// Reports until dropped.
 pub(super) async fn run(site: Arc<Site>) {
     let mut own = site.own.subscribe();
@@ -24,13 +27,22 @@ pub(super) async fn run(site: Arc<Site>) {
     loop {
         own.mark_unchanged();
         sessions.mark_unchanged();
+        let wanted = site.wanted_keys();
         last = tell(&site, last).await;
         sleep(PAUSE).await;
         tokio::select! {
             Ok(()) = own.changed() => {}
             Ok(()) = sessions.changed() => {}
+            () = others_are_wanted(&site, &wanted) => {}
             () = sleep(EVERY) => {}
         }
+    }
+}
+
+/// Waits until other keys are wanted than those of the issuers `told`.
+async fn others_are_wanted(site: &Site, told: &[String]) {
+    while site.wanted_keys() == told {
+        sleep(LOOK).await;
     }
 }
 

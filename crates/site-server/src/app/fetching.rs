@@ -6,6 +6,7 @@
 //! Who is believed over `https`: the certificates in the system's bundle file (`SSL_CERT_FILE`, else the places of the distributions), and
 //! those that a caller adds, such as the authorities of a trust for its own revocation lists. There is no bundle in the program.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -104,6 +105,8 @@ pub enum FetchFailed {
 /// Fetches.
 pub struct Fetcher {
     roots: Vec<Vec<u8>>,
+    /// Hosts that are at a place of their own, whatever their names resolve to.
+    places: Arc<BTreeMap<String, SocketAddr>>,
 }
 
 impl Fetcher {
@@ -118,12 +121,17 @@ impl Fetcher {
 
     /// Believes these roots, DER, and no others.
     pub fn believing(roots: Vec<Vec<u8>>) -> Self {
-        Self { roots }
+        Self { roots, places: Arc::default() }
     }
 
     /// Believes these roots too.
     pub fn and(&self, more: impl IntoIterator<Item = Vec<u8>>) -> Self {
-        Self { roots: self.roots.iter().cloned().chain(more).collect() }
+        Self { roots: self.roots.iter().cloned().chain(more).collect(), places: Arc::clone(&self.places) }
+    }
+
+    /// Finds these hosts at these places, as a host table does: whoever names a place means it.
+    pub fn finding(self, places: impl IntoIterator<Item = (String, SocketAddr)>) -> Self {
+        Self { places: Arc::new(places.into_iter().collect()), ..self }
     }
 
     /// Whether an address has the form of one that may be asked.
@@ -194,7 +202,7 @@ impl Fetcher {
             .referer(false)
             .timeout(PATIENCE)
             .user_agent(concat!("opencmg-site/", env!("CARGO_PKG_VERSION")))
-            .dns_resolver(Arc::new(Judging(reach)));
+            .dns_resolver(Arc::new(Judging { reach, places: Arc::clone(&self.places) }));
         let roots = self.usable_roots();
         if only_https && roots.is_empty() {
             return Err("the system has no bundle of certificates: name one in SSL_CERT_FILE".into());
@@ -239,12 +247,18 @@ fn names_this_machine(url: &Url) -> bool {
 }
 
 /// Resolves names, and leaves out addresses that may not be asked.
-struct Judging(Reach);
+struct Judging {
+    reach: Reach,
+    places: Arc<BTreeMap<String, SocketAddr>>,
+}
 
 impl Resolve for Judging {
     fn resolve(&self, name: Name) -> Resolving {
-        let reach = self.0;
+        let (reach, place) = (self.reach, self.places.get(name.as_str()).copied());
         Box::pin(async move {
+            if let Some(place) = place {
+                return Ok(Box::new(std::iter::once(place)) as Addrs);
+            }
             let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
             let (mut allowed, mut refused) = (Vec::new(), None);
             for address in found {

@@ -196,6 +196,7 @@ mod tests {
                 certificate_ends: 1,
                 findings: Vec::new(),
                 tunnels: BTreeMap::new(),
+                wanted_keys: Vec::new(),
             };
             Heard { status, seen_at }
         });

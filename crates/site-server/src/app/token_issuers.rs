@@ -9,6 +9,7 @@ use std::path::Path;
 
 use cmg_api::resource::{IssuerKind, TokenIssuer};
 use cmg_api::{Algorithm, TokenKeyFile};
+use cmg_core::entra::is_guid;
 use cmg_core::problem::Problem;
 use cmg_store::{Change, View};
 use serde::{Deserialize, Serialize};
@@ -19,17 +20,25 @@ use super::fetching::{FetchFailed, Fetcher, Reach, side_by_side};
 pub use super::key_sets::IssuerKey;
 use super::key_sets::keys;
 use super::model::Model;
+use super::own_roots;
 use super::resources::{Accepted, Nothing, Written};
 use crate::site::Site;
 
 /// The largest discovery document or key set, in bytes.
 const LARGEST: usize = 1 << 20;
 
+/// The longest of what devices are told, in bytes.
+const LONGEST_TOLD: usize = 256;
+
 /// How often keys are fetched, in seconds.
 pub const OFTEN: i64 = 60 * 60;
 
 /// How often they are fetched at most, in seconds, however often somebody asks.
 pub const SELDOM: i64 = 60;
+
+/// How often they are fetched at most, in seconds, for tokens that name a key which the last fetch for such tokens has not brought:
+/// whoever makes up names of keys shall not have the issuer asked for each.
+pub const SELDOM_IN_VAIN: i64 = 5 * SELDOM;
 
 /// What was fetched from one issuer, and when.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +51,21 @@ pub struct Fetched {
     pub tried_at: i64,
     /// Why the last try failed, if it did.
     pub error: Option<String>,
+    /// When members wanted them last, and they were tried for that.
+    #[serde(default)]
+    pub wanted_at: i64,
+    /// Whether that brought no other keys.
+    #[serde(default)]
+    pub in_vain: bool,
+}
+
+/// Why an issuer is asked. Each cause has its own pause: keys are wanted just after they were fetched by the clock, too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// An administrator asked, or it is time.
+    Asked,
+    /// Members have seen tokens that name a key which is not known.
+    Wanted,
 }
 
 /// Why keys were not fetched.
@@ -62,6 +86,16 @@ pub enum SyncRefused {
     /// The change was refused.
     #[error(transparent)]
     Change(#[from] ChangeRefused),
+}
+
+impl Fetched {
+    /// When the issuer may be asked for this cause again, in seconds since 1970.
+    pub(crate) fn due(&self, cause: Cause) -> i64 {
+        match cause {
+            Cause::Asked => self.tried_at + SELDOM,
+            Cause::Wanted => self.wanted_at + if self.in_vain { SELDOM_IN_VAIN } else { SELDOM },
+        }
+    }
 }
 
 impl From<cmg_store::Error> for SyncRefused {
@@ -116,6 +150,19 @@ fn problems(issuer: &TokenIssuer) -> Vec<Problem> {
         if value.is_some() && issuer.kind != IssuerKind::Entra {
             problem(key, "does not belong to this kind", "leave it out, or write kind entra");
         }
+        if let Some(value) = value
+            && (!(1..=LONGEST_TOLD).contains(&value.len()) || !value.bytes().all(|byte| byte.is_ascii_graphic()))
+        {
+            problem(key, "it is empty, too long, or has characters that do not belong there", "write it as Entra ID shows it");
+        }
+    }
+    for (key, is_there, other) in [
+        ("client_app_id", issuer.client_app_id.is_some(), &issuer.resource_uri),
+        ("resource_uri", issuer.resource_uri.is_some(), &issuer.client_app_id),
+    ] {
+        if issuer.kind == IssuerKind::Entra && !is_there && other.is_some() {
+            problem(key, "is missing", "devices need client_app_id and resource_uri, or are told neither");
+        }
     }
     if issuer.tenant.as_deref().is_some_and(|tenant| !is_guid(tenant)) {
         problem("tenant", "it is no id of a tenant", "write the GUID of the tenant, such as 00000000-0000-0000-0000-000000000000");
@@ -131,13 +178,8 @@ fn problems(issuer: &TokenIssuer) -> Vec<Problem> {
     if issuer.leeway.time() > std::time::Duration::from_secs(300) {
         problem("leeway", "it is too long", "write at most 5m");
     }
+    problems.extend(own_roots::problems("authorities", &issuer.authorities));
     problems
-}
-
-fn is_guid(text: &str) -> bool {
-    let groups: Vec<&str> = text.split('-').collect();
-    let lengths: Vec<usize> = groups.iter().map(|group| group.len()).collect();
-    lengths == [8, 4, 4, 4, 12] && groups.iter().all(|group| group.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
 /// What `iss` of its tokens may be.
@@ -194,16 +236,22 @@ fn place(name: &str) -> String {
 
 /// Fetches the keys of an issuer, and publishes them if they changed. Whether they did.
 pub async fn sync(site: &Site, fetcher: &Fetcher, name: &str, now: i64) -> Result<bool, SyncRefused> {
+    sync_for(Cause::Asked, site, fetcher, name, now).await
+}
+
+/// The same for a cause.
+pub(crate) async fn sync_for(cause: Cause, site: &Site, fetcher: &Fetcher, name: &str, now: i64) -> Result<bool, SyncRefused> {
     let in_force = site.in_force();
     let issuer = in_force.model.token_issuers.get(name).ok_or_else(|| SyncRefused::NotFound(name.to_owned()))?;
     if issuer.kind == IssuerKind::Key {
         return Err(SyncRefused::Uploaded(name.to_owned()));
     }
-    let before = claim(site, name, now).await?;
+    let before = claim(cause, site, name, now).await?;
     let error = match fetch(fetcher, issuer).await {
         Ok(keys) => {
             let is_changed = keys != before.keys;
-            let after = Fetched { keys, fetched_at: Some(now), tried_at: now, error: None };
+            let in_vain = (cause == Cause::Wanted || before.in_vain) && !is_changed;
+            let after = Fetched { keys, fetched_at: Some(now), error: None, in_vain, ..before.clone() };
             match store(site, name, after, is_changed).await {
                 // Members would refuse such keys, so they are as good as none.
                 Err(ChangeRefused::Problems(problems)) => problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
@@ -213,20 +261,23 @@ pub async fn sync(site: &Site, fetcher: &Fetcher, name: &str, now: i64) -> Resul
         Err(error) => error,
     };
     warn!(issuer = name, error, "Keys of a token issuer could not be fetched");
-    note(site, name, Fetched { tried_at: now, error: Some(error.clone()), ..before }).await?;
+    note(site, name, Fetched { error: Some(error.clone()), in_vain: cause == Cause::Wanted || before.in_vain, ..before }).await?;
     Err(SyncRefused::Failed(error))
 }
 
 /// Notes that the issuer is asked before it is, so that many who ask at once are one who asks. What is held of it.
-async fn claim(site: &Site, name: &str, now: i64) -> Result<Fetched, SyncRefused> {
+async fn claim(cause: Cause, site: &Site, name: &str, now: i64) -> Result<Fetched, SyncRefused> {
     let mut change = site.store.begin(now).await?;
     let before = fetched(&mut change, name).await?;
-    if now < before.tried_at + SELDOM {
-        return Err(SyncRefused::TooSoon(before.tried_at + SELDOM - now));
+    let due = before.due(cause);
+    if now < due {
+        return Err(SyncRefused::TooSoon(due - now));
     }
-    put(&mut change, name, &Fetched { tried_at: now, ..before.clone() }).await?;
+    let wanted_at = if cause == Cause::Wanted { now } else { before.wanted_at };
+    let claimed = Fetched { tried_at: now, wanted_at, ..before };
+    put(&mut change, name, &claimed).await?;
     change.commit().await?;
-    Ok(before)
+    Ok(claimed)
 }
 
 async fn put(change: &mut Change, name: &str, fetched: &Fetched) -> Result<(), cmg_store::Error> {
@@ -289,6 +340,7 @@ struct Discovery {
 }
 
 async fn fetch(fetcher: &Fetcher, issuer: &TokenIssuer) -> Result<Vec<IssuerKey>, String> {
+    let fetcher = fetcher.and(own_roots::read(&issuer.authorities));
     let said = |error: FetchFailed| error.to_string();
     let named = issuers(issuer).pop().ok_or("it names no issuer")?;
     // The provider says where its keys are, which reaches no further than where it is itself.

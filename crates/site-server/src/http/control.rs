@@ -199,11 +199,15 @@ async fn status(State(site): State<Arc<Site>>, Extension(peer): Extension<Peer>,
     let instances = in_force.model.instances_of(&point);
     let seen_at = site.now().0 as i64;
     let mut statuses = Vec::new();
+    let mut wanted = Vec::new();
     for (member, status) in &report.members {
         let Some((kind, name)) = member.split_once('/') else { continue };
         let speaks_for = (kind == "connection-point" && name == point) || (kind == "gateway" && instances.contains(&name));
         if !speaks_for {
             return Err(Refused::new(StatusCode::FORBIDDEN, format!("connection point \"{point}\" does not speak for {member}")));
+        }
+        if status.applied == in_force.generation() {
+            wanted.extend(&status.wanted_keys);
         }
         let body = serde_json::to_string(status).map_err(|error| Refused::new(StatusCode::BAD_REQUEST, error.to_string()))?;
         statuses.push(MemberStatus { kind: kind.to_owned(), name: name.to_owned(), body, seen_at });
@@ -211,5 +215,6 @@ async fn status(State(site): State<Arc<Site>>, Extension(peer): Extension<Peer>,
     let mut change = site.store.begin(seen_at).await?;
     change.put_member_statuses(&statuses).await?;
     change.commit().await?;
+    site.wanted_keys.note(&in_force.model, wanted);
     Ok(StatusCode::NO_CONTENT.into_response())
 }

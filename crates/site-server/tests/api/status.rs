@@ -37,6 +37,7 @@ async fn say(house: &House, members: &[&str]) {
         certificate_ends: 1,
         findings: Vec::new(),
         tunnels: BTreeMap::new(),
+        wanted_keys: Vec::new(),
     };
     let body = serde_json::to_string(&status).unwrap();
     let stored = members.iter().map(|member| member.split_once('/').unwrap()).map(|(kind, name)| Stored {

@@ -12,6 +12,7 @@ mod clients;
 mod crls;
 mod doctor;
 mod enrolment;
+mod entra;
 mod issued_certificates;
 mod seen;
 mod serving;

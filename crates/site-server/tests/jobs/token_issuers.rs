@@ -8,6 +8,7 @@ use cmg_lab::token::{Algorithm, TokenSigner};
 use cmg_site_server::app::doctor::as_a_gateway;
 use cmg_site_server::app::fetching::{Fetcher, Reach};
 use cmg_site_server::app::token_issuers::{self, SyncRefused};
+use cmg_site_server::app::wanted_keys;
 use serde_json::{Value, json};
 use x509_parser::prelude::{FromDer, SubjectPublicKeyInfo};
 
@@ -19,13 +20,16 @@ use crate::serving::{Page, Web};
 struct FakeProvider {
     web: Web,
     fetcher: Fetcher,
+    /// Whose certificate it shows, PEM.
+    authority: String,
 }
 
 impl FakeProvider {
     async fn new() -> Self {
         let authority = Authority::root("Web CA").unwrap();
         let web = Web::tls(&authority.server(&["localhost"]).unwrap()).await;
-        let provider = Self { web, fetcher: Fetcher::believing(vec![authority.certificate_der().to_vec()]) };
+        let fetcher = Fetcher::believing(vec![authority.certificate_der().to_vec()]);
+        let provider = Self { web, fetcher, authority: authority.certificate_pem() };
         provider.says(&provider.issuer());
         provider
     }
@@ -51,7 +55,7 @@ impl FakeProvider {
 }
 
 /// The public key of a signer as a provider publishes it.
-fn jwk(signer: &TokenSigner) -> Value {
+pub(crate) fn jwk(signer: &TokenSigner) -> Value {
     let pem: pki_types::SubjectPublicKeyInfoDer<'static> =
         pki_types::pem::PemObject::from_pem_slice(signer.public_key_pem().as_bytes()).unwrap();
     let (_, info) = SubjectPublicKeyInfo::from_der(&pem).unwrap();
@@ -195,6 +199,74 @@ async fn many_who_ask_at_once_are_one_who_asks() {
     let fetched = [&one, &other, &third].into_iter().filter(|synced| matches!(synced, Ok(true))).count();
     let refused = [&one, &other, &third].into_iter().filter(|synced| matches!(synced, Err(SyncRefused::TooSoon(_)))).count();
     assert_eq!((fetched, refused, provider.web.asked().len()), (1, 2, 2));
+}
+
+#[tokio::test]
+async fn keys_that_members_want_are_fetched_at_once_and_then_a_minute_later() {
+    let (house, provider) = (House::new().await, FakeProvider::new().await);
+    let (old, new, newest) =
+        (provider.signer("k1", Algorithm::Es256), provider.signer("k2", Algorithm::Es256), provider.signer("k3", Algorithm::Es256));
+    provider.has(&[jwk(&old)]);
+    with_issuer(&house, &provider).await;
+    let now = house.now();
+    token_issuers::sync(&house.site, &provider.fetcher, "idp", now).await.unwrap();
+    provider.has(&[jwk(&new)]);
+
+    assert!(
+        wanted_keys::fetch(&house.site, &provider.fetcher, "idp", now + 1).await.unwrap(),
+        "a moment after they were fetched by the clock"
+    );
+
+    assert_eq!(said(&house, &token(&new)), Ok(()));
+    provider.has(&[jwk(&newest)]);
+    let again = wanted_keys::fetch(&house.site, &provider.fetcher, "idp", now + 60).await;
+    assert!(matches!(again, Err(SyncRefused::TooSoon(1))), "{again:?}");
+    assert!(wanted_keys::fetch(&house.site, &provider.fetcher, "idp", now + 61).await.unwrap());
+}
+
+#[tokio::test]
+async fn keys_that_were_wanted_in_vain_are_not_asked_for_again_for_five_minutes() {
+    let (house, provider) = (House::new().await, FakeProvider::new().await);
+    provider.has(&[jwk(&provider.signer("k1", Algorithm::Es256))]);
+    with_issuer(&house, &provider).await;
+    let now = house.now();
+    token_issuers::sync(&house.site, &provider.fetcher, "idp", now).await.unwrap();
+    let asked = || provider.web.asked().len();
+    assert!(!wanted_keys::fetch(&house.site, &provider.fetcher, "idp", now).await.unwrap());
+    assert_eq!(asked(), 4, "the document and the keys, twice");
+
+    let again = wanted_keys::fetch(&house.site, &provider.fetcher, "idp", now + 299).await;
+    assert!(matches!(again, Err(SyncRefused::TooSoon(1))), "{again:?}");
+    assert_eq!(asked(), 4);
+
+    assert!(!wanted_keys::fetch(&house.site, &provider.fetcher, "idp", now + 300).await.unwrap());
+    assert_eq!(asked(), 6);
+}
+
+#[tokio::test]
+async fn a_provider_that_fails_for_wanted_keys_is_left_alone_for_five_minutes() {
+    let (house, provider) = (House::new().await, FakeProvider::new().await);
+    with_issuer(&house, &provider).await;
+    let now = house.now();
+    let failed = wanted_keys::fetch(&house.site, &provider.fetcher, "idp", now).await;
+    assert!(matches!(failed, Err(SyncRefused::Failed(_))), "{failed:?}");
+
+    let again = wanted_keys::fetch(&house.site, &provider.fetcher, "idp", now + 299).await;
+
+    assert!(matches!(again, Err(SyncRefused::TooSoon(1))), "{again:?}");
+}
+
+#[tokio::test]
+async fn a_provider_inside_is_believed_by_the_authority_that_its_issuer_names() {
+    let (house, provider) = (House::new().await, FakeProvider::new().await);
+    provider.has(&[jwk(&provider.signer("k1", Algorithm::Es256))]);
+    let issuer = |authorities: Value| json!({ "name": "idp", "kind": "oidc", "issuer": provider.issuer(), "token_kind": "oidc-user", "algorithms": ["ES256"], "allow_private_addresses": true, "authorities": authorities });
+    let wrong = house.ask_as("ian", Ask::post("/token-issuers", issuer(json!(["none", provider.authority])))).await;
+    assert_eq!(wrong.keys(), ["authorities[0]"]);
+    made(&house, "/token-issuers", issuer(json!([provider.authority]))).await;
+    let nobody = Fetcher::believing(vec![Authority::root("Other CA").unwrap().certificate_der().to_vec()]);
+
+    assert!(token_issuers::sync(&house.site, &nobody, "idp", house.now()).await.unwrap());
 }
 
 #[tokio::test]

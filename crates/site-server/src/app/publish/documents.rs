@@ -7,7 +7,8 @@ use std::sync::Arc;
 use cmg_api::bytes::Sha256;
 use cmg_api::resource::{ClientTrust, ConnectionPoint, Gateway, PublishedEndpoint, TokenIssuer};
 use cmg_api::{
-    CertificateFile, ConnectionPointDocument, DialledGateway, GatewayDocument, ServedEndpointFile, ServiceFile, TokenKeyFile, TrustFile,
+    CertificateFile, ConnectionPointDocument, DialledGateway, EntraTenantFile, GatewayDocument, ServedEndpointFile, ServiceFile,
+    TokenKeyFile, TrustFile,
 };
 
 use super::origins::Origins;
@@ -95,6 +96,7 @@ impl<'m> Papers<'m> {
             trust: self.trusts_of(endpoints.iter().filter_map(|endpoint| endpoint.trust.as_deref())),
             block_lists: self.block_lists.clone(),
             token_key: self.token_keys.iter().map(|(_, file)| file.clone()).collect(),
+            entra_tenant: entra_tenants(self.model),
             endpoint: endpoints,
         };
         (document, origins)
@@ -265,6 +267,20 @@ fn token_keys(model: &Model, ground: &Ground, desk: &mut Desk) -> Vec<(String, T
         }
     }
     keys
+}
+
+/// What devices of enabled tenants are told. A tenant may be several resources, for devices and for people: the first that says it counts.
+fn entra_tenants(model: &Model) -> Vec<EntraTenantFile> {
+    let mut tenants: Vec<EntraTenantFile> = Vec::new();
+    for issuer in model.token_issuers.values().filter(|issuer| issuer.enabled) {
+        let (Some(id), Some(client_app_id), Some(resource_uri)) = (&issuer.tenant, &issuer.client_app_id, &issuer.resource_uri) else {
+            continue;
+        };
+        if !tenants.iter().any(|known| known.id.eq_ignore_ascii_case(id)) {
+            tenants.push(EntraTenantFile { id: id.clone(), client_app_id: client_app_id.clone(), resource_uri: resource_uri.clone() });
+        }
+    }
+    tenants
 }
 
 fn uploaded(issuer: &TokenIssuer, id: &str, key: PathBuf) -> TokenKeyFile {

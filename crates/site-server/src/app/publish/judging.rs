@@ -118,6 +118,7 @@ pub(super) fn nothing() -> GatewayDocument {
         trust: BTreeMap::new(),
         block_lists: Vec::new(),
         token_key: Vec::new(),
+        entra_tenant: Vec::new(),
         endpoint: Vec::new(),
     }
 }
@@ -139,6 +140,7 @@ pub(super) fn gateway_file(document: &GatewayDocument) -> GatewayFile {
         block: Vec::new(),
         block_lists: Vec::new(),
         token_key: document.token_key.clone(),
+        entra_tenant: document.entra_tenant.clone(),
         endpoint: document.endpoint.clone(),
     }
 }

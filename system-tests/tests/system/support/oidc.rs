@@ -1,0 +1,125 @@
+//! A real OpenID Connect provider (npm `oidc-provider`, in `system-tests/oidc-provider`), over TLS with a certificate of the laboratory.
+//!
+//! `.ci/run` installs it by `npm ci`; where it is missing, a test says so and passes, unless `CI` is set.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use cmg_lab::Lab;
+use cmg_lab::ports::free_port;
+use serde_json::{Value, json};
+
+use super::{Caller, until};
+
+/// The secret of its clients.
+pub(crate) const SECRET: &str = "a secret with blanks";
+
+/// The provider. It ends with its handle.
+pub(crate) struct OidcProvider {
+    pub(crate) port: u16,
+    /// Where its certificate and its log are.
+    folder: PathBuf,
+    redirect: String,
+    child: Child,
+}
+
+impl OidcProvider {
+    /// Starts it with a key of this id; none: it is not installed. `redirect`: where sign-ins come back to.
+    #[expect(clippy::print_stdout, reason = "a skipped test says so")]
+    pub(crate) fn start(lab: &Lab, key_id: &str, redirect: &str) -> Option<Self> {
+        let is_there = home().join("node_modules/oidc-provider").is_dir();
+        if !(is_there && node_is_new()) {
+            assert!(std::env::var_os("CI").is_none(), "oidc-provider is not installed: Node.js 20 and `npm ci` in {}", home().display());
+            println!("skipped: oidc-provider is not installed: Node.js 20 and `npm ci` in {}", home().display());
+            return None;
+        }
+        let folder = lab.site_dir();
+        lab.servers.server(&["localhost"]).unwrap().write(&folder, "provider").unwrap();
+        let port = free_port().unwrap();
+        let child = run(&folder, port, key_id, redirect);
+        let provider = Self { port, folder, redirect: redirect.to_owned(), child };
+        provider.wait();
+        Some(provider)
+    }
+
+    /// Starts it again with another key, as a provider that changes its key.
+    pub(crate) fn rotate(&mut self, key_id: &str) {
+        self.stop();
+        self.child = run(&self.folder, self.port, key_id, &self.redirect);
+        self.wait();
+    }
+
+    pub(crate) fn issuer(&self) -> String {
+        format!("https://localhost:{}", self.port)
+    }
+
+    /// Somebody who asks it.
+    pub(crate) fn caller(&self, lab: &Lab) -> Caller {
+        Caller::new(lab, None).port(self.port).host("localhost").host_field(&format!("localhost:{}", self.port))
+    }
+
+    /// An access token of the client `device` for a resource.
+    pub(crate) fn token(&self, lab: &Lab, resource: &str) -> String {
+        let secret = SECRET.replace(' ', "+");
+        let form = format!("grant_type=client_credentials&resource={resource}");
+        let fields = [
+            ("Authorization", format!("Basic {}", BASE64_STANDARD.encode(format!("device:{secret}")))),
+            ("Content-Type", "application/x-www-form-urlencoded".to_owned()),
+        ];
+        let fields: Vec<_> = fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let reply = self.caller(lab).request("POST", "/token", &fields, form.as_bytes());
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        let answer: Value = serde_json::from_slice(&reply.body).unwrap();
+        answer["access_token"].as_str().unwrap().to_owned()
+    }
+
+    /// How often it was asked this, such as `GET /jwks`, since it was started.
+    pub(crate) fn asked(&self, what: &str) -> usize {
+        fs::read_to_string(self.folder.join("provider.log")).unwrap().lines().filter(|line| *line == what).count()
+    }
+
+    fn wait(&self) {
+        until("the provider listens", || (self.asked("listening") > 0).then_some(()));
+    }
+
+    fn stop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for OidcProvider {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Whether there is a Node.js that it runs on.
+fn node_is_new() -> bool {
+    let output = Command::new("node").arg("--version").output().map(|output| output.stdout).unwrap_or_default();
+    let major = String::from_utf8_lossy(&output).trim().strip_prefix('v').and_then(|text| text.split('.').next()?.parse::<u32>().ok());
+    major.is_some_and(|major| major >= 20)
+}
+
+fn home() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/oidc-provider"))
+}
+
+fn run(folder: &Path, port: u16, key_id: &str, redirect: &str) -> Child {
+    let settings = json!({
+        "port": port,
+        "certificate": folder.join("provider.pem"),
+        "key": folder.join("provider.key"),
+        "keyId": key_id,
+        "redirectUris": [redirect],
+        "clientSecret": SECRET,
+    });
+    let log = File::create(folder.join("provider.log")).unwrap();
+    let errors = File::create(folder.join("provider.errors")).unwrap();
+    let mut command = Command::new("node");
+    command.current_dir(home()).args(["provider.mjs", &settings.to_string()]).stdin(Stdio::null()).stdout(log).stderr(errors);
+    command.spawn().unwrap()
+}
