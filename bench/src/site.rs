@@ -2,6 +2,7 @@
 //! points of their own, on this machine; each member's own clock says when it applied a generation.
 
 mod lists;
+mod revocations;
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -13,7 +14,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use clap::Args;
-use cmg_lab::{Api, Lab, LabOptions, Origin, Published, System};
+use cmg_lab::{Api, Issued, Lab, LabOptions, Origin, Published, System};
 use pki_types::pem::PemObject;
 use pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
@@ -44,6 +45,9 @@ pub(crate) struct SiteArgs {
     /// Certificates that are blocked before anything is measured
     #[arg(long, default_value_t = 0)]
     blocked: usize,
+    /// Devices that are blocked after that, one after the other, each with an answer under way at every gateway
+    #[arg(long, default_value_t = 20)]
+    revocations: usize,
     /// Measures list pages and `apply` with 100,000 clients, 1,000 endpoints and 10,000 audit records instead
     #[arg(long)]
     lists: bool,
@@ -74,10 +78,12 @@ pub(crate) async fn run(args: SiteArgs) -> Result<()> {
     let parts = system.lab.site_dir().join("gateway-1-data").join("parts");
     let load = Load::start(&system.lab, args.rate)?;
     let origin_url = origin.url();
-    let report = tokio::task::spawn_blocking(move || measure(&api, &args, &origin_url)).await??;
+    let (report, revocations) = tokio::task::block_in_place(|| -> Result<_> {
+        Ok((measure(&api, &args, &origin_url)?, revocations::measure(&api, &system.lab, args.revocations)?))
+    })?;
     let (answered, failed) = load.stop()?;
     say(&json!({ "gateway_parts_bytes": bytes_in(&parts)? }))?;
-    say(&json!({ "report": report, "requests_answered": answered, "requests_failed": failed }))
+    say(&json!({ "report": report, "revocations": revocations, "requests_answered": answered, "requests_failed": failed }))
 }
 
 fn measure(api: &Api, args: &SiteArgs, origin: &str) -> Result<Value> {
@@ -87,6 +93,7 @@ fn measure(api: &Api, args: &SiteArgs, origin: &str) -> Result<Value> {
     everywhere(api)?;
     let mut everywhere_after = Vec::new();
     let mut accepted_after = Vec::new();
+    let mut visible_after = Vec::new();
     for number in 0..args.changes {
         let endpoint = json!({
             "name": format!("change-{number}"),
@@ -100,6 +107,7 @@ fn measure(api: &Api, args: &SiteArgs, origin: &str) -> Result<Value> {
         let accepted = now_ms();
         accepted_after.push(asked.elapsed().as_millis() as u64);
         let last = everywhere(api)?;
+        visible_after.push(now_ms().saturating_sub(last));
         everywhere_after.push(last.saturating_sub(accepted));
     }
     Ok(json!({
@@ -109,6 +117,7 @@ fn measure(api: &Api, args: &SiteArgs, origin: &str) -> Result<Value> {
         "changes": args.changes,
         "accepted_ms": percentiles(&mut accepted_after),
         "in_force_everywhere_ms": percentiles(&mut everywhere_after),
+        "seen_in_the_status_ms": percentiles(&mut visible_after),
     }))
 }
 
@@ -181,9 +190,8 @@ struct Counts {
 impl Load {
     fn start(lab: &Lab, rate: u64) -> Result<Self> {
         let (over, counts) = (Arc::new(AtomicBool::new(false)), Arc::new(Counts::default()));
-        let tls = tls(lab)?;
-        let path = lab.mutual_url(&lab.endpoints[0]).split_once("localhost").map_or("", |(_, rest)| rest).to_owned();
-        let path = path.find('/').map_or("/", |start| &path[start..]).to_owned() + "/echo";
+        let tls = tls_of(lab, &lab.client)?;
+        let path = path_of(lab) + "/echo";
         let pause = Duration::from_secs_f64(lab.gateways.len() as f64 / rate.max(1) as f64);
         let threads = lab
             .gateways
@@ -257,11 +265,18 @@ fn ask(connection: &mut Connection, path: &str) -> Result<()> {
     }
 }
 
-fn tls(lab: &Lab) -> Result<Arc<ClientConfig>> {
+/// The path of the first published server for clients with a certificate.
+fn path_of(lab: &Lab) -> String {
+    let url = lab.mutual_url(&lab.endpoints[0]);
+    let after_scheme = url.split_once("//").map_or("", |(_, rest)| rest);
+    after_scheme.find('/').map_or("", |start| &after_scheme[start..]).to_owned()
+}
+
+fn tls_of(lab: &Lab, certificate: &Issued) -> Result<Arc<ClientConfig>> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(lab.servers.certificate_pem().as_bytes())?)?;
-    let chain = CertificateDer::pem_slice_iter(lab.client.chain_pem.as_bytes()).collect::<Result<Vec<_>, _>>()?;
-    let key = PrivateKeyDer::from_pem_slice(lab.client.key_pem.as_bytes())?;
+    let chain = CertificateDer::pem_slice_iter(certificate.chain_pem.as_bytes()).collect::<Result<Vec<_>, _>>()?;
+    let key = PrivateKeyDer::from_pem_slice(certificate.key_pem.as_bytes())?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
     Ok(Arc::new(builder.with_root_certificates(roots).with_client_auth_cert(chain, key)?))
