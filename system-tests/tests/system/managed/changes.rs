@@ -1,8 +1,9 @@
 //! One configuration reaches every part.
 
+use cmg_lab::Program;
 use serde_json::json;
 
-use crate::support::{ManagedSite, metric_of, until};
+use crate::support::{ManagedSite, PATIENCE, binary, metric_of, until, wait};
 
 #[test]
 fn what_is_published_is_in_force_on_every_gateway() {
@@ -85,4 +86,67 @@ fn a_removed_connection_point_loses_its_tunnels_and_gets_none_again() {
     until("it is refused when it dials again", || (refused() > 0.0).then_some(()));
     assert_eq!(metric_of(gateway, "cmg_gateway_connection_points"), 1.0);
     assert_eq!(managed.devices()[0].get(&(managed.site.mutual() + "/echo")).status, 200);
+}
+
+#[test]
+fn a_stopped_gateway_refuses_everybody_until_it_is_started() {
+    let managed = ManagedSite::of(2, 1);
+    let path = managed.site.mutual();
+    let mut wire = managed.devices()[0].open();
+    wire.send("GET", &format!("{path}/events?count=36000&every=100"), &[], b"");
+    assert_eq!(wire.read_head().unwrap().status, 200);
+    let mut gateway = managed.api.ask("GET", "/gateways/main", None).unwrap();
+    let mut run = |running: bool| {
+        gateway["running"] = running.into();
+        managed.api.ask("PUT", "/gateways/main", Some(&gateway)).unwrap();
+        managed.everywhere();
+    };
+    let everyone_gets = |status: u16| managed.devices().iter().all(|device| device.get(&format!("{path}/echo")).status == status);
+
+    run(false);
+    assert!(everyone_gets(404));
+    until("what was under way ends", || wire.read_chunk().err());
+
+    run(true);
+    assert!(everyone_gets(200));
+}
+
+#[test]
+fn instances_come_and_go_and_clients_of_the_others_notice_nothing() {
+    let mut managed = ManagedSite::of(2, 2);
+    let path = managed.site.mutual() + "/echo";
+    let mut gateway = managed.api.ask("GET", "/gateways/main", None).unwrap();
+    let both = gateway["instances"].clone();
+    let devices = managed.devices();
+    let mut wire = devices[0].open();
+    let mut first_serves = |when: &str| {
+        wire.send("GET", &path, &[], b"");
+        assert_eq!(wire.read().status, 200, "{when}, on a standing connection");
+        assert_eq!(devices[0].get(&path).status, 200, "{when}, on a new connection");
+    };
+
+    gateway["instances"] = json!([both[0]]);
+    managed.api.ask("PUT", "/gateways/main", Some(&gateway)).unwrap();
+    until("the removed one has no tunnels", || {
+        first_serves("while it goes");
+        let second = &managed.site.system.gateways[1];
+        (metric_of(second, "cmg_gateway_connection_points") == 0.0).then_some(())
+    });
+
+    gateway["instances"] = both;
+    managed.api.ask("PUT", "/gateways/main", Some(&gateway)).unwrap();
+    let code = managed.api.ask("POST", "/gateways/main/instances/gateway-2/enrolment-code", None).unwrap();
+    let folder = managed.site.lab().site_dir();
+    let second = &mut managed.site.system.gateways[1];
+    wait(second.stop(PATIENCE)).unwrap();
+    std::fs::remove_dir_all(folder.join("gateway-2-data")).unwrap();
+    std::fs::write(folder.join("gateway-2.code"), code["file"].as_str().unwrap()).unwrap();
+    let plan = second.plan.clone();
+    *second = wait(async { Program::start(binary(), plan) }).unwrap();
+    until("the new one serves", || {
+        first_serves("while it comes");
+        let mut wire = devices[1].try_open().ok()?;
+        wire.send("GET", &path, &[], b"");
+        (wire.try_read().ok()?.status == 200).then_some(())
+    });
 }
