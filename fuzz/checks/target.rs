@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use cmg_core::endpoint::{Endpoint, Endpoints, Face, Mount};
+use cmg_core::endpoint::{Endpoint, Endpoints, Face, Mount, ProofDemand};
 use cmg_core::ids::EndpointId;
 use cmg_core::snapshot::{Generation, Parts, Snapshot};
 use cmg_core::target::Target;
@@ -74,6 +74,7 @@ fn endpoint(id: &str, mount: Mount) -> Endpoint {
         audiences: vec![],
         registration: false,
         forward_token: false,
+        proof: ProofDemand::IfBound,
         methods: vec!["GET".to_owned()],
         body_limit: 100,
         idle: Duration::from_secs(60),

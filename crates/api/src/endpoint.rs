@@ -53,6 +53,10 @@ macro_rules! with_published_keys {
             /// another.
             #[serde(default)]
             pub forward_token: bool,
+            /// Whether tokens have to be bound to a key that the client proves to have with every request (RFC 9449), which is
+            /// checked inside too. Default `if-bound`: where the token says so. `required` wants `face = "server"`.
+            #[serde(default)]
+            pub proof: ProofDemand,
             /// Methods that pass, any token. Default: those of HTTP, WebDAV reading, and the two that management
             /// agents add (`CCM_POST`, `BITS_POST`); not `CONNECT` and `TRACE`, which are for proxies.
             #[serde(default = "methods")]
@@ -152,6 +156,7 @@ impl ServedEndpointFile {
             audiences: own.audiences,
             registration: own.registration,
             forward_token: own.forward_token,
+            proof: own.proof,
             methods: own.methods,
             body_limit: own.body_limit,
             idle: own.idle,
@@ -175,6 +180,18 @@ pub enum Face {
     Either,
     /// None. Also wants `open_acknowledged = true`, and is reported as a finding.
     Open,
+}
+
+/// Which proofs of possession an endpoint wants beside its tokens.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum ProofDemand {
+    /// Where the token is bound to something.
+    #[default]
+    IfBound,
+    /// Always: a token that is not bound to a key does not count.
+    Required,
 }
 
 /// How a request finds its server among several.

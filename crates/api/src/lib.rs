@@ -27,7 +27,7 @@ pub use document::{
     ConnectionPointDocument, DialledGateway, EnrolledConnectionPointFile, EnrolledGatewayFile, EnrolmentCode, GatewayDocument,
     MembershipFile,
 };
-pub use endpoint::{EndpointFile, Face, Forwarded, HealthFile, ServedEndpointFile, Stickiness};
+pub use endpoint::{EndpointFile, Face, Forwarded, HealthFile, ProofDemand, ServedEndpointFile, Stickiness};
 pub use gateway::{CertificateFile, GatewayFile, ServiceFile, TunnelEndFile, WhenWithheld};
 pub use limits::LimitsFile;
 pub use log::{LogFile, LogFormat, LogLevel};

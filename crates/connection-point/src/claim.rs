@@ -27,6 +27,13 @@ pub(crate) enum Asker {
     Nobody,
 }
 
+impl Asker {
+    /// Whether the client proves with every request that it has a key.
+    pub(crate) fn is_bound_to_a_key(&self) -> bool {
+        matches!(self, Self::Token(facts) if facts.confirmation.key.is_some())
+    }
+}
+
 /// What the verification of one claim found, kept with the claim.
 enum Memo {
     Certificate { generation: Generation, trust: TrustName, verified: Verified<CertificateFacts> },

@@ -8,13 +8,14 @@ use cmg_core::refusal::Refusal;
 use cmg_core::server::BackMap;
 use cmg_core::target::Target;
 use cmg_process::log::chain;
-use cmg_tunnel::{BodyLength, Claim, Incoming, RequestFrame};
+use cmg_tunnel::{BodyLength, Claim, ClaimedCredential, Incoming, RequestFrame};
 use tracing::{info, warn};
 
 use crate::answer::request_kind;
 use crate::claim::{Asker, verify};
 use crate::events::RequestDelivered;
 use crate::pool::{ServerConnection, connect, logs_in_its_connection};
+use crate::proof;
 use crate::relay::{Done, Failed, Job, Relay};
 use crate::servers::{Server, Service};
 use crate::state::{Point, State};
@@ -36,11 +37,13 @@ pub(crate) async fn deliver(incoming: Incoming, point: Arc<Point>) {
     let state = point.state();
     let mut server_name = String::new();
     let ends_early = exchange.is_received() && !matches!(request.get().body, BodyLength::None | BodyLength::Exact(0));
-    let outcome = match allow(&request, ends_early, credential.as_deref(), &state) {
+    let outcome = match allow(&request, ends_early, credential.as_deref(), &state, &point) {
         Ok(allowed) => carry(&mut exchange, &request, credential.as_deref(), &allowed, &point, &mut server_name).await,
         Err(refusal) => {
-            alarm(&request, refusal);
-            Err(Failed::Refused(if refusal == Refusal::ConnectorNotPublished { refusal } else { Refusal::ConnectorRefused }))
+            if !is_full(refusal) {
+                alarm(&request, refusal);
+            }
+            Err(Failed::Refused(told(refusal)))
         }
     };
     let (status, received, sent, cut, refusal) = match outcome {
@@ -71,7 +74,13 @@ pub(crate) async fn deliver(incoming: Incoming, point: Arc<Point>) {
 
 /// Decides from this side's own copy whether the request may be made, as if nobody had decided before.
 /// `ends_early`: the head announces a body, and that there is none.
-fn allow<'s>(request: &RequestFrame, ends_early: bool, claim: Option<&Claim>, state: &'s State) -> Result<Allowed<'s>, Refusal> {
+fn allow<'s>(
+    request: &RequestFrame,
+    ends_early: bool,
+    claim: Option<&Claim>,
+    state: &'s State,
+    point: &Point,
+) -> Result<Allowed<'s>, Refusal> {
     let head = request.get();
     let endpoint = state.snapshot.endpoints.by_id(head.endpoint).ok_or(Refusal::ConnectorNotPublished)?;
     let service = state.services.get(&endpoint.id).ok_or(Refusal::ConnectorNotPublished)?;
@@ -90,7 +99,24 @@ fn allow<'s>(request: &RequestFrame, ends_early: bool, claim: Option<&Claim>, st
     };
     endpoint.admits(head.method, head.upgrade, length)?;
     let asker = verify(claim, demand, endpoint, state)?;
+    if let (Asker::Token(facts), Some(Claim { credential: ClaimedCredential::Token(token), .. })) = (&asker, claim) {
+        proof::demand(request, token, facts, endpoint, &point.proofs)?;
+    }
     Ok(Allowed { endpoint, service, prefix_len, asker })
+}
+
+/// What the gateway is told of a refusal: whether it knows more than this side, and no reason.
+fn told(refusal: Refusal) -> Refusal {
+    match refusal {
+        Refusal::ConnectorNotPublished => refusal,
+        _ if is_full(refusal) => Refusal::ConnectorOverloaded,
+        _ => Refusal::ConnectorRefused,
+    }
+}
+
+/// Whether no more proofs can be remembered, for which no gateway is to blame.
+fn is_full(refusal: Refusal) -> bool {
+    matches!(refusal, Refusal::ProofTooMany | Refusal::Overloaded)
 }
 
 /// A gateway has let something pass that it should not: it is out of date for a moment, or it is not ours any more.
@@ -108,8 +134,7 @@ async fn carry(
     point: &Point,
     server_name: &mut String,
 ) -> Result<Done, Failed> {
-    let head = request.get();
-    let repeatable = matches!(head.method, b"GET" | b"HEAD" | b"OPTIONS" | b"PROPFIND") && head.body == BodyLength::None && !head.upgrade;
+    let repeatable = proof::may_repeat(request);
     let mut fresh = false;
     loop {
         let (server, mut connection) = reach(allowed, point, fresh).await?;

@@ -11,6 +11,7 @@ mod events;
 mod health;
 mod identity;
 mod pool;
+mod proof;
 mod relay;
 mod run;
 mod running;

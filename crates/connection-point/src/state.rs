@@ -9,7 +9,7 @@ use cmg_core::problem::Problem;
 use cmg_core::server::Delivery;
 use cmg_core::snapshot::{Generation, Parts, Snapshot};
 use cmg_core::time::WallTime;
-use cmg_credentials::Verifier;
+use cmg_credentials::{Proofs, Verifier};
 use cmg_process::shutdown::Drain;
 
 use crate::config::Config;
@@ -30,6 +30,8 @@ pub(crate) struct State {
 pub(crate) struct Point {
     pub(crate) state: ArcSwap<State>,
     pub(crate) pool: Pool,
+    /// The proofs of possession seen here.
+    pub(crate) proofs: Proofs,
     pub(crate) events: Events,
     pub(crate) drain: Drain,
     /// Answers what gateways ask this connection point itself; none: it is no member of a site.

@@ -36,13 +36,13 @@ impl Upstream<'_> {
             HostHeader::Given(name) => name,
         };
         push_field(b"Host", host.as_bytes(), out);
-        let has_authorization = push_client_fields(self.request, self.service, head.upgrade, out);
+        let has_authorization = push_client_fields(self, out);
         for (name, field) in &delivery.identity_headers {
             identity::push_identity(name, field, self.asker, out);
         }
         // At an open endpoint nobody verified what the gateway claims.
         if let (Some(claim), Asker::Certificate(_) | Asker::Token(_)) = (self.claim, self.asker) {
-            push_credential(claim, self.endpoint, self.service, has_authorization, out);
+            push_credential(self, claim, has_authorization, out);
         }
         identity::push_forwarded(delivery.forwarded, head.client, external.as_bytes(), out);
         if let Some(name) = &delivery.request_id_header {
@@ -54,13 +54,16 @@ impl Upstream<'_> {
 }
 
 /// Passes the client's fields on, without those that servers believe about identity, in any spelling. True: `Authorization` is among them.
-fn push_client_fields(request: &RequestFrame, service: &Service, upgrade: bool, out: &mut Vec<u8>) -> bool {
+fn push_client_fields(upstream: &Upstream<'_>, out: &mut Vec<u8>) -> bool {
+    let Upstream { request, service, asker, endpoint, .. } = upstream;
     let mut has_authorization = false;
     for (name, value) in request.fields() {
         let known = Known::of(name);
         let ours = match known {
             Known::Trailer => false,
-            Known::Upgrade => !upgrade,
+            Known::Upgrade => !request.get().upgrade,
+            // The proof goes where its token goes.
+            Known::Dpop => asker.is_bound_to_a_key() && !endpoint.forward_token,
             Known::Host | Known::ContentLength | Known::Expect => true,
             _ => is_hop_by_hop(known),
         };
@@ -73,13 +76,15 @@ fn push_client_fields(request: &RequestFrame, service: &Service, upgrade: bool, 
 }
 
 /// Shows the server the client's credential where the endpoint says so.
-fn push_credential(claim: &Claim, endpoint: &Endpoint, service: &Service, has_authorization: bool, out: &mut Vec<u8>) {
+fn push_credential(upstream: &Upstream<'_>, claim: &Claim, has_authorization: bool, out: &mut Vec<u8>) {
+    let Upstream { asker, endpoint, service, .. } = upstream;
     if service.delivery.client_cert_header {
         identity::push_client_cert(&claim.credential, out);
     }
     if let (ClaimedCredential::Token(token), true) = (&claim.credential, endpoint.forward_token) {
         let name: &[u8] = if has_authorization { b"Cmg-Authorization" } else { b"Authorization" };
-        push_field(name, &[b"Bearer ", token.as_slice()].concat(), out);
+        let scheme: &[u8] = if asker.is_bound_to_a_key() { b"DPoP " } else { b"Bearer " };
+        push_field(name, &[scheme, token.as_slice()].concat(), out);
     }
 }
 

@@ -35,6 +35,8 @@ pub struct Endpoint {
     pub registration: bool,
     /// Whether the server is shown the token.
     pub forward_token: bool,
+    /// Whether its tokens have to be bound to a key.
+    pub proof: ProofDemand,
     /// Methods, as the client must write them.
     pub methods: Vec<String>,
     /// Largest request body, in bytes.
@@ -77,6 +79,15 @@ pub enum Face {
     Either,
     /// Nothing.
     Open,
+}
+
+/// Which proofs of possession an endpoint wants beside its tokens. Unlike a handshake they are checked inside too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProofDemand {
+    /// Where the token is bound to something.
+    IfBound,
+    /// Always: a token that is not bound to a key does not count.
+    Required,
 }
 
 /// What one request must show.
@@ -282,6 +293,7 @@ pub(crate) mod tests {
             audiences: vec!["urn:sccm:service".to_string()],
             registration: false,
             forward_token: false,
+            proof: ProofDemand::IfBound,
             methods: vec!["GET".to_string(), "CCM_POST".to_string()],
             body_limit: 100,
             idle: Duration::from_secs(60),

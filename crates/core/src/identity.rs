@@ -58,8 +58,19 @@ pub struct TokenFacts {
     pub not_before: Option<WallTime>,
     /// `exp`.
     pub expires: WallTime,
+    /// What it is bound to.
+    pub confirmation: Confirmation,
     /// Every scalar claim as text, for headers that the administrator asks for.
     pub claims: BTreeMap<String, String>,
+}
+
+/// What a token is bound to (`cnf`, RFC 7800): whoever shows it proves to have all of it. Nothing: it is good for its bearer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Confirmation {
+    /// Thumbprint (RFC 7638, base64 for URLs) of the key that signs proofs of possession (RFC 9449): `jkt`.
+    pub key: Option<String>,
+    /// SHA-256 of the client certificate that the connection shows (RFC 8705): `x5t#S256`.
+    pub certificate: Option<[u8; 32]>,
 }
 
 /// The kinds of token. An endpoint lists those it accepts.

@@ -8,6 +8,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod challenge;
 pub mod endpoint;
 pub mod entra;
 pub mod identity;
@@ -16,6 +17,7 @@ pub mod permit;
 pub mod problem;
 pub mod rate;
 pub mod refusal;
+pub mod replay;
 pub mod revocation;
 pub mod selection;
 pub mod server;

@@ -1,5 +1,5 @@
 //! Identity and endpoint to permit or refusal. The only maker of a [`Permit`], and the tunnel opens an exchange for nothing else.
-use crate::endpoint::{Endpoint, Face};
+use crate::endpoint::{Endpoint, Face, ProofDemand};
 use crate::identity::{CertificateFacts, Identity, TokenFacts, TokenKind};
 use crate::refusal::Refusal;
 
@@ -60,6 +60,9 @@ fn admit_token(token: &TokenFacts, endpoint: &Endpoint) -> Result<(), Refusal> {
     if !token.audiences.iter().any(|audience| endpoint.audiences.contains(audience)) {
         return Err(Refusal::TokenAudience);
     }
+    if endpoint.proof == ProofDemand::Required && token.confirmation.key.is_none() {
+        return Err(Refusal::TokenUnbound);
+    }
     Ok(())
 }
 
@@ -67,6 +70,7 @@ fn admit_token(token: &TokenFacts, endpoint: &Endpoint) -> Result<(), Refusal> {
 mod tests {
     use super::*;
     use crate::endpoint::tests::{an_endpoint, configmgr};
+    use crate::identity::Confirmation;
     use crate::time::WallTime;
     use alloc::collections::BTreeMap;
     use alloc::string::ToString;
@@ -81,6 +85,7 @@ mod tests {
             id: None,
             not_before: None,
             expires: WallTime(10),
+            confirmation: Confirmation::default(),
             claims: BTreeMap::new(),
         })
     }
@@ -113,6 +118,22 @@ mod tests {
         assert_eq!(refused(&token, &endpoint), Some(Refusal::TokenKindRefused));
         endpoint.registration = true;
         assert_eq!(refused(&token, &endpoint), None);
+    }
+
+    #[test]
+    fn a_token_that_is_bound_to_no_key_is_refused_where_proofs_are_required() {
+        let mut endpoint = an_endpoint("mp", configmgr("ccm_system"));
+        endpoint.proof = ProofDemand::Required;
+        let bound = |confirmation: Confirmation| match a_token(TokenKind::Site, "urn:sccm:service") {
+            Identity::Token(facts) => Identity::Token(TokenFacts { confirmation, ..facts }),
+            other => other,
+        };
+
+        assert_eq!(refused(&bound(Confirmation::default()), &endpoint), Some(Refusal::TokenUnbound));
+        let certificate = Confirmation { certificate: Some([7; 32]), key: None };
+        assert_eq!(refused(&bound(certificate), &endpoint), Some(Refusal::TokenUnbound), "nobody inside sees the handshake");
+        let key = Confirmation { certificate: None, key: Some("jkt".to_string()) };
+        assert_eq!(refused(&bound(key), &endpoint), None);
     }
 
     #[test]

@@ -120,6 +120,38 @@ pub enum Refusal {
     ConnectorOverloaded,
     /// The Entra ID tenant that a device asks about is not configured, or disabled.
     TenantUnknown,
+    /// It is bound (`cnf`) to something that nobody here can prove.
+    TokenConfirmation,
+    /// It is bound to no key, and the endpoint or the client's own word (`Authorization: DPoP`) wants that.
+    TokenUnbound,
+    /// The token is bound to a key, and no proof of possession came with it.
+    ProofMissing,
+    /// The token is bound to a certificate that this connection has not shown.
+    ProofCertificate,
+    /// More than one proof was sent.
+    ProofAmbiguous,
+    /// A proof that cannot be read, or with a key that is no public key of a kind used here.
+    ProofMalformed,
+    /// It is signed with an algorithm that does not count here.
+    ProofAlgorithm,
+    /// Its signature is not by the key in it.
+    ProofSignature,
+    /// It is for another method.
+    ProofMethod,
+    /// It is for another URL.
+    ProofUrl,
+    /// It was not made about now.
+    ProofTime,
+    /// It is for another token, or for none.
+    ProofToken,
+    /// It has no nonce of this gateway instance, or an old one.
+    ProofNonce,
+    /// It is by another key than the token's.
+    ProofKey,
+    /// It has been used before.
+    ProofReplayed,
+    /// One key made more proofs than are remembered of one.
+    ProofTooMany,
 }
 
 /// What a refusal means to each reader.
@@ -135,7 +167,7 @@ pub struct Row {
 
 impl Refusal {
     /// Every refusal, in order of its number.
-    pub const ALL: [Self; 56] = {
+    pub const ALL: [Self; 72] = {
         use Refusal::*;
         [
             Malformed,
@@ -194,6 +226,22 @@ impl Refusal {
             ConnectorDraining,
             ConnectorOverloaded,
             TenantUnknown,
+            TokenConfirmation,
+            TokenUnbound,
+            ProofMissing,
+            ProofCertificate,
+            ProofAmbiguous,
+            ProofMalformed,
+            ProofAlgorithm,
+            ProofSignature,
+            ProofMethod,
+            ProofUrl,
+            ProofTime,
+            ProofToken,
+            ProofNonce,
+            ProofKey,
+            ProofReplayed,
+            ProofTooMany,
         ]
     };
 
@@ -272,6 +320,22 @@ impl Refusal {
             Self::ConnectorDraining            => (503, "CMGConnector_Draining", "connector_draining"),
             Self::ConnectorOverloaded          => (503, "CMGConnector_Overloaded", "connector_overloaded"),
             Self::TenantUnknown                => (404, "CMGService_Unknown_Tenant", "tenant_unknown"),
+            Self::TokenConfirmation            => (401, "CMGService_Invalid_Token", "token_confirmation"),
+            Self::TokenUnbound                 => (401, "CMGService_Invalid_Token", "token_unbound"),
+            Self::ProofMissing                 => (401, "CMGService_Proof_Required", "proof_missing"),
+            Self::ProofCertificate             => (401, "CMGService_Proof_Required", "proof_certificate"),
+            Self::ProofAmbiguous               => (401, "CMGService_Invalid_Proof", "proof_ambiguous"),
+            Self::ProofMalformed               => (401, "CMGService_Invalid_Proof", "proof_malformed"),
+            Self::ProofAlgorithm               => (401, "CMGService_Invalid_Proof", "proof_algorithm"),
+            Self::ProofSignature               => (401, "CMGService_Invalid_Proof", "proof_signature"),
+            Self::ProofMethod                  => (401, "CMGService_Invalid_Proof", "proof_method"),
+            Self::ProofUrl                     => (401, "CMGService_Invalid_Proof", "proof_url"),
+            Self::ProofTime                    => (401, "CMGService_Invalid_Proof", "proof_time"),
+            Self::ProofToken                   => (401, "CMGService_Invalid_Proof", "proof_token"),
+            Self::ProofNonce                   => (401, "CMGService_Proof_Nonce", "proof_nonce"),
+            Self::ProofKey                     => (401, "CMGService_Invalid_Proof", "proof_key"),
+            Self::ProofReplayed                => (401, "CMGService_Invalid_Proof", "proof_replayed"),
+            Self::ProofTooMany                 => (429, "CMGService_Too_Many_Requests", "proof_too_many"),
         };
         Row { status, phrase, label }
     }

@@ -8,7 +8,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::Ipv6Addr;
 
-use crate::endpoint::{Endpoint, Endpoints, Face, Mount};
+use crate::endpoint::{Endpoint, Endpoints, Face, Mount, ProofDemand};
 use crate::identity::TokenKind;
 use crate::ids::is_name;
 use crate::problem::{Finding, Problem};
@@ -248,6 +248,13 @@ impl Check<'_> {
                 "remove bulk, or write registration = true",
             );
         }
+        if endpoint.proof == ProofDemand::Required && endpoint.face != Face::Server {
+            self.problem(
+                format!("{key}.proof"),
+                "required is said of tokens, and this face lets clients in without one",
+                "write face = \"server\", or remove proof",
+            );
+        }
         if endpoint.face == Face::Open {
             self.open(key, endpoint);
         }
@@ -360,7 +367,7 @@ mod tests {
     #[test]
     fn each_wrong_key_is_named() {
         let sound = || an_endpoint("mp", configmgr("ccm_system"));
-        let wrong: [(&str, Endpoint); 9] = [
+        let wrong: [(&str, Endpoint); 10] = [
             ("endpoint[0] (mp).host", Endpoint { host: "https://x".to_string(), ..sound() }),
             (
                 "endpoint[0] (mp).role_id",
@@ -373,6 +380,7 @@ mod tests {
             ("endpoint[0] (mp).trust", Endpoint { trust: Some(TrustName::new("nobody")), ..sound() }),
             ("endpoint[0] (mp).methods", Endpoint { methods: vec!["A B".to_string()], ..sound() }),
             ("endpoint[0] (mp).h2", Endpoint { h2: true, ..sound() }),
+            ("endpoint[0] (mp).proof", Endpoint { proof: ProofDemand::Required, ..sound() }),
         ];
         for (key, endpoint) in wrong {
             assert_eq!(problems(endpoint), [key]);

@@ -1,9 +1,11 @@
 //! Proofs that a client holds the key which its token is bound to (RFC 9449).
 //!
 //! What a proof says: the holder of this key made this request, with this token, about now, and after it had seen this nonce. A pure
-//! function: whether the proof was seen before is the caller's, who keeps `jkt` and `jti` for twice the leeway.
+//! function: whether the proof was seen before is the caller's, see [`crate::Proofs`]. What costs next to nothing is looked at first, the
+//! signature last: who sends what cannot count makes nobody verify it.
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use cmg_core::refusal::Refusal;
 use cmg_core::time::WallTime;
 use cmg_core::trust::Algorithm;
 use serde_json::Value;
@@ -38,6 +40,8 @@ pub struct ProofFacts {
     pub jti: String,
     /// When it was made.
     pub iat: WallTime,
+    /// The nonce in it; one of those that count, where one was asked for.
+    pub nonce: Option<String>,
 }
 
 /// Why a proof does not count.
@@ -75,10 +79,25 @@ pub enum DpopRefused {
     Nonce,
 }
 
+impl From<DpopRefused> for Refusal {
+    fn from(refused: DpopRefused) -> Self {
+        match refused {
+            DpopRefused::Malformed | DpopRefused::Type | DpopRefused::Key(_) => Self::ProofMalformed,
+            DpopRefused::Algorithm => Self::ProofAlgorithm,
+            DpopRefused::Signature => Self::ProofSignature,
+            DpopRefused::Method => Self::ProofMethod,
+            DpopRefused::Url => Self::ProofUrl,
+            DpopRefused::Time => Self::ProofTime,
+            DpopRefused::Token => Self::ProofToken,
+            DpopRefused::Nonce => Self::ProofNonce,
+        }
+    }
+}
+
 /// Verifies `proof` for `request` at `now`, `leeway` seconds of age or of clock skew allowed.
 pub fn verify(proof: &str, request: Request<'_>, now: WallTime, leeway: u64) -> Result<ProofFacts, DpopRefused> {
     let proof = Proof::parse(proof)?;
-    let jwk = proof.signer()?;
+    proof.demand_type()?;
     proof.demand_request(request)?;
     let iat = proof.demand_time(now, leeway)?;
     proof.demand_token(request.access_token)?;
@@ -87,7 +106,8 @@ pub fn verify(proof: &str, request: Request<'_>, now: WallTime, leeway: u64) -> 
     if jti.is_empty() || jti.len() > LONGEST_ID {
         return Err(DpopRefused::Malformed);
     }
-    Ok(ProofFacts { jkt: jwk.thumbprint(), jti: jti.to_owned(), iat })
+    let jwk = proof.signer()?;
+    Ok(ProofFacts { jkt: jwk.thumbprint(), jti: jti.to_owned(), iat, nonce: proof.nonce().map(str::to_owned) })
 }
 
 /// A proof, taken apart and not yet believed.
@@ -114,17 +134,18 @@ impl<'a> Proof<'a> {
         })
     }
 
-    /// The key in the header, which has made the signature.
-    fn signer(&self) -> Result<Jwk, DpopRefused> {
-        let text = |name| self.header.get(name).and_then(Value::as_str);
-        if text("typ") != Some("dpop+jwt") {
+    fn demand_type(&self) -> Result<(), DpopRefused> {
+        if self.header.get("typ").and_then(Value::as_str) != Some("dpop+jwt") {
             return Err(DpopRefused::Type);
         }
         // Extensions marked critical must be understood, and none is.
-        if self.header.get("crit").is_some() {
-            return Err(DpopRefused::Malformed);
-        }
-        let algorithm = text("alg").and_then(Algorithm::named).ok_or(DpopRefused::Algorithm)?;
+        if self.header.get("crit").is_some() { Err(DpopRefused::Malformed) } else { Ok(()) }
+    }
+
+    /// The key in the header, which has made the signature.
+    fn signer(&self) -> Result<Jwk, DpopRefused> {
+        let algorithm = self.header.get("alg").and_then(Value::as_str);
+        let algorithm = algorithm.and_then(Algorithm::named).ok_or(DpopRefused::Algorithm)?;
         let jwk = Jwk::parse(self.header.get("jwk").ok_or(DpopRefused::Malformed)?).map_err(DpopRefused::Key)?;
         match jwk.has_signed(algorithm, self.signed.as_bytes(), &self.signature) {
             Some(true) => Ok(jwk),
@@ -156,9 +177,12 @@ impl<'a> Proof<'a> {
     }
 
     fn demand_nonce(&self, nonces: &[&str]) -> Result<(), DpopRefused> {
-        let said = self.claims.get("nonce").and_then(Value::as_str);
-        let good = nonces.is_empty() || said.is_some_and(|said| nonces.contains(&said));
+        let good = nonces.is_empty() || self.nonce().is_some_and(|said| nonces.contains(&said));
         if good { Ok(()) } else { Err(DpopRefused::Nonce) }
+    }
+
+    fn nonce(&self) -> Option<&str> {
+        self.claims.get("nonce").and_then(Value::as_str)
     }
 
     fn claim(&self, name: &str) -> Result<&str, DpopRefused> {
@@ -168,6 +192,11 @@ impl<'a> Proof<'a> {
 
 fn decoded(part: &str) -> Option<Vec<u8>> {
     URL_SAFE_NO_PAD.decode(part).ok()
+}
+
+/// The URL of a request over TLS, as proofs name it: `authority` and `path` as they stand in the request; none: it is no such URL.
+pub fn url(authority: &str, path: &[u8]) -> Option<String> {
+    Some(format!("https://{authority}{}", std::str::from_utf8(path).ok()?))
 }
 
 /// A URL as it is compared: scheme and host in lower case, no default port, no query, no fragment; none: it is no such URL.

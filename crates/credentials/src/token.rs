@@ -3,6 +3,7 @@
 //! The key decides issuer, kind and algorithms; the token only says which key it means. Order matters: nothing of the payload is
 //! believed before the signature is good, save the issuer's name where the token names no key, and that only narrows the choice.
 mod claims;
+mod confirmation;
 mod keys;
 
 use base64::Engine;

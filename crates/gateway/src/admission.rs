@@ -15,6 +15,8 @@ use pki_types::CertificateDer;
 use crate::clients::{ClientUse, Clients};
 use crate::connection::Received;
 use crate::credential::{Known, Proven};
+use crate::nonce::Nonce;
+use crate::proof::{Asked, Due};
 use crate::state::{State, now};
 
 /// A request that may be forwarded.
@@ -29,6 +31,8 @@ pub(crate) struct Admitted<'s, 'c> {
     pub(crate) good_until: WallTime,
     /// The field the token came in: it ends here, the connection point has the token from the tunnel.
     pub(crate) token_field: Option<Name>,
+    /// The nonce that the client should use from here on.
+    pub(crate) nonce: Option<Nonce>,
 }
 
 /// Who stands before the gateway, as far as the connection knows.
@@ -36,6 +40,8 @@ pub(crate) struct Visitor<'c> {
     pub(crate) chain: Option<&'c [CertificateDer<'static>]>,
     pub(crate) known: &'c mut Known,
     pub(crate) address: IpAddr,
+    /// What is still to be proven of a token.
+    pub(crate) due: Due<'c>,
 }
 
 /// Where a connection came in.
@@ -51,6 +57,8 @@ pub(crate) struct Door<'c> {
 struct Bearer<'h> {
     token: &'h [u8],
     field: Name,
+    /// The scheme is `DPoP`.
+    called_bound: bool,
 }
 
 /// Finds the endpoint that a request names.
@@ -99,7 +107,7 @@ pub(crate) fn admit<'s, 'c>(
     clients: &Clients,
 ) -> Result<Admitted<'s, 'c>, Refusal> {
     let Received { head, bytes, .. } = received;
-    let Visitor { chain, known, address } = visitor;
+    let Visitor { chain, known, address, due } = visitor;
     let endpoint = found.endpoint;
     endpoint.admits(head.method.of(bytes), head.upgrade, declared_length(head))?;
     let bearer = bearer(found.demand, endpoint, head, bytes, chain.is_some())?;
@@ -115,29 +123,33 @@ pub(crate) fn admit<'s, 'c>(
                 who: Arc::default(),
                 good_until: WallTime(u64::MAX),
                 token_field: None,
+                nonce: None,
             })
         }
         (Demand::Token | Demand::TokenOrCertificate, Some(bearer)) => {
-            let proven = known.token(bearer.token, state, clients, now())?;
-            let permit = permit_token(&proven.verified.facts, endpoint)?;
-            let by = proven.verified.facts.kind.name();
-            Ok(Admitted::by(permit, by, proven, Some(bearer.field)))
+            let now = now();
+            let facts = Arc::clone(&known.token(bearer.token, state, clients, now)?.verified.facts);
+            let permit = permit_token(&facts, endpoint)?;
+            let asked = Asked { head, bytes, token: bearer.token, called_bound: bearer.called_bound, chain };
+            let nonce = due.confirm(&facts, &asked, now).inspect_err(|refusal| known.disown_token(*refusal))?;
+            let admitted = Admitted::by(permit, facts.kind.name(), known.good_token()?);
+            Ok(Admitted { token_field: Some(bearer.field), nonce, ..admitted })
         }
         (Demand::Token, None) => Err(Refusal::TokenMissing),
         (Demand::Certificate | Demand::TokenOrCertificate, _) => {
             let trust = endpoint.trust.as_ref().ok_or(Refusal::CertificateForeign)?;
             let proven = known.certificate(chain, trust, state, clients, now())?;
             let permit = permit_certificate(&proven.verified.facts, endpoint)?;
-            Ok(Admitted::by(permit, "certificate", proven, None))
+            Ok(Admitted::by(permit, "certificate", proven))
         }
     }
 }
 
 impl<'s, 'c> Admitted<'s, 'c> {
-    fn by<Facts, For>(permit: Permit<'s>, by: &'static str, proven: &'c mut Proven<Facts, For>, token_field: Option<Name>) -> Self {
+    fn by<Facts, For>(permit: Permit<'s>, by: &'static str, proven: &'c mut Proven<Facts, For>) -> Self {
         let (client, who) = (Arc::clone(&proven.client), Arc::clone(&proven.who));
         let good_until = proven.verified.good_until;
-        Self { permit, credentials: Some(&mut proven.credentials), client, by, who, good_until, token_field }
+        Self { permit, credentials: Some(&mut proven.credentials), client, by, who, good_until, token_field: None, nonce: None }
     }
 }
 
@@ -164,7 +176,7 @@ fn bearer<'h>(
     }
 }
 
-/// The bearer token in a field of this name.
+/// The token in a field of this name.
 fn token_in<'h>(name: Name, head: &RequestHead, bytes: &'h [u8]) -> Result<Option<Bearer<'h>>, Refusal> {
     let mut fields = head.fields.iter().filter(|field| field.known == name);
     let Some(field) = fields.next() else { return Ok(None) };
@@ -172,8 +184,12 @@ fn token_in<'h>(name: Name, head: &RequestHead, bytes: &'h [u8]) -> Result<Optio
         return Err(Refusal::TokenAmbiguous);
     }
     let value = field.value.of(bytes);
-    match value.split_at_checked(7) {
-        Some((scheme, token)) if scheme.eq_ignore_ascii_case(b"bearer ") => Ok(Some(Bearer { token: token.trim_ascii(), field: name })),
-        _ => Err(Refusal::TokenMalformed),
+    let blank = value.iter().position(|byte| *byte == b' ').ok_or(Refusal::TokenMalformed)?;
+    let (scheme, token) = value.split_at(blank);
+    let called_bound = scheme.eq_ignore_ascii_case(b"dpop");
+    if called_bound || scheme.eq_ignore_ascii_case(b"bearer") {
+        Ok(Some(Bearer { token: token.trim_ascii(), field: name, called_bound }))
+    } else {
+        Err(Refusal::TokenMalformed)
     }
 }

@@ -7,8 +7,13 @@ use cmg_core::refusal::Refusal;
 use cmg_http1::{Known, Version, is_hop_by_hop};
 use cmg_tunnel::{BodyLength, ResponseFrame};
 
+use crate::nonce::Nonce;
+
 /// The field that names the request to the client and to whoever it asks for help.
 pub(crate) const REQUEST_ID: &[u8] = b"X-Request-Id";
+
+/// The field that tells the nonce for proofs of possession.
+pub(crate) const NONCE: &[u8] = b"DPoP-Nonce";
 
 /// Seconds after which a client may try again.
 const RETRY_AFTER: &str = "2";
@@ -35,6 +40,8 @@ pub(crate) struct Setting {
     pub(crate) version: Version,
     pub(crate) is_head: bool,
     pub(crate) keep_alive: bool,
+    /// The nonce that the client is told to use in proofs.
+    pub(crate) nonce: Option<Nonce>,
 }
 
 /// Writes the head of a forwarded answer; says how its body is framed and whether the connection goes on afterwards.
@@ -47,6 +54,9 @@ pub(crate) fn push_forwarded(out: &mut Vec<u8>, response: &ResponseFrame, settin
         push_field(out, name, value);
     }
     push_field(out, REQUEST_ID, &setting.id.to_hex());
+    if let Some(nonce) = setting.nonce {
+        push_field(out, NONCE, nonce.as_str().as_bytes());
+    }
     match (framing, head.body) {
         (Framing::Upgraded, _) => push_field(out, b"Connection", b"Upgrade"),
         (Framing::Chunked, _) => push_field(out, b"Transfer-Encoding", b"chunked"),
@@ -107,7 +117,8 @@ pub(crate) fn push_refusal(out: &mut Vec<u8>, refusal: Refusal, allow: &[String]
     let row = refusal.row();
     let body = refusal_body(refusal, setting.id);
     push_status(out, row.status, row.phrase.as_bytes());
-    refusal_fields(refusal, allow, setting.id, body.len(), |name, value| push_field(out, name, value));
+    let own = Own { refusal, allow, id: setting.id, nonce: setting.nonce, length: body.len() };
+    own.fields(|name, value| push_field(out, name, value));
     push_connection(out, setting.version, setting.keep_alive, Framing::Length);
     out.extend_from_slice(b"\r\n");
     if !setting.is_head {
@@ -131,17 +142,36 @@ pub(crate) fn refusal_body(refusal: Refusal, id: RequestId) -> String {
     format!("{}\nrequest {}\n", refusal.row().phrase, id)
 }
 
-/// The fields of an answer of the gateway's own, whose body has `length` bytes.
-pub(crate) fn refusal_fields(refusal: Refusal, allow: &[String], id: RequestId, length: usize, mut push: impl FnMut(&[u8], &[u8])) {
-    push(b"Content-Type", b"text/plain; charset=utf-8");
-    push(b"Content-Length", itoa::Buffer::new().format(length).as_bytes());
-    push(b"Cache-Control", b"no-store");
-    push(REQUEST_ID, &id.to_hex());
-    match refusal.row().status {
-        401 => push(b"WWW-Authenticate", b"Bearer"),
-        405 => push(b"Allow", allow.join(", ").as_bytes()),
-        _ if refusal.is_temporary() => push(b"Retry-After", RETRY_AFTER.as_bytes()),
-        _ => {}
+/// An answer of the gateway's own.
+pub(crate) struct Own<'a> {
+    pub(crate) refusal: Refusal,
+    /// The methods of the endpoint, for 405.
+    pub(crate) allow: &'a [String],
+    pub(crate) id: RequestId,
+    /// For a proof, where one is asked for.
+    pub(crate) nonce: Option<Nonce>,
+    /// Bytes of the body.
+    pub(crate) length: usize,
+}
+
+impl Own<'_> {
+    /// Its fields.
+    pub(crate) fn fields(&self, mut push: impl FnMut(&[u8], &[u8])) {
+        push(b"Content-Type", b"text/plain; charset=utf-8");
+        push(b"Content-Length", itoa::Buffer::new().format(self.length).as_bytes());
+        push(b"Cache-Control", b"no-store");
+        push(REQUEST_ID, &self.id.to_hex());
+        if let Some(challenge) = self.refusal.challenge() {
+            push(b"WWW-Authenticate", challenge.value().as_bytes());
+        }
+        if let Some(nonce) = self.nonce {
+            push(NONCE, nonce.as_str().as_bytes());
+        }
+        match self.refusal.row().status {
+            405 => push(b"Allow", self.allow.join(", ").as_bytes()),
+            _ if self.refusal.is_temporary() => push(b"Retry-After", RETRY_AFTER.as_bytes()),
+            _ => {}
+        }
     }
 }
 

@@ -97,6 +97,19 @@ impl Known {
         Ok(self.token.insert(proven))
     }
 
+    /// The token that was found good last.
+    pub(crate) fn good_token(&mut self) -> Result<&mut Proven<TokenFacts, Vec<u8>>, Refusal> {
+        self.token.as_mut().ok_or(Refusal::TokenMissing)
+    }
+
+    /// The token that was found good is not the client's to show: it proves nothing about the connection. What may have cost a
+    /// signature counts as shown in vain.
+    pub(crate) fn disown_token(&mut self, refusal: Refusal) {
+        self.token = None;
+        let costs = !matches!(refusal, Refusal::ProofMissing | Refusal::ProofNonce | Refusal::ProofTooMany | Refusal::Overloaded);
+        self.vain = self.vain.saturating_add(u8::from(costs));
+    }
+
     /// Whether the connection has ever shown a good credential.
     pub(crate) fn is_proven(&self) -> bool {
         self.certificate.is_some() || self.token.is_some()

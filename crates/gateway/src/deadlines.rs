@@ -90,7 +90,7 @@ impl Deadlines {
 mod tests {
     use std::pin::pin;
 
-    use cmg_core::endpoint::{Face, Mount};
+    use cmg_core::endpoint::{Face, Mount, ProofDemand};
     use cmg_core::ids::EndpointId;
     use tokio::time::{advance, sleep_until, timeout};
 
@@ -110,6 +110,7 @@ mod tests {
             audiences: vec![],
             registration: false,
             forward_token: false,
+            proof: ProofDemand::IfBound,
             methods: vec![],
             body_limit: 0,
             idle,

@@ -14,6 +14,8 @@ mod events;
 mod heads;
 mod http2;
 mod listener;
+mod nonce;
+mod proof;
 mod relay;
 mod request;
 mod run;

@@ -19,6 +19,7 @@ use crate::answer::{self, Setting};
 use crate::connection::{After, Client, Received};
 use crate::credential;
 use crate::events::RequestFinished;
+use crate::proof::Due;
 use crate::relay::{Done, Failed, Relay, Stage};
 use crate::standing::{Basis, Standing};
 use crate::state::{Gateway, State};
@@ -50,7 +51,7 @@ pub(crate) async fn serve(client: &mut Client, gateway: &Gateway, received: Rece
     let setting = setting(account.id, &received.head, &received.bytes, gateway);
     let done = match carry(client, gateway, &state, &received, setting, &mut account).await {
         Ok(done) => done,
-        Err(failed) => fail(client, &state, &received, setting, &account, failed).await,
+        Err(failed) => fail(client, gateway, &state, &received, setting, &account, failed).await,
     };
     account.close(gateway, client.address, &received, &done);
     done.after
@@ -60,7 +61,7 @@ pub(crate) async fn serve(client: &mut Client, gateway: &Gateway, received: Rece
 pub(crate) async fn refuse_head(client: &mut Client, gateway: &Gateway, refusal: Refusal, fault: Option<Fault>) -> After {
     let id = request_id();
     let mut out = Vec::new();
-    answer::push_refusal(&mut out, refusal, &[], Setting { id, version: Version::Http11, is_head: false, keep_alive: false });
+    answer::push_refusal(&mut out, refusal, &[], Setting { id, version: Version::Http11, is_head: false, keep_alive: false, nonce: None });
     client.write(&out).await;
     gateway.events.request_finished(&RequestFinished {
         id,
@@ -87,7 +88,7 @@ async fn carry(
     gateway: &Gateway,
     state: &State,
     received: &Received,
-    setting: Setting,
+    mut setting: Setting,
     account: &mut Account,
 ) -> Result<Done, Failed> {
     let Received { head, bytes, .. } = received;
@@ -100,12 +101,14 @@ async fn carry(
     let mut body = None;
     let mut avoid = Vec::new();
     loop {
-        let visitor = Visitor { chain: Client::chain(&client.stream), known: &mut client.known, address: client.address.ip() };
+        let due = if avoid.is_empty() { Due::Now(&gateway.prover, setting.id) } else { Due::Done };
+        let visitor = Visitor { chain: Client::chain(&client.stream), known: &mut client.known, address: client.address.ip(), due };
         let admitted = admit(found, received, visitor, state, &gateway.clients).inspect_err(|refusal| {
             account.detail = refused_certificate(*refusal, Client::chain(&client.stream), state, endpoint);
         })?;
         account.by = admitted.by;
         account.who = Arc::clone(&admitted.who);
+        setting.nonce = setting.nonce.or(admitted.nonce);
         let _admission = gateway.clients.admit(&admitted.client, state.limits.rate, state.limits.concurrent_requests)?;
         let standing = Standing::new(gateway, received, &endpoint.id, Basis::of(&admitted, state));
         let body = body.get_or_insert_with(|| FirstBody::take(head.framing, &mut client.input));
@@ -227,11 +230,20 @@ fn push_fields(fields: &mut Fields<'_>, head: &RequestHead, bytes: &[u8], token_
 }
 
 /// Writes the gateway's own answer to a request that is not served.
-async fn fail(client: &mut Client, state: &State, received: &Received, setting: Setting, account: &Account, failed: Failed) -> Done {
+async fn fail(
+    client: &mut Client,
+    gateway: &Gateway,
+    state: &State,
+    received: &Received,
+    setting: Setting,
+    account: &Account,
+    failed: Failed,
+) -> Done {
     let keep_alive = setting.keep_alive && received.head.framing == Framing::None && !client.known.is_hopeless();
     let allow = tenant::methods(state, &account.endpoint);
     let mut out = Vec::new();
-    answer::push_refusal(&mut out, failed.refusal, &allow, Setting { keep_alive, ..setting });
+    let nonce = gateway.prover.nonce_for(failed.refusal);
+    answer::push_refusal(&mut out, failed.refusal, &allow, Setting { keep_alive, nonce, ..setting });
     let after = match client.write(&out).await {
         true if keep_alive => After::Again,
         true => After::Close,
@@ -315,5 +327,6 @@ fn setting(id: RequestId, head: &RequestHead, bytes: &[u8], gateway: &Gateway) -
         version: head.version,
         is_head: head.method.of(bytes) == b"HEAD",
         keep_alive: head.keep_alive && !gateway.drain.has_begun(),
+        nonce: None,
     }
 }

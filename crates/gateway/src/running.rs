@@ -23,6 +23,7 @@ use crate::config::{Config, findings};
 use crate::events::{Events, register_gateway};
 use crate::heads::Heads;
 use crate::listener::{Places, accept};
+use crate::proof::Prover;
 use crate::run::RunError;
 use crate::state::{Gateway, Seat, State};
 
@@ -103,7 +104,8 @@ impl Running {
         let state = State::build(config, generation, None).map_err(RunError::Config)?;
         tell_findings(&state);
         let state = ArcSwap::from_pointee(state);
-        let gateway = Arc::new(Gateway { state, hub, clients: Clients::new(), heads, events, drain: Drain::default(), proxies });
+        let (clients, prover, drain) = (Clients::new(), Prover::new(), Drain::default());
+        let gateway = Arc::new(Gateway { state, hub, clients, heads, prover, events, drain, proxies });
         let _ = seat.set(Arc::clone(&gateway));
         let mut listeners = Listeners { shared, open: BTreeMap::new(), gateway: Arc::clone(&gateway), places };
         listeners.follow(&gateway.state())?;

@@ -14,6 +14,7 @@ use pki_types::CertificateDer;
 use crate::admission::{Admitted, Door, Visitor, admit, find};
 use crate::connection::Received;
 use crate::credential::Known;
+use crate::proof::Due;
 use crate::state::{Gateway, State, now};
 
 /// Leave to go on with a request, and what it rests on.
@@ -62,7 +63,7 @@ impl<'a> Standing<'a> {
         if found.endpoint.id != *self.endpoint {
             return Err(Refusal::NotPublished);
         }
-        let visitor = Visitor { chain: guest.chain, known: &mut Known::default(), address: guest.address };
+        let visitor = Visitor { chain: guest.chain, known: &mut Known::default(), address: guest.address, due: Due::Done };
         let admitted = admit(found, self.received, visitor, &state, &self.gateway.clients)?;
         self.basis = Basis::of(&admitted, &state);
         Ok(())

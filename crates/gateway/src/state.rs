@@ -19,6 +19,7 @@ use crate::clients::Clients;
 use crate::config::{Config, Limits};
 use crate::events::Events;
 use crate::heads::Heads;
+use crate::proof::Prover;
 
 /// Everything that a reload replaces.
 pub(crate) struct State {
@@ -42,6 +43,7 @@ pub(crate) struct Gateway {
     pub(crate) hub: Hub,
     pub(crate) clients: Clients,
     pub(crate) heads: Heads,
+    pub(crate) prover: Prover,
     pub(crate) events: Events,
     pub(crate) drain: Drain,
     /// Load balancers in front, whose connections begin with PROXY protocol version 2.

@@ -36,6 +36,7 @@ pub fn is_hop_by_hop(known: Known) -> bool {
         | Known::Expect
         | Known::Authorization
         | Known::CmgAuthorization
+        | Known::Dpop
         | Known::Location
         | Known::ContentLocation
         | Known::SetCookie

@@ -34,6 +34,7 @@ known! {
     Expect = "expect",
     Authorization = "authorization",
     CmgAuthorization = "cmg-authorization",
+    Dpop = "dpop",
     Location = "location",
     ContentLocation = "content-location",
     SetCookie = "set-cookie",
@@ -53,7 +54,7 @@ impl Known {
         let candidates: &[(&str, Self)] = match name.len() {
             2 => &[("te", Self::Te)],
             3 => &[("via", Self::Via)],
-            4 => &[("host", Self::Host), ("date", Self::Date), ("link", Self::Link)],
+            4 => &[("host", Self::Host), ("date", Self::Date), ("link", Self::Link), ("dpop", Self::Dpop)],
             6 => &[("server", Self::Server), ("expect", Self::Expect)],
             7 => &[("upgrade", Self::Upgrade), ("trailer", Self::Trailer), ("refresh", Self::Refresh), ("alt-svc", Self::AltSvc)],
             8 => &[("location", Self::Location)],
@@ -103,6 +104,7 @@ pub(crate) fn is_forbidden_trailer(known: Known, name: &[u8]) -> bool {
         | Known::Expect
         | Known::Authorization
         | Known::CmgAuthorization
+        | Known::Dpop
         | Known::Location
         | Known::ContentLocation
         | Known::SetCookie

@@ -176,6 +176,7 @@ fn trailers_do_not_decide_framing_routing_or_identity() {
         "HOST",
         "Authorization",
         "Cmg-Authorization",
+        "DPoP",
         "Connection",
         "Keep-Alive",
         "Trailer",

@@ -96,6 +96,13 @@ impl TokenSigner {
         self.sign(&self.claims("SiteToken", subject, audience, lifetime), &json!({}))
     }
 
+    /// A site token that is bound (`cnf`) to a key or a certificate, good from now.
+    pub fn bound_token(&self, subject: &str, audience: &str, lifetime: Duration, confirmation: Value) -> Result<String, LabError> {
+        let mut claims = self.claims("SiteToken", subject, audience, lifetime);
+        claims.insert("cnf".to_owned(), confirmation);
+        self.sign(&claims, &json!({}))
+    }
+
     /// A bulk registration token, good from now.
     pub fn bulk_token(&self, subject: &str, audience: &str, lifetime: Duration) -> Result<String, LabError> {
         self.sign(&self.claims("BulkRegistration", subject, audience, lifetime), &json!({}))

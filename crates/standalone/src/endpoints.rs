@@ -1,8 +1,8 @@
 //! `[[endpoint]]`: what is published, in both files.
 use std::time::Duration;
 
-use cmg_api::{EndpointFile, Face as FaceName};
-use cmg_core::endpoint::{Endpoint, Face, Mount};
+use cmg_api::{EndpointFile, Face as FaceName, ProofDemand as ProofName};
+use cmg_core::endpoint::{Endpoint, Face, Mount, ProofDemand};
 use cmg_core::ids::{EndpointId, TrustName};
 
 use crate::Reading;
@@ -35,6 +35,7 @@ fn endpoint(place: usize, file: &EndpointFile, reading: &mut Reading) -> Endpoin
         audiences: file.audiences.clone(),
         registration: file.registration,
         forward_token: file.forward_token,
+        proof: proof(file.proof),
         methods: file.methods.clone(),
         body_limit: file.body_limit.get(),
         idle: not_zero(format!("{key}.idle"), file.idle.time(), "60s", reading),
@@ -83,6 +84,13 @@ fn face(name: FaceName) -> Face {
         FaceName::Server => Face::Server,
         FaceName::Either => Face::Either,
         FaceName::Open => Face::Open,
+    }
+}
+
+fn proof(name: ProofName) -> ProofDemand {
+    match name {
+        ProofName::IfBound => ProofDemand::IfBound,
+        ProofName::Required => ProofDemand::Required,
     }
 }
 

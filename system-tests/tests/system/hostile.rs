@@ -9,6 +9,7 @@ mod half;
 mod overload;
 mod places;
 mod point;
+mod proofs;
 // The frames by hand that the tunnel's own tests use.
 #[path = "../../../crates/tunnel/tests/tunnel/support/wire.rs"]
 #[allow(dead_code, reason = "its other users are in the tunnel's tests")]

@@ -6,9 +6,11 @@ pub(crate) mod peer;
 
 use std::process::Command;
 use std::sync::OnceLock;
+use std::time::Duration;
 
-use cmg_lab::Signal;
 use cmg_lab::origin::{Progress, pattern};
+use cmg_lab::token::AUDIENCE;
+use cmg_lab::{ProofKey, Signal};
 use http::{HeaderMap, Request};
 
 use crate::support::{Site, field, sha256, until, wait};
@@ -35,6 +37,7 @@ fn site(gateways_and_points: (usize, usize)) -> Site {
         let modern = "host = \"modern.lab\"\nh2 = true\nidle = \"1h\"\n";
         setup.endpoint("modern", modern);
         setup.endpoint("small", &format!("{modern}body_limit = 1000\nmethods = [\"POST\", \"GET\"]"));
+        setup.endpoint("bound", "host = \"modern.lab\"\nh2 = true\nface = \"server\"");
         setup.endpoint("hasty", "host = \"modern.lab\"\nh2 = true\nidle = \"300ms\"");
         setup.inside("hasty", "idle = \"1h\"");
         setup.endpoint("other", "host = \"other.lab\"\nh2 = true\ntrust = \"partners\"");
@@ -95,6 +98,30 @@ fn curl_speaks_it_where_it_is_published() {
     assert!(hints.starts_with("HTTP/2 103") && hints.contains("HTTP/2 200"), "{hints}");
     let refused = curl("/small/upload", &["--data-binary", &"x".repeat(1001)]);
     assert!(refused.starts_with("HTTP/2 413"), "{refused}");
+}
+
+#[test]
+fn a_bound_token_is_refused_with_a_nonce_and_counts_with_a_proof_once() {
+    let site = shared();
+    let key = ProofKey::new().unwrap();
+    let cnf = serde_json::json!({ "jkt": key.thumbprint() });
+    let token = site.lab().tokens.bound_token("device-1", AUDIENCE, Duration::from_secs(3600), cnf).unwrap();
+    let peer = Peer::connect(site, site.stranger(), MODERN);
+    let ask = |proof: Option<&str>| {
+        let scheme = format!("DPoP {token}");
+        let mut fields = vec![("authorization", scheme.as_str())];
+        fields.extend(proof.map(|proof| ("dpop", proof)));
+        peer.ask(request("GET", "/bound/echo", &fields))
+    };
+
+    let bare = ask(None);
+    assert_refused(site, &bare, 401, "CMGService_Proof_Required", "proof_missing");
+    assert!(bare.field("www-authenticate").starts_with("DPoP error=\"invalid_dpop_proof\""));
+    let url = format!("https://{MODERN}/bound/echo");
+    let proof = key.proof("GET", &url, &token, Some(bare.field("dpop-nonce"))).unwrap();
+
+    report(&ask(Some(&proof)));
+    assert_refused(site, &ask(Some(&proof)), 401, "CMGService_Invalid_Proof", "proof_replayed");
 }
 
 #[test]

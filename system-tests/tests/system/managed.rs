@@ -5,6 +5,7 @@ mod changes;
 mod entra;
 mod issuers;
 mod kills;
+mod proofs;
 mod revocation;
 mod several;
 mod sites;

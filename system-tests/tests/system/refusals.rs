@@ -5,4 +5,5 @@ mod framing;
 mod inside;
 mod limits;
 mod places;
+mod proofs;
 mod tokens;

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::endpoint::{
-    Face, Forwarded, HealthFile, Stickiness, body_limit, connect_time, idle, map_redirects, methods, request_id_header, total, upgrade,
+    Face, Forwarded, HealthFile, ProofDemand, Stickiness, body_limit, connect_time, idle, map_redirects, methods, request_id_header, total,
+    upgrade,
 };
 use crate::text::{Duration, Size};
 use crate::trust::TokenKind;
@@ -61,6 +62,9 @@ pub struct PublishedEndpoint {
     /// Whether the server sees the client's token. Default false.
     #[serde(default)]
     pub forward_token: bool,
+    /// Whether tokens have to be bound to a key that the client proves to have with every request. Default `if-bound`.
+    #[serde(default)]
+    pub proof: ProofDemand,
     /// Methods that pass.
     #[serde(default = "methods")]
     pub methods: Vec<String>,

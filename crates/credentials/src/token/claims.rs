@@ -6,6 +6,7 @@ use cmg_core::refusal::Refusal;
 use cmg_core::time::WallTime;
 use serde_json::Value;
 
+use super::confirmation;
 use super::keys::Key;
 use crate::object::{Object, WrongType};
 use crate::text;
@@ -38,6 +39,7 @@ pub(super) fn check(key: &Key, payload: &Object, now: WallTime) -> Result<Verifi
         id: id(key.kind, payload)?,
         not_before,
         expires,
+        confirmation: confirmation::read(payload)?,
         claims: scalar_claims(payload),
     };
     Ok(Verified::new(facts, span))

@@ -116,7 +116,7 @@ fn a_proof_of_each_algorithm_counts() {
         let facts = check(&client.proof(|_, _| {})).unwrap();
 
         let jkt = jwk_thumbprint(&client.jwk).unwrap();
-        assert_eq!(facts, ProofFacts { jkt, jti: "id-1".into(), iat: NOW }, "{}", client.algorithm);
+        assert_eq!(facts, ProofFacts { jkt, jti: "id-1".into(), iat: NOW, nonce: Some("new".into()) }, "{}", client.algorithm);
     }
 }
 

@@ -6,16 +6,20 @@ use cmg_tunnel::{BodyLength, ResponseFrame, trailer_fields};
 use http::header::{CONTENT_LENGTH, HeaderName};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
-use crate::answer::{self, REQUEST_ID, has_length, passes, passes_interim};
+use crate::answer::{self, NONCE, REQUEST_ID, has_length, passes, passes_interim};
+use crate::nonce::Nonce;
 
 /// The head of a forwarded answer; none: nothing that HTTP/2 can say.
-pub(super) fn forwarded(response: &ResponseFrame, id: RequestId) -> Option<Response<()>> {
+pub(super) fn forwarded(response: &ResponseFrame, id: RequestId, nonce: Option<Nonce>) -> Option<Response<()>> {
     let head = response.get();
     let mut fields = HeaderMap::new();
     for (name, value) in response.fields().filter(|(name, _)| passes(name, false)) {
         append(&mut fields, name, value)?;
     }
     append(&mut fields, REQUEST_ID, &id.to_hex())?;
+    if let Some(nonce) = nonce {
+        append(&mut fields, NONCE, nonce.as_str().as_bytes())?;
+    }
     if let BodyLength::Exact(length) = head.body
         && has_length(head.status)
     {
@@ -49,10 +53,10 @@ pub(super) fn trailers(payload: &[u8]) -> Option<HeaderMap> {
 }
 
 /// An answer of the gateway's own, and its body. `allow`: the methods of the endpoint, for 405.
-pub(super) fn refused(refusal: Refusal, allow: &[String], id: RequestId) -> Option<(Response<()>, String)> {
+pub(super) fn refused(refusal: Refusal, allow: &[String], id: RequestId, nonce: Option<Nonce>) -> Option<(Response<()>, String)> {
     let body = answer::refusal_body(refusal, id);
     let mut fields = HeaderMap::new();
-    answer::refusal_fields(refusal, allow, id, body.len(), |name, value| {
+    answer::Own { refusal, allow, id, nonce, length: body.len() }.fields(|name, value| {
         let _ = append(&mut fields, name, value);
     });
     Some((answer(refusal.row().status, fields)?, body))

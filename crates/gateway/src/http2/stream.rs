@@ -12,8 +12,8 @@ use cmg_transport::TlsStream;
 use cmg_tunnel::{Exchange, Way};
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream};
-use http::Request;
 use http::request::Parts;
+use http::{Request, Response};
 use pki_types::CertificateDer;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
@@ -25,6 +25,8 @@ use crate::clients::Admission;
 use crate::connection::{After, LINGER, LINGER_BYTES, Received};
 use crate::credential::Known;
 use crate::events::RequestFinished;
+use crate::nonce::Nonce;
+use crate::proof::Due;
 use crate::relay::{Done, Failed};
 use crate::request::{self, Account, FirstBody, TRIES, may_repeat};
 use crate::standing::{Basis, Guest, Standing};
@@ -62,6 +64,7 @@ struct Admitted {
     exchange: Exchange,
     endpoint: Endpoint,
     basis: Basis,
+    nonce: Option<Nonce>,
     _admission: Admission,
 }
 
@@ -87,6 +90,8 @@ pub(super) struct Client {
     pub(super) body: RecvStream,
     pub(super) respond: SendResponse<Bytes>,
     pub(super) is_head: bool,
+    /// The nonce that it is told to use in proofs.
+    pub(super) nonce: Option<Nonce>,
 }
 
 /// What may still come of the body of a request that has its answer.
@@ -119,16 +124,17 @@ impl Desk {
             // Reached over a connection that was made for another name, or before a reload: the client comes again with HTTP/1.1.
             return Err(Refusal::Misdirected);
         }
-        let visitor = Visitor { chain, known: &mut self.known, address };
+        let due = if avoid.is_empty() { Due::Now(&self.gateway.prover, account.id) } else { Due::Done };
+        let visitor = Visitor { chain, known: &mut self.known, address, due };
         let admitted = admit(found, received, visitor, state, &self.gateway.clients).inspect_err(|refusal| {
             account.detail = request::refused_certificate(*refusal, chain, state, endpoint);
         })?;
         account.by = admitted.by;
         account.who = Arc::clone(&admitted.who);
         let admission = self.gateway.clients.admit(&admitted.client, state.limits.rate, state.limits.concurrent_requests)?;
-        let basis = Basis::of(&admitted, state);
+        let (basis, nonce) = (Basis::of(&admitted, state), admitted.nonce);
         let exchange = request::open(&self.gateway, admitted, received, first, self.caller.address, account.id, avoid)?;
-        Ok(Admitted { exchange, endpoint: endpoint.clone(), basis, _admission: admission })
+        Ok(Admitted { exchange, endpoint: endpoint.clone(), basis, nonce, _admission: admission })
     }
 
     /// What the gateway itself knows about an Entra ID tenant, where that is asked.
@@ -153,7 +159,7 @@ impl Desk {
     /// Answers a head that is no request.
     fn refuse_head(&self, parts: &Parts, (refusal, fault): (Refusal, Option<Fault>), respond: &mut SendResponse<Bytes>, is_head: bool) {
         let id = request::request_id();
-        refuse(respond, refusal, &[], id, is_head);
+        refuse(respond, answer::refused(refusal, &[], id, None), is_head);
         self.gateway.events.request_finished(&RequestFinished {
             id,
             client: self.caller.address,
@@ -202,22 +208,23 @@ impl Stream {
         };
         let first = FirstBody { bytes: Bytes::new(), whole };
         let mut asked = Asked { received, state, account: Account::open(), first, avoid: Vec::new() };
-        let mut client = Client { body, respond, is_head };
+        let mut client = Client { body, respond, is_head, nonce: None };
         if let Some(told) = desk.tenant_told(&mut asked) {
             let done = match told {
                 Ok(text) => tell(&mut client, &asked, text),
-                Err(refusal) => fail(&mut client, &asked, refusal.into()),
+                Err(refusal) => fail(&mut client, &desk.gateway, &asked, refusal.into()),
             };
             asked.account.close(&desk.gateway, desk.caller.address, &asked.received, &done);
             return Err(Rest { body: client.body, in_flight });
         }
         match desk.admit(&mut asked) {
             Ok(admitted) => {
+                client.nonce = admitted.nonce;
                 let (caller, gateway) = (Arc::clone(&desk.caller), Arc::clone(&desk.gateway));
                 Ok(Self { asked, admitted, client, caller, again: again.clone(), gateway, in_flight })
             }
             Err(refusal) => {
-                let done = fail(&mut client, &asked, refusal.into());
+                let done = fail(&mut client, &desk.gateway, &asked, refusal.into());
                 asked.account.close(&desk.gateway, desk.caller.address, &asked.received, &done);
                 Err(Rest { body: client.body, in_flight })
             }
@@ -228,7 +235,7 @@ impl Stream {
     pub(super) async fn run(self) -> Ended {
         let Self { mut asked, mut admitted, mut client, caller, again, gateway, in_flight } = self;
         let done = loop {
-            let Admitted { exchange, endpoint, basis, _admission } = admitted;
+            let Admitted { exchange, endpoint, basis, _admission, .. } = admitted;
             let way = exchange.way();
             let standing = (Standing::new(&gateway, &asked.received, &endpoint.id, basis), &*caller);
             let relay = Relay::new(&mut client, exchange, &endpoint, &asked.received.head, asked.account.id, standing);
@@ -239,7 +246,7 @@ impl Stream {
             drop(_admission);
             let Received { head, bytes, .. } = &asked.received;
             if asked.avoid.len() + 1 >= TRIES || !may_repeat(&failed, head, bytes, &asked.first) {
-                break fail(&mut client, &asked, failed);
+                break fail(&mut client, &gateway, &asked, failed);
             }
             asked.avoid.push(way);
             gateway.events.replayed(asked.account.id);
@@ -247,7 +254,7 @@ impl Stream {
                 Ok((back, Ok(next))) => (asked, admitted) = (back, next),
                 Ok((back, Err(refusal))) => {
                     asked = back;
-                    break fail(&mut client, &asked, refusal.into());
+                    break fail(&mut client, &gateway, &asked, refusal.into());
                 }
                 // The connection is gone, and the request went with it: nobody is left to tell.
                 Err(_) => return Ended { is_broken_off: true, _in_flight: in_flight },
@@ -308,17 +315,18 @@ fn tell(client: &mut Client, asked: &Asked, text: String) -> Done {
 }
 
 /// Answers a request that is not served.
-fn fail(client: &mut Client, asked: &Asked, failed: Failed) -> Done {
+fn fail(client: &mut Client, gateway: &Gateway, asked: &Asked, failed: Failed) -> Done {
     let allow = tenant::methods(&asked.state, &asked.account.endpoint);
     let refusal = failed.refusal;
-    let told = refuse(&mut client.respond, refusal, &allow, asked.account.id, client.is_head);
+    let own = answer::refused(refusal, &allow, asked.account.id, gateway.prover.nonce_for(refusal));
+    let told = refuse(&mut client.respond, own, client.is_head);
     let after = if told { After::Again } else { After::Cut };
     Done { after, status: refusal.row().status, refusal: Some(refusal), received: failed.received, sent: 0 }
 }
 
 /// Says no; false: nobody is there.
-fn refuse(respond: &mut SendResponse<Bytes>, refusal: Refusal, allow: &[String], id: cmg_core::ids::RequestId, is_head: bool) -> bool {
-    let Some((head, body)) = answer::refused(refusal, allow, id) else {
+fn refuse(respond: &mut SendResponse<Bytes>, own: Option<(Response<()>, String)>, is_head: bool) -> bool {
+    let Some((head, body)) = own else {
         respond.send_reset(Reason::INTERNAL_ERROR);
         return false;
     };

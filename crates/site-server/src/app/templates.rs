@@ -5,7 +5,7 @@
 
 use cmg_api::resource::{AllowCmgTraffic, PublishedEndpoint, SiteSystem, SiteSystemRole};
 use cmg_api::text::{Duration, Size};
-use cmg_api::{Face, Stickiness, TokenKind};
+use cmg_api::{Face, ProofDemand, Stickiness, TokenKind};
 
 /// One path of a template.
 struct Path {
@@ -118,6 +118,7 @@ fn web(system: &SiteSystem, allowed: &AllowCmgTraffic) -> PublishedEndpoint {
         audiences: allowed.audiences.clone(),
         registration: false,
         forward_token: false,
+        proof: ProofDemand::IfBound,
         methods: default_methods(),
         body_limit: allowed.body_limit.unwrap_or(Size::mebibytes(32)),
         idle: Duration::seconds(60),

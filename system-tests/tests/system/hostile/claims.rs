@@ -9,11 +9,13 @@ use crate::support::{PATIENCE, wait};
 
 /// The published endpoint for clients with a certificate.
 pub(crate) const MUTUAL: &str = "/CCM_Proxy_MutualAuth/72057594037927937/app";
-const SERVER: &str = "/CCM_Proxy_ServerAuth/72057594037927937/app";
+pub(crate) const SERVER: &str = "/CCM_Proxy_ServerAuth/72057594037927937/app";
 
 /// A request as a gateway tells of it.
 #[derive(Clone, Debug)]
 pub(crate) struct Asked {
+    /// Each byte of the request's id.
+    pub(crate) id: u8,
     pub(crate) endpoint: String,
     pub(crate) method: String,
     pub(crate) target: String,
@@ -21,7 +23,7 @@ pub(crate) struct Asked {
     pub(crate) upgrade: bool,
     /// The payload of CREDENTIAL.
     pub(crate) credential: Option<Vec<u8>>,
-    pub(crate) fields: Vec<(&'static str, &'static str)>,
+    pub(crate) fields: Vec<(&'static str, String)>,
 }
 
 impl Asked {
@@ -30,8 +32,9 @@ impl Asked {
         Self::new(MUTUAL, Some(chain(&[&liar.setup.lab.client.der, liar.setup.lab.clients.certificate_der()])))
     }
 
-    fn new(target: &str, credential: Option<Vec<u8>>) -> Self {
+    pub(crate) fn new(target: &str, credential: Option<Vec<u8>>) -> Self {
         Self {
+            id: 7,
             endpoint: "app".to_owned(),
             method: "GET".to_owned(),
             target: target.to_owned(),
@@ -44,7 +47,7 @@ impl Asked {
 
     /// The payload of REQUEST.
     pub(crate) fn head(&self) -> Vec<u8> {
-        let mut out = vec![7; 16];
+        let mut out = vec![self.id; 16];
         out.extend_from_slice(&u32::from(self.credential.is_some()).to_be_bytes());
         out.push(u8::from(self.upgrade) | self.length.map_or(0, |_| 24));
         out.extend_from_slice(&self.length.unwrap_or(0).to_be_bytes());
@@ -86,7 +89,8 @@ pub(crate) fn chain(certificates: &[&[u8]]) -> Vec<u8> {
     out
 }
 
-fn token(token: &str) -> Vec<u8> {
+/// A token as CREDENTIAL carries it.
+pub(crate) fn token(token: &str) -> Vec<u8> {
     [&[2], token.as_bytes()].concat()
 }
 
@@ -130,7 +134,7 @@ pub(crate) fn ask(liar: &FalseGateway, asked: &Asked) -> u16 {
     u16::from_be_bytes([frame.payload[0], frame.payload[1]])
 }
 
-const CONNECTOR_REFUSED: Option<u16> = Some(47);
+pub(crate) const CONNECTOR_REFUSED: Option<u16> = Some(47);
 
 #[test]
 fn certificates_that_do_not_count_here_reach_no_server() {
@@ -231,7 +235,8 @@ fn who_is_claimed_at_an_open_endpoint_is_nobody_to_its_server() {
     let mut asked = Asked::with_certificate(&liar);
     asked.endpoint = "open".to_owned();
     asked.target = "/open/x".to_owned();
-    asked.fields = vec![("X-Client-DN", "CN=admin"), ("x_client_dn", "CN=admin"), ("Client-Cert", ":AA==:"), ("Client_Cert", ":AA==:")];
+    let fields = [("X-Client-DN", "CN=admin"), ("x_client_dn", "CN=admin"), ("Client-Cert", ":AA==:"), ("Client_Cert", ":AA==:")];
+    asked.fields = fields.map(|(name, value)| (name, value.to_owned())).into();
 
     assert_eq!(ask(&liar, &asked), 200);
 
@@ -245,7 +250,7 @@ fn who_is_claimed_at_an_open_endpoint_is_nobody_to_its_server() {
 fn fields_that_frame_a_body_or_steer_a_connection_reach_no_server() {
     let liar = FalseGateway::start(|_| ());
     let mut asked = Asked::with_certificate(&liar);
-    asked.fields = vec![
+    let fields = [
         ("Content-Length", "5"),
         ("Transfer-Encoding", "chunked"),
         ("Host", "another"),
@@ -254,6 +259,7 @@ fn fields_that_frame_a_body_or_steer_a_connection_reach_no_server() {
         ("Expect", "100-continue"),
         ("X-Mine", "passes"),
     ];
+    asked.fields = fields.map(|(name, value)| (name, value.to_owned())).into();
 
     assert_eq!(ask(&liar, &asked), 200);
 

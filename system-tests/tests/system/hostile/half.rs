@@ -26,7 +26,7 @@ fn laboratory(bend: impl FnOnce(&Setup)) -> (Setup, TempDir) {
 /// A real connection point whose gateway lies.
 pub(crate) struct FalseGateway {
     pub(crate) setup: Setup,
-    _point: Program,
+    point: Program,
     listener: TcpListener,
     tls: Arc<rustls::ServerConfig>,
     _dir: TempDir,
@@ -39,7 +39,12 @@ impl FalseGateway {
         let tls = gateway_tls(lab);
         let listener = wait(TcpListener::bind(("127.0.0.1", lab.gateways[0].port))).unwrap();
         let point = wait(async { Program::start(binary(), lab.connection_points[0].plan(lab)) }).unwrap();
-        Self { setup, _point: point, listener, tls, _dir: dir }
+        Self { setup, point, listener, tls, _dir: dir }
+    }
+
+    /// The real program.
+    pub(crate) fn point(&self) -> &Program {
+        &self.point
     }
 
     /// The next session; lanes on the way are kept open by the kernel and never spoken on.

@@ -184,6 +184,7 @@ impl<'m> Papers<'m> {
             audiences: endpoint.audiences,
             registration: endpoint.registration,
             forward_token: endpoint.forward_token,
+            proof: endpoint.proof,
             methods: endpoint.methods,
             body_limit: endpoint.body_limit,
             idle: endpoint.idle,

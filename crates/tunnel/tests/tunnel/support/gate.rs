@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use cmg_core::endpoint::{Endpoint, Face, Mount};
+use cmg_core::endpoint::{Endpoint, Face, Mount, ProofDemand};
 use cmg_core::ids::{EndpointId, GatewayId, RequestId, Role};
 use cmg_core::permit::permit_anonymous;
 use cmg_core::refusal::Refusal;
@@ -131,6 +131,7 @@ fn files() -> Endpoint {
         audiences: vec![],
         registration: false,
         forward_token: false,
+        proof: ProofDemand::IfBound,
         methods: vec!["POST".to_owned()],
         body_limit: u64::MAX,
         idle: Duration::from_secs(60),
