@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::bytes::Sha256;
 use crate::endpoint::ServedEndpointFile;
 use crate::gateway::{CertificateFile, ServiceFile, WhenWithheld};
 use crate::limits::LimitsFile;
@@ -30,6 +31,12 @@ pub struct GatewayDocument {
     /// `[[certificate]]`: `chain` names a part, `key` a secret.
     #[serde(default)]
     pub certificate: Vec<CertificateFile>,
+    /// Certificates that belong here too, and that an ACME server has not issued yet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub awaited_certificates: Vec<String>,
+    /// `[[acme_challenge]]`: what an ACME server may ask for at this moment.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub acme_challenge: Vec<AcmeChallenge>,
     /// `[limits]`
     #[serde(default)]
     pub limits: LimitsFile,
@@ -48,6 +55,25 @@ pub struct GatewayDocument {
     /// `[[endpoint]]`
     #[serde(default)]
     pub endpoint: Vec<EndpointFile>,
+}
+
+/// `[[acme_challenge]]`: proof that a name is this gateway's, either `digest`, or `token` and `key_authorization`.
+///
+/// Nothing of it is secret: whoever asks is told. The key of the account at the ACME server stays with the site.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AcmeChallenge {
+    /// The DNS name.
+    pub name: String,
+    /// SHA-256 of the key authorization, for TLS-ALPN-01 (RFC 8737).
+    #[serde(default)]
+    pub digest: Option<Sha256>,
+    /// The last part of the path that is asked for, for HTTP-01 (RFC 8555, 8.3).
+    #[serde(default)]
+    pub token: Option<String>,
+    /// What is answered there.
+    #[serde(default)]
+    pub key_authorization: Option<String>,
 }
 
 /// The document in a connection point's snapshot, TOML.
@@ -96,6 +122,10 @@ pub struct EnrolledGatewayFile {
     pub site: MembershipFile,
     /// Addresses and ports that the public and the connection points reach, such as `0.0.0.0:443` and `[::]:443`.
     pub listen: Vec<String>,
+    /// Addresses and ports where HTTP-01 challenges of an ACME server are answered, and nothing else, such as `0.0.0.0:80`. Default
+    /// none: the public port answers TLS-ALPN-01.
+    #[serde(default)]
+    pub acme_listen: Vec<String>,
     /// Where `/livez`, `/readyz` and `/metrics` are. Default `127.0.0.1:9180`.
     #[serde(default = "defaults::gateway_metrics")]
     pub metrics_listen: String,
@@ -158,7 +188,7 @@ pub struct EnrolmentCode {
     /// The member's name.
     pub name: String,
     /// SHA-256 of the root certificate of the site's infrastructure authority (DER), hexadecimal.
-    pub root: crate::bytes::Sha256,
+    pub root: Sha256,
     /// The secret: 16 random bytes, hexadecimal.
     pub code: String,
     /// When it stops counting, in seconds since 1970.

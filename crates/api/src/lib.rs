@@ -24,8 +24,8 @@ mod trust;
 
 pub use connection_point::{ConnectionPointFile, DialFile};
 pub use document::{
-    ConnectionPointDocument, DialledGateway, EnrolledConnectionPointFile, EnrolledGatewayFile, EnrolmentCode, GatewayDocument,
-    MembershipFile,
+    AcmeChallenge, ConnectionPointDocument, DialledGateway, EnrolledConnectionPointFile, EnrolledGatewayFile, EnrolmentCode,
+    GatewayDocument, MembershipFile,
 };
 pub use endpoint::{EndpointFile, Face, Forwarded, HealthFile, ProofDemand, ServedEndpointFile, Stickiness};
 pub use gateway::{CertificateFile, GatewayFile, ServiceFile, TunnelEndFile, WhenWithheld};

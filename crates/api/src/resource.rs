@@ -16,7 +16,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use boundary_group::{BoundaryGroup, Network};
-pub use certificate::{Certificate, CertificateUpload};
+pub use certificate::{Acme, AcmeChallengeKind, Certificate, CertificateUpload, ExternalAccount, HmacKey};
 pub use connection_point::ConnectionPoint;
 pub use endpoint::PublishedEndpoint;
 pub use gateway::{Gateway, Instance};

@@ -1,5 +1,6 @@
 //! `site.toml`: one site server.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -42,6 +43,10 @@ pub struct SiteFile {
     /// Allows a `metrics_listen` that other machines can reach. Default false.
     #[serde(default)]
     pub metrics_public: bool,
+    /// Programs that change DNS for ACME servers, by the names that certificates call them by: `acme_hooks = { NAME = "/path" }`. Whoever
+    /// may use the API runs none but these. Default none.
+    #[serde(default)]
+    pub acme_hooks: BTreeMap<String, PathBuf>,
     /// How long SIGTERM waits for requests in flight. Default `30s`.
     #[serde(default = "crate::defaults::drain")]
     pub drain: Duration,

@@ -31,6 +31,8 @@ pub use tunnel::{PeerRefused, describe_untrusted, tunnel_client};
 
 /// ALPN name of a tunnel.
 pub const ALPN_TUNNEL: &[u8] = b"cmg-tunnel/1";
+/// ALPN name under which an ACME server asks whose a name is (RFC 8737).
+pub const ALPN_ACME: &[u8] = b"acme-tls/1";
 /// ALPN name of HTTP/1.1.
 pub const ALPN_HTTP1: &[u8] = b"http/1.1";
 /// ALPN name of HTTP/2.

@@ -2,6 +2,7 @@
 //!
 //! A configuration that exists is one that a gateway can start with: the files in it were read, the snapshot was parsed, the
 //! verifier and the TLS of the public ports were made once. What works but deserves a look is a finding, which `check` tells.
+mod acme;
 mod certificates;
 pub(crate) mod enrolled;
 pub(crate) mod findings;
@@ -25,6 +26,8 @@ use cmg_credentials::{RoleIdentity, ServerIdentity};
 use cmg_standalone::{AtStart, Reading, address, gateway_parts, tunnel};
 use cmg_transport::proxy_protocol::Network;
 
+pub use acme::Acme;
+use acme::OfSite;
 pub use limits::Limits;
 
 use crate::state::now;
@@ -59,6 +62,8 @@ pub struct Config {
     pub infrastructure: Vec<Vec<u8>>,
     /// Server certificates; the first is the default.
     pub identities: Vec<ServerIdentity>,
+    /// What an ACME server may ask for.
+    pub acme: Acme,
     /// What strangers may cost.
     pub limits: Limits,
     /// Revocation lists that are out of date, and refuse clients.
@@ -80,6 +85,7 @@ impl Config {
         AtStart::new(&[
             ("name", &self.name),
             ("listen", &self.listen),
+            ("acme_listen", &self.acme.listen),
             ("metrics_listen", &self.metrics_listen),
             ("metrics_public", &self.metrics_public),
             ("proxy_protocol_from", &self.proxy_protocol_from),
@@ -107,22 +113,22 @@ fn with_others(config: &Config, mut found: Vec<Finding>) -> Vec<Finding> {
 fn examine(path: &Path) -> Result<(Config, Vec<Finding>), Vec<Problem>> {
     let (reading, file) = Reading::open::<GatewayFile>(path);
     let Some(file) = file else { return reading.finish(None) };
-    of_file(&file, None, reading)
+    of_file(&file, OfSite::default(), reading)
 }
 
-/// What `file` means. `instead`: what is shown to clients, whatever certificates the file names.
-fn of_file(file: &GatewayFile, instead: Option<ServerIdentity>, mut reading: Reading) -> Result<(Config, Vec<Finding>), Vec<Problem>> {
+/// What `file` means, with what the site says besides.
+fn of_file(file: &GatewayFile, of_site: OfSite, mut reading: Reading) -> Result<(Config, Vec<Finding>), Vec<Problem>> {
     let parts = gateway_parts(file, &mut reading);
     let findings = reading.judge(&parts);
-    let config = config(file, instead, parts, &mut reading);
+    let config = config(file, of_site, parts, &mut reading);
     reading.finish(config.map(|config| (config, findings)))
 }
 
-fn config(file: &GatewayFile, instead: Option<ServerIdentity>, parts: Parts, reading: &mut Reading) -> Option<Config> {
+fn config(file: &GatewayFile, of_site: OfSite, parts: Parts, reading: &mut Reading) -> Option<Config> {
     let name = GatewayId::new(&file.name);
     let role = tunnel::role(&Role::Gateway(name.clone()), &file.tunnel.certificate, &file.tunnel.key, reading);
     let infrastructure = tunnel::authority(&file.tunnel.authority, &parts, reading);
-    let identities = match instead {
+    let identities = match of_site.instead {
         Some(identity) => vec![identity],
         None => certificates::read(&file.certificate, reading),
     };
@@ -138,6 +144,7 @@ fn config(file: &GatewayFile, instead: Option<ServerIdentity>, parts: Parts, rea
         connection_points: connection_points(file.service.connection_points.as_deref(), reading),
         limits: limits::read(&file.limits, reading),
         tenants: tenants::read(&file.entra_tenant, reading),
+        acme: of_site.acme,
         name,
         metrics_listen: metrics_listen?,
         metrics_public: file.metrics_public,

@@ -28,6 +28,7 @@ pub(crate) struct Events {
     pub(crate) connections: Gauge,
     replays: Counter,
     reloads: Counters<Reload>,
+    challenges: Counter,
 }
 
 /// A request is over.
@@ -63,6 +64,7 @@ pub(crate) enum ConnectionReason {
     ProxyHeader,
     TunnelRefused,
     TooManyResets,
+    ChallengeRefused,
 }
 
 #[derive(Clone, Copy)]
@@ -135,6 +137,7 @@ impl Label for ConnectionReason {
         Self::ProxyHeader,
         Self::TunnelRefused,
         Self::TooManyResets,
+        Self::ChallengeRefused,
     ];
 
     fn index(self) -> usize {
@@ -142,8 +145,16 @@ impl Label for ConnectionReason {
     }
 
     fn value(self) -> &'static str {
-        ["too_many", "too_many_from_address", "handshake_timeout", "handshake_failed", "proxy_header", "tunnel_refused", "too_many_resets"]
-            [self as usize]
+        [
+            "too_many",
+            "too_many_from_address",
+            "handshake_timeout",
+            "handshake_failed",
+            "proxy_header",
+            "tunnel_refused",
+            "too_many_resets",
+            "challenge_refused",
+        ][self as usize]
     }
 }
 
@@ -177,6 +188,7 @@ impl Events {
             connections: metrics.gauge("connections", "Client connections"),
             replays: metrics.counter("replays", "Requests sent again through another session"),
             reloads: metrics.counters("reloads", "Changed configuration files, by result"),
+            challenges: metrics.counter("acme_challenges", "TLS-ALPN-01 challenges answered"),
         }
     }
 
@@ -230,6 +242,11 @@ impl Events {
 
     pub(crate) fn reloaded(&self, result: Reload) {
         self.reloads.count(result);
+    }
+
+    pub(crate) fn challenge_answered(&self, name: &str) {
+        self.challenges.inc();
+        tracing::info!(name, "An ACME server asked for a name, and was answered");
     }
 
     /// Waits until every line is out.

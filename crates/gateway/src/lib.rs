@@ -3,6 +3,7 @@
 //! Absent on purpose: a console, a database, a shell, a name or address of anything inside. The path of a request is
 //! `listener`, `connection`, `request`, `relay`, in this order.
 
+mod acme;
 mod admission;
 mod answer;
 mod clients;

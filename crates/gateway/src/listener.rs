@@ -1,7 +1,8 @@
 //! The public port: takes connections in, within bounds, and finds out what each is.
 //!
 //! A place is free before a connection is accepted; the handshake runs in its own task under a deadline. A slow stranger costs one
-//! task. ALPN tells clients from connection points; on a port that an endpoint has of its own there are clients only.
+//! task. ALPN tells clients from connection points; on a port that an endpoint has of its own there are clients only. An ACME server
+//! that asks for a name is answered by the handshake alone, after which the connection ends.
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -11,8 +12,10 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use cmg_core::ids::Role;
-use cmg_credentials::tls::{ALPN_HTTP2, ALPN_TUNNEL, role_of};
+use cmg_credentials::tls::{ALPN_ACME, ALPN_HTTP2, ALPN_TUNNEL, role_of};
 use cmg_transport::{ByteStream, Hello, TlsStream, proxy_protocol, read_hello, set_tunnel_options};
+use rustls::ServerConfig;
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
@@ -20,7 +23,7 @@ use tokio::time::{sleep, timeout};
 use crate::connection::{self, Client};
 use crate::credential::{Known, site_of};
 use crate::events::ConnectionReason;
-use crate::state::Gateway;
+use crate::state::{Gateway, State};
 
 /// Pause after the system refused a connection, which mostly means too many open files.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -28,6 +31,9 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// Time for a handshake while more than half of the places are taken: long for an honest client, short for one that wants to keep
 /// others out.
 const PRESSED_TIME: Duration = Duration::from_secs(2);
+
+/// Time for the last words on a connection that serves nothing.
+const GOODBYE: Duration = Duration::from_secs(1);
 
 /// Handshakes that one address may always have in progress.
 const FEW: usize = 8;
@@ -171,9 +177,7 @@ async fn handshake(mut tcp: TcpStream, address: &mut SocketAddr, port: u16, gate
     if is_tunnel {
         set_tunnel_options(&tcp).map_err(failed)?;
     }
-    let allow_h2 = state.snapshot.endpoints.offers_h2(port, hello.server_name.as_deref());
-    let offered = hello.protocols.iter().map(Vec::as_slice);
-    let config = state.tls.config_for(port, offered, allow_h2).map_err(|error| failed(io::Error::other(error)))?;
+    let config = tls_for(&hello, port, &state)?;
     let server_name = hello.server_name.clone();
     let tls = TlsStream::accept(tcp, hello, config).await.map_err(|error| {
         let reason = if is_tunnel { ConnectionReason::TunnelRefused } else { ConnectionReason::HandshakeFailed };
@@ -186,12 +190,28 @@ fn offers_tunnel(hello: &Hello) -> bool {
     hello.protocols.iter().any(|protocol| protocol == ALPN_TUNNEL)
 }
 
+fn tls_for(hello: &Hello, port: u16, state: &State) -> Result<Arc<ServerConfig>, (ConnectionReason, io::Error)> {
+    let offered = || hello.protocols.iter().map(Vec::as_slice);
+    let name = hello.server_name.as_deref();
+    if offered().any(|protocol| protocol == ALPN_ACME) {
+        // ACME servers ask at the shared port, by nothing but this protocol, and only for what the site has ordered.
+        let asked = state.tls.challenge_for(name, offered()).filter(|_| !state.snapshot.endpoints.is_own_port(port));
+        return asked.ok_or_else(|| (ConnectionReason::ChallengeRefused, io::Error::other("no challenge of that name is in force")));
+    }
+    let allow_h2 = state.snapshot.endpoints.offers_h2(port, name);
+    state.tls.config_for(port, offered(), allow_h2).map_err(|error| (ConnectionReason::HandshakeFailed, io::Error::other(error)))
+}
+
 /// Serves a connection as what its handshake made it.
 async fn serve(greeted: Greeted, port: u16, gateway: Arc<Gateway>, places: &Arc<Places>) {
     let Greeted { tls, address, server_name, from, era } = greeted;
     if tls.protocol() == Some(ALPN_TUNNEL) {
         drop(from);
         return Box::pin(serve_tunnel(tls, address, era, &gateway)).await;
+    }
+    if tls.protocol() == Some(ALPN_ACME) {
+        gateway.events.challenge_answered(server_name.as_deref().unwrap_or_default());
+        return close(tls).await;
     }
     let Ok(_place) = Arc::clone(&places.clients).try_acquire_owned() else {
         return gateway.events.connection_refused(ConnectionReason::TooMany, address, None);
@@ -203,6 +223,11 @@ async fn serve(greeted: Greeted, port: u16, gateway: Arc<Gateway>, places: &Arc<
     let stream = ByteStream::Tls(Box::new(tls));
     let client = Box::new(Client { stream, input: BytesMut::new(), address, port, server_name, known: Known::default() });
     connection::run(client, Arc::clone(&gateway)).await;
+}
+
+/// Says goodbye, for as long as that may take.
+async fn close(mut tls: TlsStream) {
+    let _ = timeout(GOODBYE, tls.shutdown()).await;
 }
 
 /// A connection point has come: its certificate, checked in the handshake, says which.

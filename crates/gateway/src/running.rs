@@ -97,7 +97,7 @@ impl Running {
             warn!(key = finding.key, "Finding: {}", finding.what);
         }
         let Instruments { events, seat, _health } = instruments;
-        let (shared, drain_time) = (config.listen.clone(), config.drain);
+        let (shared, acme, drain_time) = (config.listen.clone(), config.acme.listen.clone(), config.drain);
         let places = Arc::new(Places::new(config.limits.handshakes, config.limits.connections));
         let hub = Hub::new(config.name.clone(), config.instances.clone());
         let (proxies, heads) = (config.proxy_protocol_from.clone(), Heads::new(config.limits.connections));
@@ -107,8 +107,9 @@ impl Running {
         let (clients, prover, drain) = (Clients::new(), Prover::new(), Drain::default());
         let gateway = Arc::new(Gateway { state, hub, clients, heads, prover, events, drain, proxies });
         let _ = seat.set(Arc::clone(&gateway));
-        let mut listeners = Listeners { shared, open: BTreeMap::new(), gateway: Arc::clone(&gateway), places };
+        let mut listeners = Listeners { shared, open: BTreeMap::new(), acme: Vec::new(), gateway: Arc::clone(&gateway), places };
         listeners.follow(&gateway.state())?;
+        listeners.open_for_acme(&acme)?;
         Ok(Self { gateway, listeners, drain_time, _health })
     }
 
@@ -172,6 +173,8 @@ fn tell_findings(state: &State) {
 struct Listeners {
     shared: Vec<SocketAddr>,
     open: BTreeMap<SocketAddr, Listening>,
+    /// Where HTTP-01 challenges are answered.
+    acme: Vec<Listening>,
     gateway: Arc<Gateway>,
     places: Arc<Places>,
 }
@@ -186,6 +189,16 @@ impl Drop for Listening {
 }
 
 impl Listeners {
+    /// Opens the addresses at which HTTP-01 challenges are answered, for as long as the process runs.
+    fn open_for_acme(&mut self, addresses: &[SocketAddr]) -> Result<(), RunError> {
+        for address in addresses {
+            let listener = cmg_transport::listen::bind(*address).map_err(|source| RunError::Listen { address: *address, source })?;
+            let task = tokio::spawn(crate::acme::answer(listener, Arc::clone(&self.gateway)));
+            self.acme.push(Listening(task));
+        }
+        Ok(())
+    }
+
     /// Opens what is wanted and not open, then closes what is not wanted any more; where one cannot be opened, all stays as it is.
     fn follow(&mut self, state: &State) -> Result<(), RunError> {
         let own_ports: Vec<u16> = state.snapshot.endpoints.own_ports().collect();

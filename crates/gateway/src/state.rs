@@ -16,7 +16,7 @@ use cmg_process::shutdown::Drain;
 use cmg_tunnel::gateway::Hub;
 
 use crate::clients::Clients;
-use crate::config::{Config, Limits};
+use crate::config::{Acme, Config, Limits};
 use crate::events::Events;
 use crate::heads::Heads;
 use crate::proof::Prover;
@@ -35,6 +35,8 @@ pub(crate) struct State {
     pub(crate) limits: Limits,
     /// What devices of Entra ID tenants are told.
     pub(crate) tenants: Tenants,
+    /// What an ACME server may ask for.
+    pub(crate) acme: Acme,
 }
 
 /// Everything that lasts as long as the process.
@@ -61,12 +63,14 @@ impl State {
         let verifier = Verifier::new(&snapshot.trusts, &snapshot.blocks, &snapshot.token_keys)?;
         let infrastructure = config.infrastructure;
         let tls = PublicTls::new(config.identities, config.role, &infrastructure)?;
+        let acme = config.acme;
+        let tls = tls.with_challenges(acme.certificates.iter().cloned());
         let tls = match before {
             Some(before) => tls.with_tickets_of(&before.tls),
             None => tls,
         };
         let Config { connection_points, when_withheld, limits, tenants, .. } = config;
-        Ok(Self { snapshot, verifier, tls, infrastructure, connection_points, when_withheld, limits, tenants })
+        Ok(Self { snapshot, verifier, tls, infrastructure, connection_points, when_withheld, limits, tenants, acme })
     }
 
     /// Whether a connection point that has proven its role may have tunnels here.

@@ -1,6 +1,7 @@
 //! What the site server decides: `http` translates for it, the store keeps for it.
 
 pub mod accounts;
+pub mod acme;
 pub mod api_tokens;
 pub mod apply;
 pub mod authorities;

@@ -1,6 +1,8 @@
 //! `site.toml`, read: what was typed becomes what it means, with every problem named at once.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -37,6 +39,8 @@ pub struct Config {
     pub metrics_listen: SocketAddr,
     /// Whether other machines may reach that address.
     pub metrics_public: bool,
+    /// Programs that change DNS for ACME servers, by name.
+    pub acme_hooks: BTreeMap<String, PathBuf>,
     /// How long requests in flight are waited for.
     pub drain: Duration,
     /// What is logged, and how.
@@ -101,6 +105,7 @@ fn config(file: &SiteFile, reading: &mut Reading) -> Option<Config> {
         control_urls: file.control_urls.clone(),
         metrics_listen: metrics_listen?,
         metrics_public: file.metrics_public,
+        acme_hooks: acme_hooks(file, reading),
         drain: file.drain.time(),
         log: file.log.clone(),
     })
@@ -109,6 +114,24 @@ fn config(file: &SiteFile, reading: &mut Reading) -> Option<Config> {
 /// Whether `code` can be a site code: letters and digits, since it stands in certificates and in file names.
 pub(crate) fn is_site_code(code: &str) -> bool {
     (1..=8).contains(&code.len()) && code.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
+
+fn acme_hooks(file: &SiteFile, reading: &mut Reading) -> BTreeMap<String, PathBuf> {
+    let mut hooks = BTreeMap::new();
+    for (name, path) in &file.acme_hooks {
+        let key = format!("acme_hooks.{name}");
+        if !is_name(name) {
+            reading.problem(&key, format!("\"{name}\" is no name"), "write 1 to 64 letters, digits, dots, hyphens or underscores");
+        }
+        let path = reading.local(path);
+        let is_program = path.metadata().is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0);
+        if !is_program {
+            let what = format!("{} is no program", path.display());
+            reading.problem(&key, what, "name a file that may be run (chmod +x)");
+        }
+        hooks.insert(name.clone(), path);
+    }
+    hooks
 }
 
 fn database(file: &SiteFile, data: &Path, reading: &mut Reading) -> Option<Place> {
@@ -196,6 +219,13 @@ mod tests {
             "name = 'a b'\nsite = 'L-B'\ndata = 'data'\nlisten = '0.0.0.0:8444'\ncontrol_urls = ['http://a:1', 'https://a']\nkey = 'k'";
 
         assert_eq!(problems(wrong), ["name", "site", "certificate", "listen", "control_urls[0]", "control_urls[1]"]);
+    }
+
+    #[test]
+    fn a_hook_is_a_program() {
+        assert_eq!(problems(&format!("{SOUND}acme_hooks = {{ dns = '/bin/true' }}")), [""; 0]);
+        let wrong = format!("{SOUND}acme_hooks = {{ 'a b' = '/bin/true', none = 'nowhere' }}");
+        assert_eq!(problems(&wrong), ["acme_hooks.a b", "acme_hooks.none"]);
     }
 
     #[test]

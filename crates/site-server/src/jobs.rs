@@ -12,7 +12,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use tracing::{error, info, warn};
 
 use crate::app::fetching::Fetcher;
-use crate::app::{client_tokens, crls, issued_certificates, token_issuers, warnings};
+use crate::app::{acme, client_tokens, crls, issued_certificates, token_issuers, warnings};
 use crate::site::Site;
 
 /// The lease.
@@ -97,12 +97,17 @@ impl Drop for Work {
 }
 
 async fn work(site: Arc<Site>) {
+    // Orders of certificates wait for members and for others' servers, which keeps nothing else waiting.
+    tokio::join!(acme::run(&site), work_by_itself(&site));
+}
+
+async fn work_by_itself(site: &Site) {
     let fetcher = Fetcher::of_system();
     let mut newest = site.newest();
     let mut warned_at = None;
     loop {
         newest.mark_unchanged();
-        once(&site, &fetcher, site.now().0 as i64, &mut warned_at).await;
+        once(site, &fetcher, site.now().0 as i64, &mut warned_at).await;
         tokio::select! {
             () = sleep(LOOK) => {}
             Ok(()) = newest.changed() => sleep(SETTLED).await,

@@ -1,5 +1,7 @@
 //! The site as one value: what everything else works with.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -35,6 +37,8 @@ pub struct Site {
     pub keys: Keys,
     /// How connection points reach the site servers.
     pub control_urls: Vec<String>,
+    /// Programs that change DNS for ACME servers, by name.
+    pub acme_hooks: BTreeMap<String, PathBuf>,
     in_force: ArcSwap<InForce>,
     turn: Mutex<()>,
     judged: Judged,
@@ -78,6 +82,7 @@ impl Site {
             store,
             keys,
             control_urls: config.control_urls.clone(),
+            acme_hooks: config.acme_hooks.clone(),
             newest: watch::Sender::new(in_force.generation()),
             in_force: ArcSwap::from_pointee(in_force),
             turn: Mutex::default(),

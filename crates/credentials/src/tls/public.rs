@@ -6,11 +6,11 @@ use cmg_core::ids::Role;
 use cmg_core::problem::Problem;
 use rustls::ServerConfig;
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
-use rustls::sign::CertifiedKey;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 
 use super::strangers::AnyClient;
 use super::tickets::Tickets;
-use super::{ALPN_HTTP1, ALPN_HTTP2, ALPN_TUNNEL, provider, tunnel};
+use super::{ALPN_ACME, ALPN_HTTP1, ALPN_HTTP2, ALPN_TUNNEL, provider, tunnel};
 use crate::load::{RoleIdentity, ServerIdentity};
 
 /// All TLS of the public ports under one generation of certificates.
@@ -20,6 +20,8 @@ pub struct PublicTls {
     tunnel: Arc<ServerConfig>,
     tickets: Arc<Tickets>,
     clients: Mutex<HashMap<(u16, bool), Arc<ServerConfig>>>,
+    /// By the names that an ACME server asks for.
+    challenges: HashMap<String, Arc<ServerConfig>>,
 }
 
 impl PublicTls {
@@ -38,7 +40,7 @@ impl PublicTls {
         let tunnel = tunnel::server_config(role, infrastructure).map_err(|problem| problems.push(problem));
         match (names, tunnel) {
             (Some(names), Ok(tunnel)) if problems.is_empty() => {
-                Ok(Self { names: Arc::new(names), tunnel, tickets: Arc::default(), clients: Mutex::default() })
+                Ok(Self { names: Arc::new(names), tunnel, tickets: Arc::default(), clients: Mutex::default(), challenges: HashMap::new() })
             }
             _ => Err(problems),
         }
@@ -50,6 +52,24 @@ impl PublicTls {
         self.tickets = Arc::clone(&old.tickets);
         self.clients = Mutex::default();
         self
+    }
+
+    /// The same, and answers an ACME server that asks for these names with these certificates (RFC 8737).
+    #[must_use]
+    pub fn with_challenges(mut self, challenges: impl IntoIterator<Item = (String, Arc<CertifiedKey>)>) -> Self {
+        let config = |(name, key): (String, Arc<CertifiedKey>)| Some((name, Arc::new(challenge_config(&key).ok()?)));
+        self.challenges = challenges.into_iter().filter_map(config).collect();
+        self
+    }
+
+    /// The configuration for a connection that offers the protocols `alpn`, [`ALPN_ACME`] among them; none: nobody asks for this name,
+    /// or other protocols are offered beside it, which no ACME server does.
+    pub fn challenge_for<'a>(&self, server_name: Option<&str>, alpn: impl IntoIterator<Item = &'a [u8]>) -> Option<Arc<ServerConfig>> {
+        let mut alpn = alpn.into_iter();
+        match (alpn.next(), alpn.next()) {
+            (Some(ALPN_ACME), None) => self.challenges.get(server_name?).cloned(),
+            _ => None,
+        }
     }
 
     /// The configuration for a connection at `port` whose ClientHello offers the protocols `alpn`.
@@ -89,6 +109,18 @@ impl PublicTls {
         config.ignore_client_order = true;
         Ok(config)
     }
+}
+
+/// One certificate, one protocol, no client certificate, nothing to resume.
+fn challenge_config(key: &CertifiedKey) -> Result<ServerConfig, rustls::Error> {
+    let mut config = ServerConfig::builder_with_provider(Arc::clone(provider()))
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(SingleCertAndKey::from(key.clone())));
+    config.alpn_protocols = vec![ALPN_ACME.to_vec()];
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    Ok(config)
 }
 
 /// Server certificates by the names in them.

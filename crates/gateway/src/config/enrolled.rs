@@ -12,6 +12,7 @@ use cmg_enrolled::{DataError, DataFolder, Identity, PartError, Snapshots, epheme
 use cmg_standalone::{Reading, address};
 use cmg_transport::proxy_protocol::Network;
 
+use super::acme::{Acme, OfSite};
 use super::{Config, of_file, with_others};
 use crate::state::now;
 
@@ -132,14 +133,23 @@ pub(crate) fn read(
 ) -> Result<(Config, Vec<Finding>), Vec<Problem>> {
     let (mut reading, local) = open(path);
     let Some(local) = local else { return reading.finish(None) };
-    let (written, instead) = match document {
-        Some(Document { text, files }) => (reading.go_on(&text, files), None),
-        None => (Some(nothing()), Some(nobody(&mut reading))),
+    let is_empty = document.is_none();
+    let written = match document {
+        Some(Document { text, files }) => reading.go_on(&text, files),
+        None => Some(nothing()),
     };
     let Some(written) = written else { return reading.finish(None) };
-    let (is_empty, when_withheld) = (instead.is_some(), written.when_withheld);
+    let when_withheld = written.when_withheld;
+    // An ACME server wants to be answered before there is a certificate.
+    let waits = written.certificate.is_empty() && !written.awaited_certificates.is_empty();
+    let instead = if is_empty || waits { nobody(&mut reading) } else { None };
+    let acme = Acme::of(&written.acme_challenge, written.awaited_certificates.clone(), &mut reading);
+    // What is no address is told where it is read.
+    let others = local.listen.iter().chain([&local.metrics_listen]).filter_map(|text| text.parse().ok());
+    let others: Vec<SocketAddr> = others.collect();
+    let acme = acme.listening(&local.acme_listen, &others, &mut reading);
     let file = merged(local, written, folder, identity);
-    let (mut config, found) = of_file(&file, instead.flatten(), reading)?;
+    let (mut config, found) = of_file(&file, OfSite { instead, acme }, reading)?;
     config.when_withheld = when_withheld;
     let findings = if is_empty { found } else { with_others(&config, found) };
     Ok((config, findings))
@@ -173,6 +183,8 @@ fn nothing() -> GatewayDocument {
         when_withheld: WhenWithheld::default(),
         service: ServiceFile::default(),
         certificate: Vec::new(),
+        awaited_certificates: Vec::new(),
+        acme_challenge: Vec::new(),
         limits: LimitsFile::default(),
         trust: Default::default(),
         block_lists: Vec::new(),

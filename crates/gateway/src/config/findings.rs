@@ -21,6 +21,9 @@ pub(super) fn of(config: &Config, now: WallTime) -> Vec<Finding> {
     findings.extend(expiry::findings("tunnel.authority", &config.infrastructure, now));
     findings.extend(expiry::of_trusts(&config.parts, now));
     findings.extend(config.overdue_lists.iter().cloned());
+    let awaited = |name: &String| Finding::new("certificate", format!("\"{name}\" has not come from its ACME server yet"));
+    findings.extend(config.acme.awaited.iter().map(awaited));
+    findings.extend(crate::acme::finding(&config.acme));
     findings
 }
 

@@ -5,22 +5,27 @@ use std::path::Path;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use cmg_api::resource::{Certificate, CertificateUpload};
+use cmg_api::resource::{Acme, Certificate, CertificateUpload};
 use cmg_authority::Secret;
 use cmg_core::problem::Problem;
 use cmg_credentials::facts::{certificate_facts, is_issued_by};
 use cmg_credentials::load::{Files, PairFiles, read_certificates, read_pfx, read_public_key, read_server_identity};
 use serde::Serialize;
 
+use super::acme::{self, AcmeStatus};
 use super::change::private_key_name;
 use super::model::Model;
 use super::resources::{Accepted, Written};
+use crate::site::Site;
 
 /// A certificate that was read.
 pub struct ReadCertificate {
     name: String,
     description: String,
     pair: Option<Pair>,
+    acme: Option<Acme>,
+    /// The key of an external account at the ACME server.
+    external_key: Option<Secret>,
 }
 
 /// A chain with the key that belongs to it.
@@ -45,6 +50,9 @@ pub struct CertificateFactsShown {
     fingerprint: String,
     /// Who issued it.
     issuer: String,
+    /// How it stands with its ACME server, where it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    acme_status: Option<AcmeStatus>,
 }
 
 impl Written for Certificate {
@@ -53,7 +61,20 @@ impl Written for Certificate {
     type Beside = CertificateFactsShown;
 
     fn read(body: CertificateUpload) -> Result<ReadCertificate, Vec<Problem>> {
-        let CertificateUpload { name, description, chain, key, pfx, password } = body;
+        let CertificateUpload { name, description, chain, key, pfx, password, mut acme } = body;
+        if let Some(acme) = &acme {
+            let beside = [(KEY, key.is_some()), (PFX, pfx.is_some()), (PASSWORD, password.is_some())];
+            let mut problems: Vec<Problem> =
+                beside.into_iter().filter(|(_, is_there)| *is_there).map(|(part, _)| beside_acme(part)).collect();
+            problems.extend(acme::problems(acme));
+            if !problems.is_empty() {
+                return Err(problems);
+            }
+        }
+        let external = acme.as_mut().and_then(|acme| acme.external_account.as_mut()).and_then(|external| external.hmac_key.take());
+        let external_key = external.and_then(|key| acme::external_key(&key.0)).map(Secret::new);
+        // One that has not come yet is shown so.
+        let chain = chain.filter(|chain| acme.is_none() || !chain.is_empty());
         let mut upload = Upload::default();
         let mut put = |part: &'static str, bytes: Option<Vec<u8>>| _ = bytes.map(|bytes| upload.0.insert(part, bytes));
         put(CHAIN, chain.map(String::into_bytes));
@@ -61,7 +82,7 @@ impl Written for Certificate {
         put(PFX, pfx.map(|pfx| pfx.0));
         put(PASSWORD, password.map(String::into_bytes));
         let pair = upload.pair().map_err(|problem| vec![problem])?;
-        Ok(ReadCertificate { name, description, pair })
+        Ok(ReadCertificate { name, description, pair, acme, external_key })
     }
 
     fn named(read: &ReadCertificate) -> &str {
@@ -69,16 +90,19 @@ impl Written for Certificate {
     }
 
     fn accept(read: ReadCertificate, present: Option<&Self>, _model: &Model) -> Result<Accepted<Self>, Vec<Problem>> {
-        let ReadCertificate { name, description, pair } = read;
+        let ReadCertificate { name, description, pair, acme, external_key } = read;
+        if acme.is_some() {
+            return of_server(name, description, pair, acme, external_key, present);
+        }
         let missing = |key, what, instead| Err(vec![Problem::new(key, what, instead)]);
         let (chain, key_id, secret) = match (pair, present) {
             (Some(Pair { chain, key_id, private_key: Some(key) }), _) => (chain, key_id, Some(key)),
             (Some(Pair { chain, key_id, private_key: None }), Some(present)) if present.key_id == key_id => (chain, key_id, None),
             (Some(_), _) => return missing(KEY, "is missing, and the site has no key for this certificate", "send the private key, PEM"),
-            (None, Some(present)) => (present.chain.clone(), present.key_id.clone(), None),
-            (None, None) => return missing(CHAIN, "is missing", "send chain and key as PEM, or pfx and password"),
+            (None, Some(present)) if !present.chain.is_empty() => (present.chain.clone(), present.key_id.clone(), None),
+            (None, _) => return missing(CHAIN, "is missing", "send chain and key as PEM, or pfx and password"),
         };
-        Ok(Accepted { resource: Self { name, description, chain, key_id }, secret })
+        Ok(Accepted { resource: Self { name, description, chain, key_id, acme: None }, secret, more: None })
     }
 
     fn beside(&self) -> CertificateFactsShown {
@@ -92,12 +116,61 @@ impl Written for Certificate {
             not_after: facts.not_after.0,
             fingerprint: hex(&facts.thumbprint_sha256),
             issuer: facts.issuer,
+            acme_status: None,
         }
     }
 
     fn secret_of(name: &str) -> Option<String> {
         Some(private_key_name(name))
     }
+
+    fn kept_for(name: &str) -> Vec<String> {
+        vec![acme::status_place(name), acme::challenges_place(name), acme::account_place(name), acme::external_key_place(name)]
+    }
+
+    fn shown_from(&self) -> Option<(&'static str, String)> {
+        self.acme.as_ref().map(|_| ("acme_status", acme::status_place(&self.name)))
+    }
+
+    fn lacking(&self, site: &Site) -> Vec<Problem> {
+        self.acme.as_ref().and_then(|acme| acme::unknown_hook(acme, site)).into_iter().collect()
+    }
+}
+
+fn beside_acme(part: &str) -> Problem {
+    Problem::new(part, "stands beside acme", "upload a certificate, or have an ACME server issue it, not both")
+}
+
+/// A certificate that an ACME server issues. What is in force stays so until one has come.
+fn of_server(
+    name: String,
+    description: String,
+    pair: Option<Pair>,
+    acme: Option<Acme>,
+    external_key: Option<Secret>,
+    present: Option<&Certificate>,
+) -> Result<Accepted<Certificate>, Vec<Problem>> {
+    // What was read can be sent back as it is.
+    if pair.is_some_and(|pair| present.is_none_or(|present| present.chain != pair.chain)) {
+        return Err(vec![beside_acme(CHAIN)]);
+    }
+    let wanted = acme.as_ref().and_then(|acme| acme.external_account.as_ref());
+    let known = present.and_then(|present| present.acme.as_ref()).and_then(|acme| acme.external_account.as_ref());
+    if wanted.is_some() && external_key.is_none() && wanted != known {
+        let key = "acme.external_account.hmac_key";
+        return Err(vec![Problem::new(key, "is missing", "write the HMAC key that belongs to the key id")]);
+    }
+    let (chain, key_id) = present.map(|present| (present.chain.clone(), present.key_id.clone())).unwrap_or_default();
+    let more = external_key.map(|key| (acme::external_key_place(&name), key));
+    Ok(Accepted { resource: Certificate { name, description, chain, key_id, acme }, secret: None, more })
+}
+
+/// The chain in order with the id of its key, if `key` (PEM) is the key of `chain` (PEM).
+pub(super) fn pair_of(chain: String, key: String) -> Result<(String, String, Secret), Problem> {
+    let upload = Upload(BTreeMap::from([(CHAIN, chain.into_bytes()), (KEY, key.into_bytes())]));
+    let missing = || Problem::new(CHAIN, "is missing", instead(CHAIN));
+    let Pair { chain, key_id, private_key } = upload.pair()?.ok_or_else(missing)?;
+    Ok((chain, key_id, private_key.ok_or_else(missing)?))
 }
 
 /// The most certificates of a chain.

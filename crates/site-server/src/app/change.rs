@@ -225,6 +225,7 @@ impl Draft<'_> {
         self.forget_misfits().await?;
         let Self { model, ground, .. } = &mut self;
         ground.issuer_keys.retain(|name, _| model.token_issuers.contains_key(name));
+        ground.acme.retain(|name, _| model.certificates.get(name).is_some_and(|certificate| certificate.acme.is_some()));
         seal_secrets(self.site, &mut self.change, &self.model, &mut self.ground).await?;
         let next = InForce::new(self.model, self.ground, &self.site.keys, self.site.judged(), generation)?;
         self.change.commit().await?;

@@ -160,6 +160,18 @@ impl Fetcher {
         self.fetch(url, limit, reach, false).await
     }
 
+    /// Whether an `https` address may be asked, as far as it shows by itself.
+    pub fn judge(text: &str, reach: Reach) -> Result<Url, FetchFailed> {
+        let url = Self::judge_url(text, true)?;
+        judge_host(&url, reach).map_err(|what| FetchFailed::Url(format!("\"{text}\" {what}")))?;
+        Ok(url)
+    }
+
+    /// A client for a conversation over `https`; no redirect is followed. Each address is for [`Fetcher::judge`].
+    pub fn asking(&self, reach: Reach) -> Result<reqwest::Client, Box<dyn std::error::Error + Send + Sync>> {
+        self.built(reach, true, Policy::none())
+    }
+
     async fn fetch(&self, text: &str, limit: usize, reach: Reach, only_https: bool) -> Result<Vec<u8>, FetchFailed> {
         let url = Self::judge_url(text, only_https)?;
         judge_host(&url, reach).map_err(|what| FetchFailed::Url(format!("\"{text}\" {what}")))?;
@@ -195,10 +207,19 @@ impl Fetcher {
                 Err(what) => attempt.error(what),
             }
         };
+        self.built(reach, only_https, Policy::custom(redirects))
+    }
+
+    fn built(
+        &self,
+        reach: Reach,
+        only_https: bool,
+        redirects: Policy,
+    ) -> Result<reqwest::Client, Box<dyn std::error::Error + Send + Sync>> {
         let builder = reqwest::Client::builder()
             .http1_only()
             .no_proxy()
-            .redirect(Policy::custom(redirects))
+            .redirect(redirects)
             .referer(false)
             .timeout(PATIENCE)
             .user_agent(concat!("opencmg-site/", env!("CARGO_PKG_VERSION")))

@@ -130,6 +130,7 @@ async fn read_ground(view: &mut View, keys: &Keys) -> Result<Ground, NotInForce>
         }
     }
     ground.issuer_keys = super::token_issuers::stored_keys(view).await?;
+    ground.acme = super::acme::stored_challenges(view).await?;
     for member in view.members(None).await? {
         if let Some(sealing_key) = member.sealing_key {
             ground.sealing_keys.insert(format!("{}/{}", member.kind, member.name), sealing_key);

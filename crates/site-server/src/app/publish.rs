@@ -17,6 +17,7 @@ use cmg_api::control::{GenerationId, Manifest};
 use cmg_core::problem::Problem;
 use serde::Serialize;
 
+use super::acme::Challenge;
 use super::blocks::Blocks;
 use super::model::Model;
 use super::token_issuers::IssuerKey;
@@ -38,6 +39,8 @@ pub struct Ground {
     pub issuer_keys: BTreeMap<String, Vec<IssuerKey>>,
     /// The keys that secrets are sealed to, by member; only enrolled members have one.
     pub sealing_keys: BTreeMap<String, Vec<u8>>,
+    /// What ACME servers may ask for, by certificate.
+    pub acme: BTreeMap<String, Vec<Challenge>>,
     /// Private keys of certificate resources, sealed: by member and certificate.
     pub sealed: BTreeMap<(String, String), Arc<[u8]>>,
 }
@@ -88,7 +91,8 @@ pub fn secrets_needed(model: &Model, ground: &Ground) -> Vec<(String, String)> {
     for point in model.connection_points.values() {
         needed.extend(shown.iter().map(|name| (format!("connection-point/{}", point.name), name.clone())));
     }
-    needed.retain(|(member, certificate)| ground.sealing_keys.contains_key(member) && model.certificates.contains_key(certificate));
+    let has_come = |name: &String| model.certificates.get(name).is_some_and(|certificate| !certificate.chain.is_empty());
+    needed.retain(|(member, certificate)| ground.sealing_keys.contains_key(member) && has_come(certificate));
     needed
 }
 

@@ -54,6 +54,21 @@ pub trait Written: Kept + PartialEq + ToSchema {
     fn secret_of(_name: &str) -> Option<String> {
         None
     }
+
+    /// What else is kept for a resource of this name, and goes with it.
+    fn kept_for(_name: &str) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// What is shown beside it out of the database: the field, and where it is kept as JSON.
+    fn shown_from(&self) -> Option<(&'static str, String)> {
+        None
+    }
+
+    /// What this site server lacks for it.
+    fn lacking(&self, _site: &SiteServer) -> Vec<Problem> {
+        Vec::new()
+    }
 }
 
 /// A resource, and the secret that comes with it.
@@ -62,12 +77,14 @@ pub struct Accepted<T> {
     pub resource: T,
     /// What goes into the vault for it.
     pub secret: Option<Secret>,
+    /// What goes there besides, and where. Another one is a change of the resource.
+    pub more: Option<(String, Secret)>,
 }
 
 impl<T> Accepted<T> {
     /// A resource without a secret.
     pub fn plain(resource: T) -> Self {
-        Self { resource, secret: None }
+        Self { resource, secret: None, more: None }
     }
 }
 
@@ -192,9 +209,11 @@ pub fn kinds() -> [&'static str; 9] {
 
 /// Adds a resource.
 pub(crate) async fn create<T: Written>(site: &SiteServer, draft: &mut Draft<'_>, read: T::Read) -> Result<T, ChangeRefused> {
-    let Accepted { resource, secret } = T::accept(read, None, &draft.model).map_err(ChangeRefused::Problems)?;
+    let Accepted { resource, secret, more } = T::accept(read, None, &draft.model).map_err(ChangeRefused::Problems)?;
+    demand_nothing_lacks(&resource, site)?;
     draft.insert(resource.clone()).await?;
     keep_secret::<T>(site, draft, resource.name(), secret).await?;
+    keep_more(site, draft, more).await?;
     Ok(resource)
 }
 
@@ -233,13 +252,15 @@ pub(crate) async fn set<T: Written>(
     read: T::Read,
 ) -> Result<(T, bool), ChangeRefused> {
     let Some(before) = T::of(&draft.model).get(name).cloned() else { return Err(not_found::<T>(name)) };
-    let Accepted { resource, secret } = T::accept(read, Some(&before), &draft.model).map_err(ChangeRefused::Problems)?;
-    if resource == *before {
+    let Accepted { resource, secret, more } = T::accept(read, Some(&before), &draft.model).map_err(ChangeRefused::Problems)?;
+    if resource == *before && !keep_more(site, draft, more.clone()).await? {
         return Ok((resource, false));
     }
+    demand_nothing_lacks(&resource, site)?;
     let version = draft.change.document(T::KIND, name).await?.map(|document| document.version);
     draft.replace(resource.clone(), version.ok_or_else(|| not_found::<T>(name))?).await?;
     keep_secret::<T>(site, draft, name, secret).await?;
+    keep_more(site, draft, more).await?;
     Ok((resource, true))
 }
 
@@ -252,6 +273,9 @@ pub(crate) async fn remove<T: Written>(draft: &mut Draft<'_>, name: &str, expect
     draft.remove::<T>(name, expected).await?;
     if let Some(secret) = T::secret_of(name) {
         draft.change.remove_secret(&secret).await?;
+    }
+    for place in T::kept_for(name) {
+        draft.change.remove_secret(&place).await?;
     }
     Ok(())
 }
@@ -278,6 +302,24 @@ pub fn shown<T: Written>(resource: &T, version: u64) -> Value {
 
 fn not_found<T: Written>(name: &str) -> ChangeRefused {
     ChangeRefused::NotFound { kind: T::KIND, name: name.to_owned() }
+}
+
+fn demand_nothing_lacks<T: Written>(resource: &T, site: &SiteServer) -> Result<(), ChangeRefused> {
+    let lacking = resource.lacking(site);
+    if lacking.is_empty() { Ok(()) } else { Err(ChangeRefused::Problems(lacking)) }
+}
+
+/// Keeps what goes into the vault besides. Whether it differs from what was there.
+async fn keep_more(site: &SiteServer, draft: &mut Draft<'_>, more: Option<(String, Secret)>) -> Result<bool, ChangeRefused> {
+    let Some((place, secret)) = more else { return Ok(false) };
+    let vault = &site.keys.vault;
+    let before = draft.change.secret(&place).await?.and_then(|sealed| vault.open(&place, &sealed).ok());
+    if before.as_ref() == Some(&secret) {
+        return Ok(false);
+    }
+    let sealed = vault.seal(&place, secret.expose()).map_err(|error| ChangeRefused::Failed(Box::new(error)))?;
+    draft.change.put_secret(&place, &sealed).await?;
+    Ok(true)
 }
 
 async fn keep_secret<T: Written>(

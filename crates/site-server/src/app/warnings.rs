@@ -10,7 +10,7 @@ use cmg_api::WhenStale;
 use cmg_core::time::WallTime;
 use cmg_credentials::facts::certificate_facts;
 use cmg_credentials::overdue;
-use cmg_store::View;
+use cmg_store::{Change, View};
 use pki_types::pem::PemObject;
 use pki_types::{CertificateDer, CertificateRevocationListDer};
 use tracing::warn;
@@ -31,6 +31,20 @@ const DAY: i64 = 86_400;
 
 /// What every warning of this file begins with.
 const PREFIX: &str = "expiry/";
+
+/// What warnings about orders at ACME servers begin with.
+const ACME: &str = "acme/";
+
+/// Raises the warning that a certificate does not come from its ACME server.
+pub(crate) async fn raise_acme(change: &mut Change, certificate: &str, why: &str) -> Result<(), cmg_store::Error> {
+    let what = format!("server certificate \"{certificate}\" does not come from its ACME server, and what was in force stays so: {why}");
+    change.raise_warning(&format!("{ACME}{certificate}"), "ACME order", certificate, &what).await.map(drop)
+}
+
+/// Ends it.
+pub(crate) async fn clear_acme(change: &mut Change, certificate: &str) -> Result<(), cmg_store::Error> {
+    change.clear_warning(&format!("{ACME}{certificate}")).await.map(drop)
+}
 
 /// Something that ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,7 +74,10 @@ pub async fn look(site: &Site, now: i64) -> Result<usize, ChangeRefused> {
         }
     }
     for warning in change.warnings().await? {
-        if warning.id.starts_with(PREFIX) && !open.contains_key(&warning.id) {
+        let of_order = warning.id.strip_prefix(ACME).map(|name| site.in_force().model.certificates.get(name).cloned());
+        // One that is uploaded by now waits for nobody.
+        let is_over = of_order.is_some_and(|certificate| certificate.is_none_or(|certificate| certificate.acme.is_none()));
+        if is_over || warning.id.starts_with(PREFIX) && !open.contains_key(&warning.id) {
             change.clear_warning(&warning.id).await?;
         }
     }
@@ -120,7 +137,11 @@ fn of_model(in_force: &InForce) -> Vec<Ending> {
         }
     };
     for certificate in model.certificates.values() {
-        add("server certificate", certificate.name.clone(), &certificate.chain, "upload its successor under the same name");
+        let instead = match certificate.acme {
+            Some(_) => "see `acme_status` of the certificate, which says why its ACME server sends no successor",
+            None => "upload its successor under the same name",
+        };
+        add("server certificate", certificate.name.clone(), &certificate.chain, instead);
     }
     for trust in model.trusts.values() {
         for pem in &trust.authorities {

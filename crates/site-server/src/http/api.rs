@@ -5,6 +5,7 @@
 //! a browser was sent by another site, the query, the body; then the row's own function.
 
 mod accounts;
+mod acme;
 mod answer;
 mod api_tokens;
 mod apply;
@@ -126,6 +127,7 @@ fn table() -> Vec<Route> {
     table.extend(clients::routes());
     table.extend(issued_certificates::routes());
     table.extend(authorities::routes());
+    table.extend(acme::routes());
     table.extend(crls::routes());
     table.extend(token_issuers::routes());
     table.extend(warnings::routes());

@@ -248,6 +248,7 @@ pub(crate) fn config(folder: &Path, name: &str) -> Config {
         control_urls: vec!["https://site.example:8445".to_owned()],
         metrics_listen: loopback,
         metrics_public: false,
+        acme_hooks: std::collections::BTreeMap::new(),
         drain: std::time::Duration::from_secs(1),
         log: cmg_api::LogFile::default(),
     }

@@ -5,14 +5,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use cmg_api::bytes::Sha256;
-use cmg_api::resource::{ClientTrust, ConnectionPoint, Gateway, PublishedEndpoint, TokenIssuer};
+use cmg_api::resource::{AcmeChallengeKind, ClientTrust, ConnectionPoint, Gateway, PublishedEndpoint, TokenIssuer};
 use cmg_api::{
-    CertificateFile, ConnectionPointDocument, DialledGateway, EntraTenantFile, GatewayDocument, ServedEndpointFile, ServiceFile,
+    AcmeChallenge, CertificateFile, ConnectionPointDocument, DialledGateway, EntraTenantFile, GatewayDocument, ServedEndpointFile, ServiceFile,
     TokenKeyFile, TrustFile,
 };
 
 use super::origins::Origins;
-use super::{Desk, Ground};
+use super::{Desk, Ground, digest};
+use crate::app::acme::Challenge;
 use crate::app::model::Model;
 use crate::app::{templates, token_issuers};
 
@@ -56,7 +57,8 @@ impl<'m> Papers<'m> {
                 Published { resource, endpoint, server_authorities }
             })
             .collect();
-        let chains = model.certificates.values().map(|certificate| (certificate.name.clone(), desk.part(certificate.chain.as_bytes())));
+        let chains = model.certificates.values().filter(|certificate| !certificate.chain.is_empty());
+        let chains = chains.map(|certificate| (certificate.name.clone(), desk.part(certificate.chain.as_bytes())));
         let chains = chains.collect();
         Self {
             model,
@@ -84,14 +86,17 @@ impl<'m> Papers<'m> {
             key: Some(sealed(name)),
             ..CertificateFile::default()
         };
-        origins.certificates = gateway.certificates.iter().map(|name| format!("certificates/{name}")).collect();
+        let (there, awaited): (Vec<&String>, Vec<&String>) = gateway.certificates.iter().partition(|name| self.chains.contains_key(*name));
+        origins.certificates = there.iter().map(|name| format!("certificates/{name}")).collect();
         let document = GatewayDocument {
             when_withheld: gateway.when_withheld,
             service: ServiceFile {
                 instances: gateway.instances.iter().map(|instance| instance.name.clone()).collect(),
                 connection_points: Some(self.connection_points_of(gateway)),
             },
-            certificate: gateway.certificates.iter().map(certificate).collect(),
+            certificate: there.into_iter().map(certificate).collect(),
+            awaited_certificates: awaited.into_iter().cloned().collect(),
+            acme_challenge: self.acme_challenges(gateway),
             limits: gateway.limits.clone(),
             trust: self.trusts_of(endpoints.iter().filter_map(|endpoint| endpoint.trust.as_deref())),
             block_lists: self.block_lists.clone(),
@@ -132,6 +137,12 @@ impl<'m> Papers<'m> {
             endpoint: endpoints,
         };
         (document, origins)
+    }
+
+    /// What ACME servers may ask a gateway for, which are the names of certificates that it shows.
+    fn acme_challenges(&self, gateway: &Gateway) -> Vec<AcmeChallenge> {
+        let challenges = gateway.certificates.iter().filter_map(|name| self.ground.acme.get(name)).flatten();
+        challenges.filter_map(acme_challenge).collect()
     }
 
     /// Every policy, whether an endpoint names it or not.
@@ -196,7 +207,7 @@ impl<'m> Papers<'m> {
             host_header: endpoint.host_header,
             server_authorities: published.server_authorities.clone(),
             server_certificate: shown.and_then(|name| self.chains.get(name)).copied().map(path),
-            server_key: shown.map(sealed),
+            server_key: shown.filter(|name| self.chains.contains_key(*name)).map(sealed),
             connect_time: endpoint.connect_time,
             health: endpoint.health,
             identity_headers: endpoint.identity_headers,
@@ -211,6 +222,22 @@ impl<'m> Papers<'m> {
     fn id(&self, endpoint: &PublishedEndpoint, gateway: &Gateway) -> String {
         let is_one = endpoint.host.is_some() || self.model.gateways_named(&endpoint.gateways).count() <= 1;
         if is_one { endpoint.name.clone() } else { format!("{}.{}", endpoint.name, gateway.name) }
+    }
+}
+
+/// What a gateway has to know of a challenge; none: nothing, since DNS answers it.
+fn acme_challenge(challenge: &Challenge) -> Option<AcmeChallenge> {
+    let blank = AcmeChallenge { name: challenge.name.clone(), digest: None, token: None, key_authorization: None };
+    match challenge.kind {
+        AcmeChallengeKind::TlsAlpn01 => {
+            let digest = Some(Sha256(digest(challenge.key_authorization.as_bytes())));
+            Some(AcmeChallenge { digest, ..blank })
+        }
+        AcmeChallengeKind::Http01 => {
+            let (token, key_authorization) = (Some(challenge.token.clone()), Some(challenge.key_authorization.clone()));
+            Some(AcmeChallenge { token, key_authorization, ..blank })
+        }
+        AcmeChallengeKind::Dns01 => None,
     }
 }
 

@@ -114,6 +114,8 @@ pub(super) fn nothing() -> GatewayDocument {
         when_withheld: WhenWithheld::default(),
         service: ServiceFile::default(),
         certificate: Vec::new(),
+        awaited_certificates: Vec::new(),
+        acme_challenge: Vec::new(),
         limits: cmg_api::LimitsFile::default(),
         trust: BTreeMap::new(),
         block_lists: Vec::new(),

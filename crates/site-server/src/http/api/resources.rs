@@ -119,7 +119,13 @@ async fn show<T: Written>(asked: Asked) -> Result<Answer, Refused> {
         return Err(ChangeRefused::NotFound { kind: T::KIND, name: name.to_owned() }.into());
     };
     let resource: T = serde_json::from_str(&document.body).map_err(|error| Refused::failed(&error))?;
-    Ok(Answer::ok(&shown(&resource, document.version)).version(document.version))
+    let mut shown = shown(&resource, document.version);
+    if let Some((field, place)) = resource.shown_from()
+        && let Some(kept) = asked.site().store.secret(&place).await?
+    {
+        shown[field] = serde_json::from_slice(&kept).map_err(|error| Refused::failed(&error))?;
+    }
+    Ok(Answer::ok(&shown).version(document.version))
 }
 
 async fn create<T: Written>(asked: Asked) -> Result<Answer, Refused> {
