@@ -1,6 +1,7 @@
 //! A site server manages the system: one change reaches every member, and members need nobody to go on.
 
 mod absence;
+mod acme;
 mod changes;
 mod entra;
 mod issuers;

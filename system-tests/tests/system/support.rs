@@ -7,6 +7,7 @@ mod binary;
 mod log;
 mod managed;
 mod oidc;
+mod pebble;
 mod proxy;
 mod setup;
 mod site;
@@ -23,6 +24,7 @@ pub(crate) use binary::binary;
 pub(crate) use log::{field, lines};
 pub(crate) use managed::ManagedSite;
 pub(crate) use oidc::OidcProvider;
+pub(crate) use pebble::{Asks, Pebble};
 pub(crate) use proxy::ConnectProxy;
 pub(crate) use setup::Setup;
 pub(crate) use site::{Site, assert_refused_by, line_of, metric_of, reload};
@@ -41,8 +43,13 @@ pub(crate) fn wait<F: Future>(future: F) -> F::Output {
 }
 
 /// Asks until there is an answer.
-pub(crate) fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
+pub(crate) fn until<T>(what: &str, ask: impl FnMut() -> Option<T>) -> T {
+    until_within(PATIENCE, what, ask)
+}
+
+/// The same, for what has a time of its own.
+pub(crate) fn until_within<T>(patience: Duration, what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + patience;
     loop {
         if let Some(answer) = ask() {
             return answer;

@@ -75,7 +75,7 @@ fn members_follow_a_restored_site() {
     assert_eq!(device.get("/lost/echo").status, 404);
 }
 
-fn kill(program: &mut Program) {
+pub(super) fn kill(program: &mut Program) {
     wait(program.signal(Signal::Kill)).unwrap();
     wait(program.wait()).unwrap();
 }
@@ -85,7 +85,7 @@ fn restart(program: &mut Program) {
     restart_killed(program);
 }
 
-fn restart_killed(program: &mut Program) {
+pub(super) fn restart_killed(program: &mut Program) {
     let plan = program.plan.clone();
     *program = wait(async { Program::start(binary(), plan) }).unwrap();
     wait(program.wait_for("/livez", PATIENCE)).unwrap();

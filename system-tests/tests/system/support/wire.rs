@@ -7,8 +7,12 @@ use std::sync::Arc;
 use cmg_lab::lab::HOST;
 use cmg_lab::{Issued, Lab};
 use pki_types::pem::PemObject;
-use pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned, SupportedProtocolVersion};
+use pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::CryptoProvider;
+use rustls::{
+    ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme, StreamOwned, SupportedProtocolVersion,
+};
 
 use super::PATIENCE;
 
@@ -98,6 +102,21 @@ impl Caller {
         self
     }
 
+    /// Believes the authority in `ca_pem` and no other.
+    pub(crate) fn believing(mut self, ca_pem: &str, certificate: Option<&Issued>) -> Self {
+        self.tls = tls(ca_pem, certificate, rustls::ALL_VERSIONS);
+        self
+    }
+
+    /// Asks as an ACME server does whose the name is (RFC 8737), and believes whoever answers.
+    pub(crate) fn asking_for_a_challenge(self) -> Self {
+        let provider = Arc::clone(self.tls.crypto_provider());
+        self.tls(|tls| {
+            tls.alpn_protocols = vec![b"acme-tls/1".to_vec()];
+            tls.dangerous().set_certificate_verifier(Arc::new(Believes(provider)));
+        })
+    }
+
     /// Speaks one version of TLS only.
     pub(crate) fn version(mut self, lab: &Lab, certificate: Option<&Issued>, version: &'static SupportedProtocolVersion) -> Self {
         self.tls = tls(&lab.servers.certificate_pem(), certificate, &[version]);
@@ -143,7 +162,51 @@ impl Caller {
     }
 }
 
+/// Believes everybody who holds the key of the certificate shown.
+#[derive(Debug)]
+struct Believes(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Believes {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> std::result::Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
 impl Wire {
+    /// SHA-256 of the certificate that the server has shown, in hexadecimal.
+    pub(crate) fn shown_fingerprint(&self) -> String {
+        super::sha256(&self.stream.conn.peer_certificates().unwrap()[0])
+    }
+
     /// Sends a request; a body comes with its Content-Length unless the fields frame it.
     pub(crate) fn send(&mut self, method: &str, target: &str, fields: &[(&str, &str)], body: &[u8]) {
         let framed = fields.iter().any(|(name, _)| name.eq_ignore_ascii_case("transfer-encoding"));
