@@ -1,4 +1,4 @@
-//! Server certificates: from PEM files, or out of a PFX.
+//! Server certificates: from PEM files, out of a PFX, or from an ACME server.
 
 use std::path::PathBuf;
 
@@ -9,7 +9,7 @@ use crate::failure::Failure;
 use crate::fields::contents;
 use crate::kinds::CERTIFICATE;
 use crate::resources::{self, Changed, Look, Written, demand_something};
-use crate::server::Server;
+use crate::server::{Request, Server};
 use crate::told::Told;
 
 /// What is done with server certificates.
@@ -17,7 +17,7 @@ use crate::told::Told;
 pub enum CertificateVerb {
     #[command(flatten)]
     Look(Look),
-    /// Upload one
+    /// Upload one, or name the ACME server that issues it
     New {
         #[command(flatten)]
         written: Written,
@@ -30,6 +30,11 @@ pub enum CertificateVerb {
         changed: Changed,
         #[command(flatten)]
         files: Pair,
+    },
+    /// Have its ACME server issue a new one at once
+    Renew {
+        /// Its name
+        name: String,
     },
 }
 
@@ -57,7 +62,7 @@ impl Pair {
 
     fn onto(&self, fields: &mut Map<String, Value>) -> Result<(), Failure> {
         if !self.is_empty() {
-            for key in ["chain", "key", "pfx", "password"] {
+            for key in ["chain", "key", "pfx", "password", "acme"] {
                 fields.remove(key);
             }
         }
@@ -88,5 +93,6 @@ pub(crate) async fn verb(verb: CertificateVerb, server: &Server) -> Result<Told,
             })
             .await
         }
+        CertificateVerb::Renew { name } => Ok(Told::thing(server.ask(Request::act(&[CERTIFICATE.plural, &name, "renew"])).await?.body)),
     }
 }

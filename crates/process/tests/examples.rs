@@ -43,7 +43,7 @@ fn assert_complete<T: DeserializeOwned>(example: &str) {
 
     let mut documented = BTreeSet::new();
     let value = toml::Value::Table(example.parse().expect("it has been parsed above"));
-    written(&value, "", &["trust", "endpoint[].identity_headers"], &mut documented);
+    written(&value, "", &["trust", "endpoint[].identity_headers", "acme_hooks"], &mut documented);
     let known: BTreeSet<String> = keys::<T>().into_iter().collect();
     assert_eq!(documented, known);
 }

@@ -3,7 +3,8 @@ use std::sync::Arc;
 
 use cmg_core::ids::{ConnectionPointId, GatewayId, Role};
 use cmg_credentials::tls::{
-    ALPN_HTTP1, ALPN_HTTP2, ALPN_TUNNEL, PeerRefused, PublicTls, describe_untrusted, provider, role_of, server_client, tunnel_client,
+    ALPN_ACME, ALPN_HTTP1, ALPN_HTTP2, ALPN_TUNNEL, PeerRefused, PublicTls, describe_untrusted, provider, role_of, server_client,
+    tunnel_client,
 };
 use cmg_credentials::{RoleIdentity, ServerIdentity};
 use pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -275,6 +276,24 @@ fn tickets_survive_a_change_of_certificates_only_where_taken_over() {
 
     assert!(resumes_at(&renewed().with_tickets_of(&lab.public)));
     assert!(!resumes_at(&renewed()));
+}
+
+#[test]
+fn an_acme_server_is_answered_for_what_was_ordered_by_its_protocol_alone() {
+    let mut lab = Lab::new();
+    let key = server_identity(&lab.servers, &["new.example"]).key;
+    lab.public = lab.public.with_challenges([("new.example".to_owned(), Arc::clone(&key))]);
+    let mut client = ClientConfig::clone(&lab.client(None));
+    client.alpn_protocols = vec![ALPN_ACME.to_vec()];
+
+    let config = lab.public.challenge_for(Some("new.example"), [ALPN_ACME]).unwrap();
+    let (client, server) = connect(&Arc::new(client), "new.example", &config).unwrap();
+
+    assert_eq!(server.alpn_protocol(), Some(ALPN_ACME));
+    assert_eq!(client.peer_certificates().unwrap(), &key.cert[..]);
+    let none = |name, alpn: &[&'static [u8]]| lab.public.challenge_for(name, alpn.iter().copied()).is_none();
+    assert!(none(Some("cmg.example"), &[ALPN_ACME]) && none(None, &[ALPN_ACME]));
+    assert!(none(Some("new.example"), &[ALPN_ACME, ALPN_HTTP1]) && none(Some("new.example"), &[ALPN_HTTP1, ALPN_ACME]));
 }
 
 #[test]
