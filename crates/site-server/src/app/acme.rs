@@ -86,7 +86,7 @@ pub async fn renew(site: &Site, actor: &Actor, name: &str) -> Result<AcmeStatus,
     if let Some(asked_at) = before.asked_at.filter(|asked_at| draft.now < asked_at + SELDOM) {
         return Err(RenewRefused::TooSoon(asked_at + SELDOM - draft.now));
     }
-    let after = AcmeStatus { asked_at: Some(draft.now), next_at: Some(draft.now), ..before };
+    let after = AcmeStatus { asked_at: Some(draft.now), is_asked: true, next_at: Some(draft.now), ..before };
     kept::put_status(&mut draft.change, name, &after).await.map_err(ChangeRefused::from)?;
     draft.record("renew", Certificate::KIND, name, None, None).await?;
     draft.commit().await?;
@@ -136,6 +136,7 @@ async fn keep(site: &Site, certificate: &Arc<Certificate>, acme: &Acme) -> Resul
     let failures = before.failures + 1;
     let tried = AcmeStatus {
         tried_at: Some(now),
+        is_asked: false,
         failures,
         error: Some("the try before was cut off".to_owned()),
         wanted: due::fingerprint(acme),

@@ -100,7 +100,8 @@ fn a_certificate_is_proven_by_whichever_instance_is_asked_and_renewed_without_a_
     lab.order(lab.pebble.orders(&[NAME]), &["web"]);
     let first = lab.issued_after("");
 
-    assert_eq!((lab.challenges_answered(0), lab.challenges_answered(1)), (1.0, 0.0));
+    // It looks several times, from several places.
+    assert!(lab.challenges_answered(0) > 0.0 && lab.challenges_answered(1) == 0.0);
     let mut standing: Vec<_> = lab.believers().iter().map(Caller::open).collect();
     for wire in &mut standing {
         wire.send("GET", &lab.path(), &[], b"");
@@ -111,7 +112,7 @@ fn a_certificate_is_proven_by_whichever_instance_is_asked_and_renewed_without_a_
     lab.managed.api.ask("POST", "/certificates/web/renew", None).unwrap();
     let second = lab.issued_after(&first);
 
-    assert_eq!((lab.challenges_answered(0), lab.challenges_answered(1)), (1.0, 1.0));
+    assert!(lab.challenges_answered(1) > 0.0);
     assert_ne!(first, second);
     for (device, wire) in lab.believers().iter().zip(&mut standing) {
         assert_eq!(device.open().shown_fingerprint(), second);

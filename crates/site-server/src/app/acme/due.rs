@@ -24,10 +24,9 @@ pub(super) fn pause(failures: u32) -> i64 {
 /// When it is tried next, in seconds since 1970; long ago: at once.
 pub(super) fn next(certificate: &Certificate, acme: &Acme, status: &AcmeStatus) -> i64 {
     let Some(tried_at) = status.tried_at else { return 0 };
-    let is_asked = status.asked_at.is_some_and(|asked_at| asked_at > tried_at);
     let is_other = status.wanted != fingerprint(acme);
     match &status.error {
-        _ if is_asked => 0,
+        _ if status.is_asked => 0,
         _ if is_other => tried_at + SELDOM,
         Some(_) => tried_at + pause(status.failures),
         None if status.key_id != certificate.key_id => tried_at + SELDOM,
@@ -103,7 +102,7 @@ mod tests {
 
     #[test]
     fn whoever_asks_does_not_wait() {
-        let status = AcmeStatus { failures: 8, error: Some("no".to_owned()), asked_at: Some(1_001), ..tried() };
+        let status = AcmeStatus { failures: 8, error: Some("no".to_owned()), is_asked: true, ..tried() };
 
         assert_eq!(next(&certificate("", ""), &acme(), &status), 0);
     }

@@ -29,6 +29,8 @@ pub struct AcmeStatus {
     pub issued_at: Option<i64>,
     /// When an administrator asked for it last.
     pub asked_at: Option<i64>,
+    /// Whether that has not been tried yet.
+    pub is_asked: bool,
     /// Why it is not ordered yet; none: it is.
     pub waits_for: Option<String>,
     /// Gateway instances that were silent, so that nobody waited for them.

@@ -154,13 +154,15 @@ pub(super) async fn ask_to_look(order: &mut Order, kind: AcmeChallengeKind) -> R
     }
     match order.poll_ready(&PATIENCE).await {
         Ok(OrderStatus::Ready) => Ok(()),
-        Ok(_) => Err(refused(order).await),
+        Ok(_) => Err(refused(order, None).await),
+        // Which name it is about stands with the name only.
+        Err(Error::Api(problem)) => Err(refused(order, Some(problem.into())).await),
         Err(error) => Err(error.into()),
     }
 }
 
 /// Why the server refuses an order, in its own words.
-async fn refused(order: &mut Order) -> Failed {
+async fn refused(order: &mut Order, said: Option<Error>) -> Failed {
     let mut words = Vec::new();
     let mut authorizations = order.authorizations();
     while let Some(authorization) = authorizations.next().await {
@@ -173,9 +175,10 @@ async fn refused(order: &mut Order) -> Failed {
             authorization.challenges.iter().filter_map(|challenge| challenge.error.as_ref()).map(|error| format!("{name}: {error}")),
         );
     }
-    match words.is_empty() {
-        true => Failed::Said("the ACME server refuses the order and does not say why".to_owned()),
-        false => Failed::Said(format!("the ACME server was not convinced: {}", words.join("; "))),
+    match (words.is_empty(), said) {
+        (false, _) => Failed::Said(format!("the ACME server was not convinced: {}", words.join("; "))),
+        (true, Some(said)) => said.into(),
+        (true, None) => Failed::Said("the ACME server refuses the order and does not say why".to_owned()),
     }
 }
 
