@@ -47,7 +47,7 @@ impl Pebble {
     #[expect(clippy::print_stdout, reason = "a skipped test says so")]
     pub(crate) fn start(dir: &Path, authority: &Authority, asks: &Asks) -> Option<Self> {
         let is_there = |program: &&str| Command::new(program).arg("-help").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok();
-        if !["pebble", "pebble-challtestsrv"].iter().all(|program| is_there(&program)) {
+        if !["pebble", "pebble-challtestsrv"].iter().all(is_there) {
             assert!(std::env::var_os("CI").is_none(), "pebble is not installed: apt-get install pebble");
             println!("skipped: pebble is not installed");
             return None;
