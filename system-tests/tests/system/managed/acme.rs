@@ -7,8 +7,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
-use cmg_lab::{LabOptions, Signal};
 use cmg_lab::ports::free_port;
+use cmg_lab::{Lab, LabOptions, Signal};
 use serde_json::{Value, json};
 
 use super::absence::{kill, restart_killed};
@@ -24,14 +24,14 @@ const CUT_OFF: &str = "the try before was cut off";
 const LONG: Duration = Duration::from_secs(120);
 
 /// A managed site and an ACME server that asks its gateways.
-struct Lab {
+struct AcmeLab {
     managed: ManagedSite,
     pebble: Pebble,
 }
 
-impl Lab {
+impl AcmeLab {
     /// With that many gateway instances, and whatever `bend` changes; none: the ACME server is not installed.
-    fn of(gateways: usize, bend: impl FnOnce(&cmg_lab::Lab, &Pebble, u16)) -> Option<Self> {
+    fn of(gateways: usize, bend: impl FnOnce(&Lab, &Pebble, u16)) -> Option<Self> {
         let mut pebble = None;
         let options = LabOptions { gateways, connection_points: 1, managed: true, ..LabOptions::default() };
         let managed = ManagedSite::with(options, |lab| {
@@ -94,7 +94,7 @@ impl Lab {
 
 #[test]
 fn a_certificate_is_proven_by_whichever_instance_is_asked_and_renewed_without_a_dropped_connection() {
-    let Some(lab) = Lab::of(2, |_, _, _| {}) else { return };
+    let Some(lab) = AcmeLab::of(2, |_, _, _| {}) else { return };
     lab.pebble.points(NAME, "127.0.0.2");
 
     lab.order(lab.pebble.orders(&[NAME]), &["web"]);
@@ -126,7 +126,7 @@ fn a_certificate_is_proven_by_whichever_instance_is_asked_and_renewed_without_a_
 
 #[test]
 fn a_gateway_without_a_certificate_waits_for_it_and_says_so() {
-    let Some(lab) = Lab::of(1, |_, _, _| {}) else { return };
+    let Some(lab) = AcmeLab::of(1, |_, _, _| {}) else { return };
     lab.pebble.points(NAME, "127.0.0.9");
 
     lab.order(lab.pebble.orders(&[NAME]), &["web"]);
@@ -153,7 +153,7 @@ fn a_gateway_without_a_certificate_waits_for_it_and_says_so() {
 
 #[test]
 fn a_wildcard_is_proven_by_dns_through_the_administrators_program() {
-    let Some(lab) = Lab::of(1, with_hook) else { return };
+    let Some(lab) = AcmeLab::of(1, with_hook) else { return };
 
     let mut orders = lab.pebble.orders(&["*.example.com", "example.com"]);
     (orders["challenge"], orders["hook"]) = (json!("dns-01"), json!("test"));
@@ -169,7 +169,7 @@ fn a_wildcard_is_proven_by_dns_through_the_administrators_program() {
 
 #[test]
 fn a_hook_that_the_site_server_does_not_have_is_refused() {
-    let Some(lab) = Lab::of(1, |_, _, _| {}) else { return };
+    let Some(lab) = AcmeLab::of(1, |_, _, _| {}) else { return };
     let mut orders = lab.pebble.orders(&["*.example.com"]);
     (orders["challenge"], orders["hook"]) = (json!("dns-01"), json!("/bin/sh"));
 
@@ -179,7 +179,7 @@ fn a_hook_that_the_site_server_does_not_have_is_refused() {
 }
 
 /// Lets certificates name a program that changes the test's DNS.
-fn with_hook(lab: &cmg_lab::Lab, pebble: &Pebble, _: u16) {
+fn with_hook(lab: &Lab, pebble: &Pebble, _: u16) {
     let (log, url) = (lab.dir.join("hook.log"), pebble.dns_url());
     let hook = lab.dir.join("hook");
     let script = format!(
@@ -200,13 +200,13 @@ fn prepend(path: &Path, text: &str) {
 #[test]
 fn http_is_answered_where_a_port_is_opened_and_says_nothing_else() {
     let mut port = 0;
-    let opened = |lab: &cmg_lab::Lab, _: &Pebble, http: u16| {
+    let opened = |lab: &Lab, _: &Pebble, http: u16| {
         port = http;
         for gateway in &lab.gateways {
             prepend(&gateway.config, &format!("acme_listen = [\"{}:{http}\"]\n", gateway.address));
         }
     };
-    let Some(lab) = Lab::of(1, opened) else { return };
+    let Some(lab) = AcmeLab::of(1, opened) else { return };
     lab.pebble.points(NAME, "127.0.0.2");
 
     let mut orders = lab.pebble.orders(&[NAME]);
@@ -233,7 +233,7 @@ fn http_is_answered_where_a_port_is_opened_and_says_nothing_else() {
 
 #[test]
 fn http_without_an_opened_port_is_a_failure_that_names_the_instance() {
-    let Some(lab) = Lab::of(1, |_, _, _| {}) else { return };
+    let Some(lab) = AcmeLab::of(1, |_, _, _| {}) else { return };
     let mut orders = lab.pebble.orders(&[NAME]);
     orders["challenge"] = json!("http-01");
 
@@ -247,7 +247,7 @@ fn http_without_an_opened_port_is_a_failure_that_names_the_instance() {
 
 #[test]
 fn a_site_server_that_dies_in_the_middle_of_an_order_takes_it_back_and_begins_anew() {
-    let Some(mut lab) = Lab::of(2, |_, _, _| {}) else { return };
+    let Some(mut lab) = AcmeLab::of(2, |_, _, _| {}) else { return };
     lab.pebble.points(NAME, "127.0.0.2");
     wait(lab.managed.site.system.gateways[1].signal(Signal::Freeze)).unwrap();
 

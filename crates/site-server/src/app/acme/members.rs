@@ -121,6 +121,7 @@ mod tests {
             certificate_ends: 1,
             findings: findings.iter().map(|&line| line.to_owned()).collect(),
             tunnels: BTreeMap::new(),
+            wanted_keys: Default::default(),
         };
         Some((status, seen_at))
     }

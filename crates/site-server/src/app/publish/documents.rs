@@ -7,8 +7,8 @@ use std::sync::Arc;
 use cmg_api::bytes::Sha256;
 use cmg_api::resource::{AcmeChallengeKind, ClientTrust, ConnectionPoint, Gateway, PublishedEndpoint, TokenIssuer};
 use cmg_api::{
-    AcmeChallenge, CertificateFile, ConnectionPointDocument, DialledGateway, EntraTenantFile, GatewayDocument, ServedEndpointFile, ServiceFile,
-    TokenKeyFile, TrustFile,
+    AcmeChallenge, CertificateFile, ConnectionPointDocument, DialledGateway, EntraTenantFile, GatewayDocument, ServedEndpointFile,
+    ServiceFile, TokenKeyFile, TrustFile,
 };
 
 use super::origins::Origins;
