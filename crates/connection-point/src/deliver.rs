@@ -215,3 +215,20 @@ fn sticky_key(asker: &Asker) -> Option<u64> {
     }
     Some(hasher.finish())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gateway_is_told_that_this_side_is_full_or_refuses_and_not_why() {
+        for refusal in Refusal::ALL {
+            let expected = match refusal {
+                Refusal::ConnectorNotPublished => Refusal::ConnectorNotPublished,
+                Refusal::ProofTooMany | Refusal::Overloaded => Refusal::ConnectorOverloaded,
+                _ => Refusal::ConnectorRefused,
+            };
+            assert_eq!(told(refusal), expected);
+        }
+    }
+}

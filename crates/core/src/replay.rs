@@ -103,6 +103,9 @@ impl Replays {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::vec::Vec;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
 
     const NOW: WallTime = WallTime(3_000);
 
@@ -178,5 +181,30 @@ mod tests {
 
         assert_eq!([count(1), count(2), count(3)], [Ok(()), Ok(()), Err(Refusal::Overloaded)]);
         assert_eq!(count(1), Err(Refusal::ProofReplayed));
+    }
+    /// A request at some time: key and id of its proof, when that was made, the request's own id, and whether it may repeat.
+    type Step = (u64, u8, u8, u64, u128, bool);
+
+    proptest! {
+        /// Beside a list of everything that was ever let in: whatever the order and the clock, what counts a second time is the one
+        /// repetition of a request that may repeat, and the bounds hold.
+        #[test]
+        fn nothing_counts_again_in_any_order(steps in vec((0_u64..400, 0_u8..3, 0_u8..3, 0_u64..121, 0_u128..3, any::<bool>()), 1..60)) {
+            let mut replays = Replays::bounded(6, 3);
+            let mut let_in: Vec<(Proof, Use)> = Vec::new();
+            for (at, key, id, ahead, request, may_repeat) in steps as Vec<Step> {
+                let now = WallTime(3_000 + at);
+                let proof = Proof { key: [key; 16], id: [id; 16], until: WallTime(now.0 + ahead) };
+                let by = Use { request: RequestId(request), may_repeat };
+                if replays.count(&proof, by, now).is_err() {
+                    continue;
+                }
+                let before: Vec<_> = let_in.iter().filter(|(known, _)| *known == proof).collect();
+                prop_assert!(before.len() < 2);
+                prop_assert!(before.iter().all(|(_, first)| *first == by && may_repeat));
+                prop_assert!(replays.count <= 6);
+                let_in.push((proof, by));
+            }
+        }
     }
 }
