@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::bytes::Sha256;
 use crate::defaults;
 use crate::endpoint::ServedEndpointFile;
 use crate::log::LogFile;
@@ -59,6 +60,10 @@ pub struct DialFile {
     pub key: PathBuf,
     /// The infrastructure authority, PEM. Never an authority for clients too.
     pub authority: PathBuf,
+    /// SHA-256 of role certificates that count no more although they have not ended. Default none. A tunnel to one ends at the next
+    /// reload.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub revoked_members: Vec<Sha256>,
     /// Host and port of gateways: each is one instance, or one name in front of several. Dialled until every
     /// instance that a gateway announces is covered.
     pub gateways: Vec<String>,

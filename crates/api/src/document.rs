@@ -25,6 +25,9 @@ pub struct GatewayDocument {
     /// the ordinary case.
     #[serde(default, skip_serializing_if = "WhenWithheld::is_default")]
     pub when_withheld: WhenWithheld,
+    /// SHA-256 of role certificates that were revoked, or whose member was enrolled again, and that have not ended.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub revoked_members: Vec<Sha256>,
     /// `[service]`
     #[serde(default)]
     pub service: ServiceFile,
@@ -80,6 +83,12 @@ pub struct AcmeChallenge {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ConnectionPointDocument {
+    /// SHA-256 of role certificates that were revoked, or whose member was enrolled again, and that have not ended.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub revoked_members: Vec<Sha256>,
+    /// The addresses of the site servers, such as `https://site.corp.example:8445`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub site_servers: Vec<String>,
     /// `[[gateway]]`: the instances to connect to.
     #[serde(default)]
     pub gateway: Vec<DialledGateway>,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::bytes::Sha256;
 use crate::defaults;
 use crate::endpoint::EndpointFile;
 use crate::limits::LimitsFile;
@@ -106,6 +107,10 @@ pub struct TunnelEndFile {
     pub key: PathBuf,
     /// The infrastructure authority, PEM. Never an authority for clients too.
     pub authority: PathBuf,
+    /// SHA-256 of role certificates that count no more although they have not ended. Default none. A tunnel of one ends at the next
+    /// reload.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub revoked_members: Vec<Sha256>,
 }
 
 /// `[[certificate]]`: one server certificate, either `chain` and `key` or `pfx` and `password_file`.

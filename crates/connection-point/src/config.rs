@@ -19,7 +19,7 @@ use cmg_core::problem::{Finding, Problem};
 use cmg_core::snapshot::Parts;
 use cmg_core::time::WallTime;
 use cmg_credentials::RoleIdentity;
-use cmg_credentials::tls::tunnel_client;
+use cmg_credentials::tls::{Believed, RevokedMembers, tunnel_client};
 use cmg_standalone::{AtStart, Reading, connection_point_parts, expiry, tunnel};
 use rustls::ClientConfig;
 
@@ -87,8 +87,10 @@ fn config(file: &ConnectionPointFile, parts: Parts, findings: &mut Vec<Finding>,
     let server_tls = server_tls::read(&file.endpoint, &parts.deliveries, findings, reading);
     let overdue_lists = reading.overdue_lists(&parts, now());
     let (role, infrastructure) = (role?, infrastructure?);
-    let tls = reading.keep_all(tunnel_client(role.clone(), &infrastructure))?;
-    let tunnel = TunnelPlan { me, tls, infrastructure, routes, sessions, lanes };
+    let revoked: RevokedMembers = file.tunnel.revoked_members.iter().map(|digest| digest.0).collect();
+    let believed = Believed { roots: &infrastructure, revoked: revoked.clone() };
+    let tls = reading.keep_all(tunnel_client(role.clone(), believed))?;
+    let tunnel = TunnelPlan { me, tls, infrastructure, revoked, routes, sessions, lanes };
     Some(Config { machine: machine?, tunnel, role, overdue_lists, parts, server_tls })
 }
 

@@ -14,6 +14,7 @@ pub(crate) mod relay;
 mod renewal;
 mod report;
 mod run;
+mod servers;
 mod store;
 mod trouble;
 
@@ -65,7 +66,7 @@ impl Member {
         let role = read_role_identity(&Disk, files)?;
         let servers = store::site_servers(folder).map_err(of_data)?;
         let tls = site_client(Some(role.clone()), &identity.roots)?;
-        let client = SiteClient::new(servers, tls).map_err(|error| unusable(error.to_string()))?;
+        let client = SiteClient::new(servers.all(), tls).map_err(|error| unusable(error.to_string()))?;
         Ok(Self { identity, role, client })
     }
 }

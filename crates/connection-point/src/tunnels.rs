@@ -2,7 +2,8 @@
 //!
 //! A reconciler: an address that is new gets a connector, one that stays keeps its sessions, one that is gone lets its requests come
 //! to their ends. A changed way (proxy, role certificate, numbers) counts for new connections; sessions that stand stay. Only where a
-//! root of the infrastructure authority counts no more do all sessions end at once, since nobody knows which of them it vouched for.
+//! root of the infrastructure authority counts no more do all sessions end at once, since nobody knows which of them it vouched for; and
+//! those of gateways whose certificates were revoked.
 #[cfg(test)]
 mod tests;
 
@@ -12,7 +13,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use cmg_core::ids::ConnectionPointId;
-use cmg_credentials::tls::{describe_untrusted, role_of};
+use cmg_credentials::tls::{RevokedMembers, describe_untrusted, role_of};
 use cmg_process::dice;
 use cmg_tunnel::Incoming;
 use cmg_tunnel::connector::{Connector, Route, Settings};
@@ -30,6 +31,8 @@ pub struct TunnelPlan {
     pub tls: Arc<ClientConfig>,
     /// Roots of the infrastructure authority, DER.
     pub infrastructure: Vec<Vec<u8>>,
+    /// Role certificates that count no more.
+    pub revoked: RevokedMembers,
     /// Where the gateways are.
     pub routes: Vec<Route>,
     /// Multiplexed connections to each gateway instance.
@@ -43,6 +46,7 @@ pub(crate) struct Tunnels {
     incoming: mpsc::UnboundedSender<Incoming>,
     served: watch::Receiver<Vec<String>>,
     infrastructure: Vec<Vec<u8>>,
+    revoked: RevokedMembers,
     kept: Vec<Kept>,
     retiring: Vec<(Arc<Connector>, JoinHandle<()>)>,
     live: Live,
@@ -63,7 +67,15 @@ struct Kept {
 impl Tunnels {
     /// No tunnels yet. Requests come out of `incoming`; `served` says which endpoints can be served at the moment.
     pub(crate) fn new(incoming: mpsc::UnboundedSender<Incoming>, served: watch::Receiver<Vec<String>>) -> Self {
-        Self { incoming, served, infrastructure: Vec::new(), kept: Vec::new(), retiring: Vec::new(), live: Live::default() }
+        Self {
+            incoming,
+            served,
+            infrastructure: Vec::new(),
+            revoked: RevokedMembers::default(),
+            kept: Vec::new(),
+            retiring: Vec::new(),
+            live: Live::default(),
+        }
     }
 
     /// What there is, whenever it is asked.
@@ -85,7 +97,11 @@ impl Tunnels {
         if distrusted {
             let gone = self.retiring.iter().map(|(connector, _)| connector);
             all.iter().chain(gone).for_each(|connector| connector.stop());
+        } else if self.revoked != plan.revoked {
+            let gone = self.retiring.iter().map(|(connector, _)| connector);
+            all.iter().chain(gone).for_each(|connector| connector.dismiss(|certificate| plan.revoked.name(certificate)));
         }
+        self.revoked = plan.revoked.clone();
         self.live.0.store(Arc::new(all));
     }
 

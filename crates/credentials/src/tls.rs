@@ -6,6 +6,7 @@
 //! - both ends of a tunnel believe the infrastructure authority only, and only a certificate with the right role (`tunnel`);
 //! - a site server is believed by its role, a new member's first one by the root that its code pins (`site`);
 //! - a server behind a connection point is believed by its name and the authorities configured for it (`servers`).
+mod believed;
 mod enrolment;
 mod public;
 mod servers;
@@ -23,6 +24,7 @@ use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::{cipher_suite as suite, default_provider, kx_group};
 use webpki::EndEntityCert;
 
+pub use believed::{Believed, RevokedMembers};
 pub use enrolment::new_gateway;
 pub use public::PublicTls;
 pub use servers::server_client;

@@ -72,7 +72,12 @@ impl DataFolder {
 
     /// The files of the role certificate, as a configuration names them.
     pub fn tunnel_end(&self) -> TunnelEndFile {
-        TunnelEndFile { certificate: self.path.join(ROLE_CHAIN), key: self.path.join(ROLE_KEY), authority: self.path.join(AUTHORITY) }
+        TunnelEndFile {
+            certificate: self.path.join(ROLE_CHAIN),
+            key: self.path.join(ROLE_KEY),
+            authority: self.path.join(AUTHORITY),
+            revoked_members: Vec::new(),
+        }
     }
 
     /// A folder within.

@@ -21,7 +21,7 @@ use cmg_core::entra::Tenants;
 use cmg_core::ids::{ConnectionPointId, GatewayId, Role, is_name};
 use cmg_core::problem::{Finding, Problem};
 use cmg_core::snapshot::Parts;
-use cmg_credentials::tls::PublicTls;
+use cmg_credentials::tls::{Believed, PublicTls, RevokedMembers};
 use cmg_credentials::{RoleIdentity, ServerIdentity};
 use cmg_standalone::{AtStart, Reading, address, gateway_parts, tunnel};
 use cmg_transport::proxy_protocol::Network;
@@ -60,6 +60,8 @@ pub struct Config {
     pub role: RoleIdentity,
     /// Roots of the infrastructure authority, DER.
     pub infrastructure: Vec<Vec<u8>>,
+    /// Role certificates that count no more.
+    pub revoked: RevokedMembers,
     /// Server certificates; the first is the default.
     pub identities: Vec<ServerIdentity>,
     /// What an ACME server may ask for.
@@ -78,6 +80,11 @@ impl Config {
     /// Reads the file at `path` and every file that it names, or tells all that is wrong with them.
     pub fn read(path: &Path) -> Result<Self, Vec<Problem>> {
         examine(path).map(|(config, _)| config)
+    }
+
+    /// Whom this gateway believes in tunnels.
+    pub(crate) fn believed(&self) -> Believed<'_> {
+        Believed { roots: &self.infrastructure, revoked: self.revoked.clone() }
     }
 
     /// What wants a restart to be changed.
@@ -152,11 +159,12 @@ fn config(file: &GatewayFile, of_site: OfSite, parts: Parts, reading: &mut Readi
         log: file.log.clone(),
         role: role?,
         infrastructure: infrastructure?,
+        revoked: file.tunnel.revoked_members.iter().map(|digest| digest.0).collect(),
         overdue_lists: reading.overdue_lists(&parts, now()),
         identities,
         parts,
     };
-    let tls = PublicTls::new(config.identities.clone(), config.role.clone(), &config.infrastructure);
+    let tls = PublicTls::new(config.identities.clone(), config.role.clone(), config.believed());
     reading.keep_all(tls).map(|_| config)
 }
 

@@ -232,8 +232,11 @@ async fn close(mut tls: TlsStream) {
 
 /// A connection point has come: its certificate, checked in the handshake, says which.
 async fn serve_tunnel(tls: TlsStream, address: SocketAddr, era: u64, gateway: &Gateway) {
-    match tls.peer_certificates().and_then(role_of) {
-        Some(Role::ConnectionPoint(id)) if gateway.state().admits(&id) => gateway.hub.serve(ByteStream::Tls(Box::new(tls)), id, era).await,
+    let shown = tls.peer_certificates().and_then(|chain| Some((role_of(chain)?, chain.first()?)));
+    match shown {
+        Some((Role::ConnectionPoint(id), certificate)) if gateway.state().admits(&id, certificate) => {
+            gateway.hub.serve(ByteStream::Tls(Box::new(tls)), id, era).await;
+        }
         Some(_) | None => gateway.events.connection_refused(ConnectionReason::TunnelRefused, address, None),
     }
 }

@@ -131,8 +131,8 @@ impl Running {
         if distrusts {
             warn!("An infrastructure authority counts no more: all tunnels end, and connection points with another dial again");
             self.gateway.hub.distrust();
-        } else if before.connection_points != state.connection_points {
-            self.gateway.hub.dismiss(|connection_point| !state.admits(connection_point));
+        } else if before.connection_points != state.connection_points || before.revoked != state.revoked {
+            self.gateway.hub.dismiss(|connection_point, certificate| !state.admits(connection_point, certificate));
         }
         Ok(())
     }

@@ -11,7 +11,7 @@ use cmg_core::problem::Problem;
 use cmg_core::snapshot::{Generation, Snapshot};
 use cmg_core::time::WallTime;
 use cmg_credentials::Verifier;
-use cmg_credentials::tls::PublicTls;
+use cmg_credentials::tls::{Believed, PublicTls, RevokedMembers};
 use cmg_process::shutdown::Drain;
 use cmg_tunnel::gateway::Hub;
 
@@ -28,6 +28,8 @@ pub(crate) struct State {
     pub(crate) tls: PublicTls,
     /// Roots of the infrastructure authorities, DER.
     pub(crate) infrastructure: Vec<Vec<u8>>,
+    /// Role certificates that count no more.
+    pub(crate) revoked: RevokedMembers,
     /// The connection points that may connect; none: every one with a role certificate.
     pub(crate) connection_points: Option<BTreeSet<ConnectionPointId>>,
     /// What becomes of a connection point that withholds the newest configuration of the site.
@@ -61,8 +63,9 @@ impl State {
         let mut snapshot = Snapshot::parse(generation, config.parts)?;
         snapshot.findings.extend(config.overdue_lists);
         let verifier = Verifier::new(&snapshot.trusts, &snapshot.blocks, &snapshot.token_keys)?;
-        let infrastructure = config.infrastructure;
-        let tls = PublicTls::new(config.identities, config.role, &infrastructure)?;
+        let (infrastructure, revoked) = (config.infrastructure, config.revoked);
+        let believed = Believed { roots: &infrastructure, revoked: revoked.clone() };
+        let tls = PublicTls::new(config.identities, config.role, believed)?;
         let acme = config.acme;
         let tls = tls.with_challenges(acme.certificates.iter().cloned());
         let tls = match before {
@@ -70,12 +73,12 @@ impl State {
             None => tls,
         };
         let Config { connection_points, when_withheld, limits, tenants, .. } = config;
-        Ok(Self { snapshot, verifier, tls, infrastructure, connection_points, when_withheld, limits, tenants, acme })
+        Ok(Self { snapshot, verifier, tls, infrastructure, revoked, connection_points, when_withheld, limits, tenants, acme })
     }
 
-    /// Whether a connection point that has proven its role may have tunnels here.
-    pub(crate) fn admits(&self, connection_point: &ConnectionPointId) -> bool {
-        self.connection_points.as_ref().is_none_or(|admitted| admitted.contains(connection_point))
+    /// Whether a connection point that has proven its role by `certificate` (DER) may have tunnels here.
+    pub(crate) fn admits(&self, connection_point: &ConnectionPointId, certificate: &[u8]) -> bool {
+        self.connection_points.as_ref().is_none_or(|admitted| admitted.contains(connection_point)) && !self.revoked.name(certificate)
     }
 
     /// Which configuration this is.

@@ -2,6 +2,7 @@
 
 pub mod accounts;
 pub mod acme;
+pub(crate) mod addresses;
 pub mod api_tokens;
 pub mod apply;
 pub mod authorities;

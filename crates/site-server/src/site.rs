@@ -91,6 +91,7 @@ impl Site {
             wanted_keys: WantedKeys::default(),
         });
         site.seal_missing().await?;
+        crate::app::addresses::publish(&site).await?;
         site.say_newest();
         Ok(site)
     }

@@ -99,6 +99,18 @@ impl View {
         self.all(statement(sql).bind(time), IssuedCertificate::read).await
     }
 
+    /// Fingerprints of the revoked certificates of an authority that had not ended when it last revoked one. What stands here changes
+    /// by revocations only, not by the clock, so that every site server publishes the same.
+    ///
+    /// # Errors
+    ///
+    /// As every read.
+    pub async fn revoked_fingerprints(&mut self, authority: &str) -> Result<Vec<String>, Error> {
+        let sql = "SELECT fingerprint FROM issued_certificates WHERE authority = $1 AND revoked_at IS NOT NULL AND not_after > \
+                   (SELECT MAX(revoked_at) FROM issued_certificates WHERE authority = $2 AND revoked_at IS NOT NULL) ORDER BY fingerprint";
+        self.all(statement(sql).bind(authority).bind(authority), |row| row.text("fingerprint")).await
+    }
+
     /// The revoked certificates of an authority, by serial number.
     ///
     /// # Errors
@@ -116,6 +128,7 @@ reads! {
     certificate_by_fingerprint(fingerprint: &str) -> Option<IssuedCertificate>;
     certificates_expiring_before(time: i64) -> Vec<IssuedCertificate>;
     revoked_certificates(authority: &str) -> Vec<IssuedCertificate>;
+    revoked_fingerprints(authority: &str) -> Vec<String>;
 }
 
 impl Change {

@@ -20,6 +20,14 @@ pub enum ByteStream {
 }
 
 impl ByteStream {
+    /// The certificate that the peer has shown, DER; empty: none, or there is no TLS.
+    pub fn peer_certificate(&self) -> &[u8] {
+        match self {
+            Self::Plain(_) => &[],
+            Self::Tls(tls) => tls.peer_certificates().and_then(|chain| chain.first()).map_or(&[], |leaf| leaf.as_ref()),
+        }
+    }
+
     /// Reads once and appends to `out`. `Ok(0)` is the end.
     pub fn poll_fill(&mut self, cx: &mut Context<'_>, out: &mut BytesMut) -> Poll<io::Result<usize>> {
         match self {

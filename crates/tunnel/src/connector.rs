@@ -89,6 +89,8 @@ pub struct Connector {
     others: Mutex<Vec<Weak<Connector>>>,
     ring: Arc<Notify>,
     draining: AtomicBool,
+    /// Counts when certificates of gateways stop to count.
+    era: AtomicU64,
     next_session: AtomicU64,
     draw: fn() -> u64,
 }
@@ -142,6 +144,7 @@ impl Connector {
             others: Mutex::default(),
             ring: Arc::default(),
             draining: AtomicBool::new(false),
+            era: AtomicU64::new(0),
             next_session: AtomicU64::new(draw() | 1),
             draw,
         })
@@ -258,7 +261,9 @@ impl Connector {
 
     /// Makes one connection and puts it to use; false: its instance needed none.
     async fn connect(self: &Arc<Self>) -> Result<bool, ConnectError> {
-        let (mut stream, received, greeting) = timeout(DIAL_TIME, self.greeted()).await.unwrap_or(Err(ConnectError::Timeout))?;
+        let (era, plan) = (self.era.load(Ordering::SeqCst), self.plan.load_full());
+        let greeted = timeout(DIAL_TIME, greeted(&plan)).await;
+        let (mut stream, received, greeting) = greeted.unwrap_or(Err(ConnectError::Timeout))?;
         let usage = {
             let mut instances = self.instances();
             for name in &greeting.instances {
@@ -277,7 +282,7 @@ impl Connector {
         frame::push(&mut frames, Kind::Hello, false, 0, &Hello { version: VERSION, purpose, session }.encode());
         stream.write_all(&frames).await.map_err(ConnectError::Greeting)?;
         match usage {
-            Use::Session => self.start_session(stream, received, greeting.instance, session),
+            Use::Session => self.start_session(stream, received, greeting.instance, session, era),
             Use::Lane(link, Purpose::Down) => link.keep_lane(Lane::outward(stream, &link)),
             Use::Lane(link, _) => Lane::wait_inward(stream, received, &link),
             Use::Nothing => {}
@@ -285,32 +290,17 @@ impl Connector {
         Ok(true)
     }
 
-    async fn greeted(&self) -> Result<(ByteStream, BytesMut, Greeting), ConnectError> {
-        let plan = self.plan.load_full();
-        let Plan { route, settings } = &*plan;
-        let tcp = dial(&route.host, route.port, route.proxy.as_ref(), DIAL_TIME).await?;
-        set_tunnel_options(&tcp).map_err(ConnectError::Tls)?;
-        let name = ServerName::try_from(route.host.clone()).map_err(|error| ConnectError::Tls(std::io::Error::other(error)))?;
-        let tls = TlsStream::connect(tcp, name, Arc::clone(&settings.tls)).await.map_err(|error| tls_error(error, settings))?;
-        let role = tls.peer_certificates().and_then(|chain| (settings.role_of)(chain));
-        let mut stream = ByteStream::Tls(Box::new(tls));
-        let mut received = BytesMut::new();
-        let frame = read_frame(&mut stream, &mut received).await.map_err(ConnectError::Greeting)?;
-        let greeting = Greeting::decode(&frame.payload)
-            .filter(|_| frame.kind == Kind::Greeting)
-            .ok_or_else(|| ConnectError::Greeting(std::io::Error::other("malformed greeting")))?;
-        if role != Some(Role::Gateway(GatewayId::new(&greeting.instance))) {
-            return Err(ConnectError::Role);
+    /// Keeps a session whose handshake began in `era`.
+    fn start_session(self: &Arc<Self>, stream: ByteStream, received: BytesMut, instance: String, id: u64, era: u64) {
+        let (link, queues) = Link::new(id, Arc::default(), stream.peer_certificate().to_vec(), Arc::clone(&self.ring));
+        {
+            let mut instances = self.instances();
+            // Only now: a session that is in the list is ended with the others when its gateway's certificate counts no more.
+            if era != self.era.load(Ordering::SeqCst) {
+                return;
+            }
+            instances.entry(instance.clone()).or_default().push(Arc::clone(&link));
         }
-        if !(greeting.oldest..=greeting.newest).contains(&VERSION) {
-            return Err(ConnectError::Version { oldest: greeting.oldest, newest: greeting.newest });
-        }
-        Ok((stream, received, greeting))
-    }
-
-    fn start_session(self: &Arc<Self>, stream: ByteStream, received: BytesMut, instance: String, id: u64) {
-        let (link, queues) = Link::new(id, Arc::default(), Arc::clone(&self.ring));
-        self.instances().entry(instance.clone()).or_default().push(Arc::clone(&link));
         let gateway = GatewayId::new(&instance);
         let side = Side::ConnectionPoint { incoming: self.incoming.clone(), claims: Claims::default(), gateway };
         let driver = Driver::new(stream, received, Arc::clone(&link), queues, side);
@@ -396,12 +386,44 @@ impl Connector {
         self.stop();
     }
 
+    /// Certificates of gateways (DER) count no more: ends the sessions with them. Those that are about to begin are dialled again, as
+    /// [`Connector::change`] was told before.
+    pub fn dismiss(&self, is_out: impl Fn(&[u8]) -> bool) {
+        self.era.fetch_add(1, Ordering::SeqCst);
+        for link in self.instances().values().flatten().filter(|link| is_out(&link.certificate)) {
+            let _ = link.command(Command::Stop);
+        }
+    }
+
     /// Ends every session after what is queued.
     pub fn stop(&self) {
         for link in self.instances().values().flatten() {
             let _ = link.command(Command::Stop);
         }
     }
+}
+
+/// Dials, and hears who is there.
+async fn greeted(plan: &Plan) -> Result<(ByteStream, BytesMut, Greeting), ConnectError> {
+    let Plan { route, settings } = plan;
+    let tcp = dial(&route.host, route.port, route.proxy.as_ref(), DIAL_TIME).await?;
+    set_tunnel_options(&tcp).map_err(ConnectError::Tls)?;
+    let name = ServerName::try_from(route.host.clone()).map_err(|error| ConnectError::Tls(std::io::Error::other(error)))?;
+    let tls = TlsStream::connect(tcp, name, Arc::clone(&settings.tls)).await.map_err(|error| tls_error(error, settings))?;
+    let role = tls.peer_certificates().and_then(|chain| (settings.role_of)(chain));
+    let mut stream = ByteStream::Tls(Box::new(tls));
+    let mut received = BytesMut::new();
+    let frame = read_frame(&mut stream, &mut received).await.map_err(ConnectError::Greeting)?;
+    let greeting = Greeting::decode(&frame.payload)
+        .filter(|_| frame.kind == Kind::Greeting)
+        .ok_or_else(|| ConnectError::Greeting(std::io::Error::other("malformed greeting")))?;
+    if role != Some(Role::Gateway(GatewayId::new(&greeting.instance))) {
+        return Err(ConnectError::Role);
+    }
+    if !(greeting.oldest..=greeting.newest).contains(&VERSION) {
+        return Err(ConnectError::Version { oldest: greeting.oldest, newest: greeting.newest });
+    }
+    Ok((stream, received, greeting))
 }
 
 /// Lets the requests of one session come to their ends, and ends it.

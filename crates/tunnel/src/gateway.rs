@@ -138,7 +138,7 @@ impl Hub {
         if self.sessions_of(&connection_point) >= SESSIONS_LIMIT {
             return warn!(%connection_point, "Session refused: the connection point has enough of them");
         }
-        let (link, queues) = Link::new(id, connection_point.as_str().into(), Arc::default());
+        let (link, queues) = Link::new(id, connection_point.as_str().into(), stream.peer_certificate().to_vec(), Arc::default());
         let (serves, mut served) = mpsc::unbounded_channel();
         let session = Arc::new(Session { link: Arc::clone(&link), connection_point: connection_point.clone() });
         let entry = Entry::new(self, session);
@@ -289,10 +289,11 @@ impl Hub {
         self.stop();
     }
 
-    /// Some connection points count no more: ends their sessions. Those of anybody that are about to begin are dialled again.
-    pub fn dismiss(&self, is_out: impl Fn(&ConnectionPointId) -> bool) {
+    /// Some connection points, or some of their certificates (DER), count no more: ends their sessions. Those of anybody that are
+    /// about to begin are dialled again.
+    pub fn dismiss(&self, is_out: impl Fn(&ConnectionPointId, &[u8]) -> bool) {
         self.era.fetch_add(1, Ordering::SeqCst);
-        for (session, _) in self.sessions().iter().filter(|(session, _)| is_out(&session.connection_point)) {
+        for (session, _) in self.sessions().iter().filter(|(session, _)| is_out(&session.connection_point, &session.link.certificate)) {
             let _ = session.link.command(Command::Stop);
         }
     }

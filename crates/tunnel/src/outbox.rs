@@ -36,6 +36,8 @@ pub(crate) struct Link {
     pub(crate) id: u64,
     /// Who is at the other end; at a connection point nobody asks.
     pub(crate) peer: Arc<str>,
+    /// The certificate that the other end has shown, DER; empty: none.
+    pub(crate) certificate: Vec<u8>,
     /// Heads and control: always next.
     urgent: mpsc::UnboundedSender<Command>,
     /// Parts of bodies: after everything urgent. Bounded by the credit of each exchange.
@@ -68,12 +70,13 @@ pub(crate) struct Queues {
 }
 
 impl Link {
-    pub(crate) fn new(id: u64, peer: Arc<str>, lanes_changed: Arc<Notify>) -> (Arc<Self>, Queues) {
+    pub(crate) fn new(id: u64, peer: Arc<str>, certificate: Vec<u8>, lanes_changed: Arc<Notify>) -> (Arc<Self>, Queues) {
         let (urgent, urgent_queue) = mpsc::unbounded_channel();
         let (bulk, bulk_queue) = mpsc::unbounded_channel();
         let link = Self {
             id,
             peer,
+            certificate,
             urgent,
             bulk,
             next_exchange: AtomicU32::new(1),
@@ -267,7 +270,7 @@ mod tests {
 
     #[test]
     fn a_session_is_told_a_credential_once_and_then_to_forget_it() {
-        let (link, mut queues) = Link::new(1, Arc::from("test"), Arc::default());
+        let (link, mut queues) = Link::new(1, Arc::from("test"), Vec::new(), Arc::default());
         let mut credentials = Credentials::chain([&b"leaf"[..]].into_iter());
 
         assert!(told(&mut credentials, &link) > 0);

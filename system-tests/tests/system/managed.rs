@@ -6,6 +6,7 @@ mod changes;
 mod entra;
 mod issuers;
 mod kills;
+mod membership;
 mod proofs;
 mod revocation;
 mod several;

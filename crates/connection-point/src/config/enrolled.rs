@@ -9,7 +9,7 @@ use cmg_core::ids::{ConnectionPointId, Role};
 use cmg_core::problem::{Finding, Problem};
 use cmg_core::snapshot::Parts;
 use cmg_credentials::load::Files;
-use cmg_credentials::tls::tunnel_client;
+use cmg_credentials::tls::{Believed, RevokedMembers, tunnel_client};
 use cmg_enrolled::{DataError, DataFolder, Identity, SnapshotFiles, Snapshots, read_code};
 use cmg_standalone::{AtStart, Reading, connection_point_parts, tunnel};
 use cmg_transport::connect::Proxy;
@@ -47,6 +47,8 @@ pub(crate) struct Enrolled {
     pub(crate) candidates: Vec<Candidate>,
     /// Names of all gateway instances.
     pub(crate) gateways: Vec<String>,
+    /// Addresses of the site servers.
+    pub(crate) site_servers: Vec<String>,
     /// What an administrator should know.
     pub(crate) findings: Vec<Finding>,
 }
@@ -123,6 +125,7 @@ pub(crate) fn read(local: &Local, folder: &DataFolder, identity: &Identity, docu
         return reading.finish(None);
     };
     let gateways = written.gateway.iter().map(|gateway| gateway.name.clone()).collect();
+    let site_servers = written.site_servers.clone();
     let (routes, candidates) = ways(&written, local.proxy.as_ref(), &mut reading);
     let whole = merged(written, folder, identity);
     let parts = connection_point_parts(&whole, &mut reading);
@@ -130,7 +133,7 @@ pub(crate) fn read(local: &Local, folder: &DataFolder, identity: &Identity, docu
     let config = config(&whole, local, routes, parts, &mut findings, &mut reading);
     let enrolled = config.map(|config| {
         findings.extend(super::findings(&config, now()));
-        Enrolled { config, candidates, gateways, findings }
+        Enrolled { config, candidates, gateways, site_servers, findings }
     });
     reading.finish(enrolled)
 }
@@ -150,8 +153,10 @@ fn config(
     let server_tls = server_tls::read(&whole.endpoint, &parts.deliveries, findings, reading);
     let overdue_lists = reading.overdue_lists(&parts, now());
     let (role, infrastructure) = (role?, infrastructure?);
-    let tls = reading.keep_all(tunnel_client(role.clone(), &infrastructure))?;
-    let tunnel = TunnelPlan { me, tls, infrastructure, routes, sessions, lanes };
+    let revoked: RevokedMembers = whole.tunnel.revoked_members.iter().map(|digest| digest.0).collect();
+    let believed = Believed { roots: &infrastructure, revoked: revoked.clone() };
+    let tls = reading.keep_all(tunnel_client(role.clone(), believed))?;
+    let tunnel = TunnelPlan { me, tls, infrastructure, revoked, routes, sessions, lanes };
     Some(Config { machine: local.machine.clone(), tunnel, role, overdue_lists, parts, server_tls })
 }
 
@@ -182,6 +187,7 @@ fn merged(document: ConnectionPointDocument, folder: &DataFolder, identity: &Ide
             certificate: end.certificate,
             key: end.key,
             authority: end.authority,
+            revoked_members: document.revoked_members,
             gateways: Vec::new(),
             connections: document.connections,
             lanes: document.lanes,

@@ -1,9 +1,11 @@
 //! Requests to the site server, of which there may be several: any will do, the next is asked where one fails.
 //!
 //! Absent on purpose: a proxy out of the environment, redirects, cookies, anything else that a browser would do.
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use cmg_api::bytes::Sha256;
 use cmg_api::control::{EnrolRequest, Enrolled, GenerationId, LARGEST_MESSAGE, LARGEST_PART, News, RenewRequest, StatusReport};
 use reqwest::redirect::Policy;
@@ -35,9 +37,10 @@ const LARGEST_EXPLANATION: usize = 16 * 1024;
 /// Asks site servers.
 pub(crate) struct SiteClient {
     http: reqwest::Client,
-    servers: Vec<String>,
-    /// The one that answered last.
+    servers: ArcSwap<Vec<String>>,
+    /// The place of the one that answered last.
     current: AtomicUsize,
+    has_answered: AtomicBool,
 }
 
 /// Why no site server has answered as it should.
@@ -100,7 +103,22 @@ impl SiteClient {
             .read_timeout(SILENCE)
             .user_agent(concat!("opencmg-connection-point/", env!("CARGO_PKG_VERSION")))
             .build()?;
-        Ok(Self { http, servers, current: AtomicUsize::new(0) })
+        Ok(Self { http, servers: ArcSwap::from_pointee(servers), current: AtomicUsize::new(0), has_answered: AtomicBool::new(false) })
+    }
+
+    /// Asks these `servers` from now on.
+    pub(crate) fn ask_at(&self, servers: Vec<String>) {
+        if **self.servers.load() != servers {
+            self.has_answered.store(false, Ordering::Relaxed);
+            self.current.store(0, Ordering::Relaxed);
+            self.servers.store(Arc::new(servers));
+        }
+    }
+
+    /// The server that answered last, if one of those that are asked has.
+    pub(crate) fn answered(&self) -> Option<String> {
+        let servers = self.servers.load();
+        self.has_answered.load(Ordering::Relaxed).then(|| servers.get(self.current.load(Ordering::Relaxed)).cloned()).flatten()
     }
 
     /// Asks for the certificate of a new connection point.
@@ -127,7 +145,7 @@ impl SiteClient {
     pub(crate) async fn news(&self, after: GenerationId) -> Result<News, SiteError> {
         let path = format!("news?after={after}&wait={}", HELD.as_secs());
         let (server, bytes) = self.ask(&Question { limit: LARGEST_MESSAGE, within: HELD + ANSWER_TIME, ..Question::get(&path) }).await?;
-        read(server, &bytes)
+        read(&server, &bytes)
     }
 
     /// A part by its digest, which the caller checks.
@@ -144,18 +162,23 @@ impl SiteClient {
 
     async fn message<T: DeserializeOwned>(&self, path: &str, message: &impl Serialize) -> Result<T, SiteError> {
         let (server, bytes) = self.ask(&Question::post(path, message)).await?;
-        read(server, &bytes)
+        read(&server, &bytes)
     }
 
     /// Asks the site server that answered last, and then the others.
-    async fn ask(&self, question: &Question<'_>) -> Result<(&str, Vec<u8>), SiteError> {
-        let (first, count) = (self.current.load(Ordering::Relaxed), self.servers.len());
+    async fn ask(&self, question: &Question<'_>) -> Result<(String, Vec<u8>), SiteError> {
+        let servers = self.servers.load_full();
+        let (first, count) = (self.current.load(Ordering::Relaxed), servers.len());
         let mut failed = SiteError::NoServer;
         for place in (first..first + count).map(|place| place % count) {
-            match self.ask_one(&self.servers[place], question).await {
+            match self.ask_one(&servers[place], question).await {
                 Ok(bytes) => {
-                    self.current.store(place, Ordering::Relaxed);
-                    return Ok((&self.servers[place], bytes));
+                    // Others may be asked meanwhile.
+                    if Arc::ptr_eq(&servers, &self.servers.load()) {
+                        self.current.store(place, Ordering::Relaxed);
+                        self.has_answered.store(true, Ordering::Relaxed);
+                    }
+                    return Ok((servers[place].clone(), bytes));
                 }
                 Err(error) if error.is_of_one_server() => failed = error,
                 Err(error) => return Err(error),

@@ -15,6 +15,7 @@ use tracing::{info, warn};
 
 use super::backoff::Backoff;
 use super::client::{SiteClient, SiteError};
+use super::servers::Servers;
 use super::store;
 use super::trouble::Trouble;
 use crate::config::enrolled::{Local, no_code};
@@ -48,9 +49,9 @@ pub(crate) enum Attempt {
 /// Asks until this machine is a member; `obstacle` says why it is not.
 pub(crate) async fn enrol(local: &Local, folder: &DataFolder, obstacle: &Obstacle) -> Identity {
     let mut backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
-    let mut trouble = Trouble::default();
+    let (mut trouble, mut applicant) = (Trouble::default(), None);
     loop {
-        match attempt(local, folder).await {
+        match attempt(local, folder, &mut applicant).await {
             Ok(identity) => {
                 info!(member = identity.member(), "Enrolled");
                 return identity;
@@ -76,18 +77,26 @@ pub(crate) fn code(local: &Local) -> Result<EnrolmentCode, Problem> {
     local.enrolment.as_ref().ok_or_else(no_code).and_then(|path| read_code("site.enrolment", path))
 }
 
-async fn attempt(local: &Local, folder: &DataFolder) -> Result<Identity, Attempt> {
+/// Asks once. `applicant` asks again with the same keys while the code is the same: if an answer gets lost, the site tells it once more.
+async fn attempt(local: &Local, folder: &DataFolder, applicant: &mut Option<(EnrolmentCode, Applicant)>) -> Result<Identity, Attempt> {
     let code = code(local).map_err(Attempt::Code)?;
     if code.kind != "connection-point" {
         return Err(Attempt::OtherKind(code.kind));
     }
-    let applicant = Applicant::new(&code)?;
+    let kept = applicant.take().filter(|(of, _)| *of == code);
+    let (code, applicant) = match kept {
+        Some(kept) => applicant.insert(kept),
+        None => {
+            let new = Applicant::new(&code)?;
+            applicant.insert((code, new))
+        }
+    };
     let client = SiteClient::new(code.site_servers.clone(), pinned_site_client(applicant.root())).map_err(Attempt::Tls)?;
     let answer = client.enrol(&applicant.request(&[])?).await.map_err(|error| match error.status() {
         Some(403) => Attempt::Refused(error),
         Some(_) | None => Attempt::Client(error),
     })?;
     // First: a folder with a certificate in it is a whole one.
-    store::keep_site_servers(folder, &code.site_servers)?;
+    store::keep_site_servers(folder, &Servers::of_code(&code.site_servers))?;
     Ok(applicant.accept(&answer, folder, now())?)
 }

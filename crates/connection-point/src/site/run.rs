@@ -20,7 +20,7 @@ use super::follow::{Follower, Update};
 use super::metrics::SiteMetrics;
 use super::relay::Relay;
 use super::report::{Own, Reporter};
-use super::store::GatewayStore;
+use super::store::{self, GatewayStore};
 use super::{Member, Site, enrolment, of_data, renewal};
 use crate::config::enrolled::{self, Document, Local};
 use crate::events::Reload;
@@ -250,6 +250,7 @@ impl Enrolled {
         let found = enrolled::read(&self.local, &self.folder, &member.identity, Document { text, files })?;
         let GenerationId { epoch, number } = manifest.generation;
         self.running.apply(found.config, Generation { epoch, number })?;
+        self.know_servers(&found.site_servers);
         self.enrolling.follow(&found.candidates, &self.site);
         self.relay.board.send_modify(|board| board.keep(|name| found.gateways.iter().any(|known| known == name)));
         let is_new = self.current.as_ref().is_none_or(|current| current.generation != manifest.generation);
@@ -266,6 +267,19 @@ impl Enrolled {
             self.metrics.applied(manifest.generation);
         }
         Ok(())
+    }
+
+    /// Asks the site where it says that it is.
+    fn know_servers(&self, told: &[String]) {
+        let client = &self.site.member().client;
+        let kept = store::site_servers(&self.folder).and_then(|known| {
+            let next = known.after(told, client.answered().as_deref());
+            if next != known { store::keep_site_servers(&self.folder, &next).map(|()| next) } else { Ok(next) }
+        });
+        match kept {
+            Ok(servers) => client.ask_at(servers.all()),
+            Err(error) => error!(error = chain(&error), "The addresses of the site servers cannot be kept"),
+        }
     }
 
     /// Reads the file again. What the site says stays.

@@ -9,18 +9,13 @@ use serde::{Deserialize, Serialize};
 use tracing::warn;
 
 use super::board::{Board, Posted};
+use super::servers::Servers;
 
 /// The addresses of the site servers.
 const SITE: &str = "site.json";
 
 /// The manifests of gateways.
 const MANIFESTS: &str = "manifests.json";
-
-/// Where the site is.
-#[derive(Serialize, Deserialize)]
-struct SiteFile {
-    servers: Vec<String>,
-}
 
 /// A gateway's manifest, verified again as of the time when it was accepted: the signer's certificate may run out meanwhile.
 #[derive(Clone, Serialize, Deserialize)]
@@ -29,15 +24,14 @@ struct Accepted {
     manifest: Signed,
 }
 
-/// The addresses of the site servers, as they were in the code.
-pub(crate) fn site_servers(folder: &DataFolder) -> Result<Vec<String>, DataError> {
-    let file: Option<SiteFile> = folder.read(SITE)?.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-    Ok(file.map(|file| file.servers).unwrap_or_default())
+/// The addresses of the site servers.
+pub(crate) fn site_servers(folder: &DataFolder) -> Result<Servers, DataError> {
+    Ok(folder.read(SITE)?.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default())
 }
 
 /// Keeps the addresses of the site servers.
-pub(crate) fn keep_site_servers(folder: &DataFolder, servers: &[String]) -> Result<(), DataError> {
-    folder.write(SITE, &json(&SiteFile { servers: servers.to_vec() }))
+pub(crate) fn keep_site_servers(folder: &DataFolder, servers: &Servers) -> Result<(), DataError> {
+    folder.write(SITE, &json(servers))
 }
 
 /// The gateways' manifests and parts.

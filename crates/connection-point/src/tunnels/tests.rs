@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use cmg_core::ids::{GatewayId, Role};
 use cmg_credentials::load::{Disk, PairFiles, RoleIdentity, read_role_identity, read_server_identity};
-use cmg_credentials::tls::{ALPN_TUNNEL, PublicTls, tunnel_client};
+use cmg_credentials::tls::{ALPN_TUNNEL, Believed, PublicTls, RevokedMembers, tunnel_client};
 use cmg_lab::{Lab, LabOptions};
 use cmg_transport::{ByteStream, TlsStream, read_hello};
 use cmg_tunnel::gateway::Hub;
@@ -42,6 +42,7 @@ impl Site {
         TunnelPlan {
             me: ConnectionPointId::new("connection-point-1"),
             tls: tunnel_client(self.role("connection-point-1"), std::slice::from_ref(&self.infrastructure)).unwrap(),
+            revoked: Default::default(),
             infrastructure: vec![self.infrastructure.clone()],
             routes: gates.iter().map(route).collect(),
             sessions: 1,
@@ -163,6 +164,27 @@ async fn a_root_that_counts_no_more_ends_every_session() {
 
     one.has(0).await;
     assert_eq!(tunnels.live().lacking(), [one.address.to_string()]);
+}
+
+#[tokio::test]
+async fn a_gateway_whose_certificate_was_revoked_loses_its_sessions_and_gets_no_other() {
+    let site = Site::new();
+    let (one, two) = (Gate::start(&site, "gateway-1").await, Gate::start(&site, "gateway-2").await);
+    let (mut tunnels, _requests, _serves) = tunnels();
+    tunnels.follow(&site.plan(&[&one, &two]), LONG);
+    one.has(1).await;
+    two.has(1).await;
+
+    let certificate = site.role("gateway-1").key.cert[0].clone();
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &certificate);
+    let revoked: RevokedMembers = [digest.as_ref().try_into().unwrap()].into_iter().collect();
+    let believed = Believed { roots: std::slice::from_ref(&site.infrastructure), revoked: revoked.clone() };
+    let tls = tunnel_client(site.role("connection-point-1"), believed).unwrap();
+    tunnels.follow(&TunnelPlan { tls, revoked, ..site.plan(&[&one, &two]) }, LONG);
+
+    one.has(0).await;
+    assert_eq!(two.hub.live().1, 1);
+    until(|| tunnels.live().lacking() == [one.address.to_string()]).await;
 }
 
 #[tokio::test]

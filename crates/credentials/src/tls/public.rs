@@ -8,6 +8,7 @@ use rustls::ServerConfig;
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 
+use super::believed::Believed;
 use super::strangers::AnyClient;
 use super::tickets::Tickets;
 use super::{ALPN_ACME, ALPN_HTTP1, ALPN_HTTP2, ALPN_TUNNEL, provider, tunnel};
@@ -26,8 +27,12 @@ pub struct PublicTls {
 
 impl PublicTls {
     /// Prepares the server certificates `identities` (the first is shown where no name fits), the gateway's `role` certificate,
-    /// and the `infrastructure` authority's roots, DER, which alone are believed on a tunnel.
-    pub fn new(identities: Vec<ServerIdentity>, role: RoleIdentity, infrastructure: &[Vec<u8>]) -> Result<Self, Vec<Problem>> {
+    /// and the `infrastructure` authority, which alone is believed on a tunnel.
+    pub fn new<'a>(
+        identities: Vec<ServerIdentity>,
+        role: RoleIdentity,
+        infrastructure: impl Into<Believed<'a>>,
+    ) -> Result<Self, Vec<Problem>> {
         let mut problems = Vec::new();
         let names = ByName::new(identities);
         if names.is_none() {
@@ -37,7 +42,7 @@ impl PublicTls {
             let what = format!("it is the certificate of a {}", role.role.kind());
             problems.push(Problem::new("tunnel.certificate", what, "name the certificate with this gateway's role"));
         }
-        let tunnel = tunnel::server_config(role, infrastructure).map_err(|problem| problems.push(problem));
+        let tunnel = tunnel::server_config(role, infrastructure.into()).map_err(|problem| problems.push(problem));
         match (names, tunnel) {
             (Some(names), Ok(tunnel)) if problems.is_empty() => {
                 Ok(Self { names: Arc::new(names), tunnel, tickets: Arc::default(), clients: Mutex::default(), challenges: HashMap::new() })

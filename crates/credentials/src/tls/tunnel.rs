@@ -20,6 +20,7 @@ use rustls::version::TLS13;
 use rustls::{CertificateError, ClientConfig, DistinguishedName, Error, OtherError, ServerConfig};
 use webpki::{EndEntityCert, KeyUsage};
 
+use super::believed::{Believed, RevokedMembers};
 use super::tls13::signed_by_holder;
 use super::{ALPN_TUNNEL, provider, role_of};
 use crate::facts;
@@ -36,6 +37,8 @@ pub enum PeerRefused {
     },
     /// The infrastructure authority issued it, but not to the role that belongs at that end.
     WrongRole,
+    /// The site has revoked it, or its holder was enrolled again since.
+    Revoked,
 }
 
 impl fmt::Display for PeerRefused {
@@ -43,6 +46,7 @@ impl fmt::Display for PeerRefused {
         match self {
             Self::Foreign { issuer } => write!(f, "its certificate was issued by `{issuer}`, not by the infrastructure authority"),
             Self::WrongRole => f.write_str("its certificate is for another role"),
+            Self::Revoked => f.write_str("its certificate was revoked: enrol its holder again"),
         }
     }
 }
@@ -64,12 +68,12 @@ impl PeerRefused {
 pub fn describe_untrusted(error: &Error) -> Option<String> {
     match PeerRefused::of(error)? {
         PeerRefused::Foreign { issuer } => Some(issuer.clone()),
-        PeerRefused::WrongRole => None,
+        PeerRefused::WrongRole | PeerRefused::Revoked => None,
     }
 }
 
-/// The connection point's end: shows `role`, believes a gateway of the `infrastructure` authority (roots, DER).
-pub fn tunnel_client(role: RoleIdentity, infrastructure: &[Vec<u8>]) -> Result<Arc<ClientConfig>, Vec<Problem>> {
+/// The connection point's end: shows `role`, believes a gateway of the `infrastructure` authority.
+pub fn tunnel_client<'a>(role: RoleIdentity, infrastructure: impl Into<Believed<'a>>) -> Result<Arc<ClientConfig>, Vec<Problem>> {
     if !matches!(role.role, Role::ConnectionPoint(_)) {
         let what = format!("it is the certificate of a {}", role.role.kind());
         return Err(vec![Problem::new("tunnel.certificate", what, "name the certificate with this connection point's role")]);
@@ -86,8 +90,8 @@ pub fn tunnel_client(role: RoleIdentity, infrastructure: &[Vec<u8>]) -> Result<A
     Ok(Arc::new(config))
 }
 
-/// The gateway's end: shows `role`, demands a connection point of the `infrastructure` authority (roots, DER).
-pub(super) fn server_config(role: RoleIdentity, infrastructure: &[Vec<u8>]) -> Result<Arc<ServerConfig>, Problem> {
+/// The gateway's end: shows `role`, demands a connection point of the `infrastructure` authority.
+pub(super) fn server_config(role: RoleIdentity, infrastructure: Believed<'_>) -> Result<Arc<ServerConfig>, Problem> {
     let connection_points = Peers::new(infrastructure, End::ConnectionPoint)?;
     let mut config = ServerConfig::builder_with_provider(Arc::clone(provider()))
         .with_protocol_versions(&[&TLS13])
@@ -134,19 +138,21 @@ impl End {
 #[derive(Debug)]
 pub(super) struct Peers {
     anchors: Vec<TrustAnchor<'static>>,
+    revoked: RevokedMembers,
     end: End,
 }
 
 impl Peers {
-    pub(super) fn new(infrastructure: &[Vec<u8>], end: End) -> Result<Self, Problem> {
+    pub(super) fn new<'a>(infrastructure: impl Into<Believed<'a>>, end: End) -> Result<Self, Problem> {
+        let Believed { roots, revoked } = infrastructure.into();
         let key = "tunnel.authority";
         let instead = "name the infrastructure authority's root certificate";
-        let anchors: Result<Vec<_>, _> = infrastructure
+        let anchors: Result<Vec<_>, _> = roots
             .iter()
             .map(|der| webpki::anchor_from_trusted_cert(&CertificateDer::from(der.as_slice())).map(|anchor| anchor.to_owned()))
             .collect();
         match anchors {
-            Ok(anchors) if !anchors.is_empty() => Ok(Self { anchors, end }),
+            Ok(anchors) if !anchors.is_empty() => Ok(Self { anchors, revoked, end }),
             Ok(_) => Err(Problem::new(key, "no authority is named", instead)),
             Err(_) => Err(Problem::new(key, "the certificate cannot be read", instead)),
         }
@@ -166,6 +172,9 @@ impl Peers {
         certificate
             .verify_for_usage(algorithms, &self.anchors, intermediates, now, self.end.usage(), None, None)
             .map_err(|error| not_believed(&error, leaf))?;
+        if self.revoked.name(leaf) {
+            return Err(refused(PeerRefused::Revoked));
+        }
         match role_of(std::slice::from_ref(leaf)) {
             Some(role) if self.end.fits(&role) => Ok(()),
             _ => Err(refused(PeerRefused::WrongRole)),

@@ -3,8 +3,8 @@ use std::sync::Arc;
 
 use cmg_core::ids::{ConnectionPointId, GatewayId, Role};
 use cmg_credentials::tls::{
-    ALPN_ACME, ALPN_HTTP1, ALPN_HTTP2, ALPN_TUNNEL, PeerRefused, PublicTls, describe_untrusted, provider, role_of, server_client,
-    tunnel_client,
+    ALPN_ACME, ALPN_HTTP1, ALPN_HTTP2, ALPN_TUNNEL, Believed, PeerRefused, PublicTls, RevokedMembers, describe_untrusted, provider,
+    role_of, server_client, tunnel_client,
 };
 use cmg_credentials::{RoleIdentity, ServerIdentity};
 use pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -337,6 +337,32 @@ fn the_tunnel_believes_nobody_else() {
     assert_eq!(reason(&lab.infrastructure.role("spiffe://lab/client/pc1")), PeerRefused::WrongRole);
     assert_eq!(reason(&lab.infrastructure.client("pc1")), PeerRefused::WrongRole);
     assert_eq!(reason(&two_roles), PeerRefused::WrongRole);
+}
+
+#[test]
+fn neither_end_of_a_tunnel_believes_a_certificate_that_was_revoked() {
+    let lab = Lab::new();
+    let (shown, point) = (lab.infrastructure.role(GATEWAY), lab.infrastructure.role(CONNECTION_POINT));
+    let of = |issued: &Issued| -> RevokedMembers {
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &issued.der);
+        [digest.as_ref().try_into().unwrap()].into_iter().collect()
+    };
+    let roots = [lab.infrastructure.der.to_vec()];
+    let with = |revoked: RevokedMembers| Believed { roots: &roots, revoked };
+    let server = |revoked| {
+        let identities = vec![server_identity(&lab.servers, &["x"])];
+        PublicTls::new(identities, gateway(&shown), with(revoked)).unwrap().config_for(443, [ALPN_TUNNEL], false).unwrap()
+    };
+    let client = |revoked| {
+        tunnel_client(RoleIdentity { role: Role::ConnectionPoint(ConnectionPointId::new("cp-1")), key: certified(&point) }, with(revoked))
+            .unwrap()
+    };
+    let refused = |client, server| PeerRefused::of(&connect(&client, "any.example", &server).err().unwrap()).cloned();
+    let nobody = RevokedMembers::default();
+
+    assert!(connect(&client(of(&point)), "any.example", &server(of(&shown))).is_ok(), "each is revoked for itself alone");
+    assert_eq!(refused(client(nobody.clone()), server(of(&point))), Some(PeerRefused::Revoked));
+    assert_eq!(refused(client(of(&shown)), server(nobody)), Some(PeerRefused::Revoked));
 }
 
 #[test]

@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use cmg_api::{EnrolledGatewayFile, EnrolmentCode, GatewayDocument, GatewayFile, LimitsFile, LogFile, ServiceFile, WhenWithheld};
+use cmg_api::{
+    EnrolledGatewayFile, EnrolmentCode, GatewayDocument, GatewayFile, LimitsFile, LogFile, ServiceFile, TunnelEndFile, WhenWithheld,
+};
 use cmg_core::problem::{Finding, Problem};
 use cmg_credentials::ServerIdentity;
 use cmg_credentials::load::Files;
@@ -17,8 +19,9 @@ use super::{Config, of_file, with_others};
 use crate::state::now;
 
 /// Keys that belong to the site.
-const OF_THE_SITE: [&str; 12] = [
+const OF_THE_SITE: [&str; 13] = [
     "name",
+    "revoked_members",
     "when_withheld",
     "service",
     "tunnel",
@@ -181,6 +184,7 @@ fn open(path: &Path) -> (Reading, Option<EnrolledGatewayFile>) {
 fn nothing() -> GatewayDocument {
     GatewayDocument {
         when_withheld: WhenWithheld::default(),
+        revoked_members: Vec::new(),
         service: ServiceFile::default(),
         certificate: Vec::new(),
         awaited_certificates: Vec::new(),
@@ -210,7 +214,7 @@ fn merged(local: EnrolledGatewayFile, document: GatewayDocument, folder: &DataFo
         drain: local.drain,
         log: local.log,
         service: document.service,
-        tunnel: folder.tunnel_end(),
+        tunnel: TunnelEndFile { revoked_members: document.revoked_members, ..folder.tunnel_end() },
         certificate: document.certificate,
         limits: document.limits,
         trust: document.trust,

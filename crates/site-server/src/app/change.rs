@@ -223,6 +223,7 @@ impl Draft<'_> {
         let generation = self.generation().await?;
         self.forget_members().await?;
         self.forget_misfits().await?;
+        self.ground.revoked_members = super::issued_certificates::revoked_members(&mut self.change).await?;
         let Self { model, ground, .. } = &mut self;
         ground.issuer_keys.retain(|name, _| model.token_issuers.contains_key(name));
         ground.acme.retain(|name, _| model.certificates.get(name).is_some_and(|certificate| certificate.acme.is_some()));
@@ -259,6 +260,7 @@ impl Draft<'_> {
             self.change.revoke_certificates_of(MEMBERS, &subject, None).await?;
             self.change.remove_member(kind, name).await?;
             self.change.remove_member_status(kind, name).await?;
+            self.change.remove_secret(&super::enrol::answer_name(kind, name)).await?;
         }
         Ok(())
     }

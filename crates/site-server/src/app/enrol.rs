@@ -1,12 +1,14 @@
 //! Members come in: one-time codes, first certificates, renewals.
 
 use cmg_api::EnrolmentCode;
-use cmg_api::bytes::Base64;
+use cmg_api::bytes::{Base64, Sha256};
 use cmg_api::control::{EnrolRequest, Enrolled, RenewRequest};
-use cmg_authority::enrolment::{CodeRefused, EnrolmentRefused, RenewalRefused};
-use cmg_authority::{Issued, MemberKind, PublicKey, check_enrolment, check_renewal, new_code};
+use cmg_authority::enrolment::{CodeRefused, Enrolment, EnrolmentRefused, RenewalRefused};
+use cmg_authority::{Issued, MemberKind, PublicKey, Secret, check_enrolment, check_renewal, new_code};
 use cmg_core::ids::Role;
-use cmg_store::{IssuedCertificate, MemberCertificate};
+use cmg_core::time::WallTime;
+use cmg_store::{Hidden, IssuedCertificate, MemberCertificate};
+use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
 use super::change::{Actor, ChangeRefused, Draft};
@@ -98,6 +100,7 @@ pub async fn offer_code(site: &Site, actor: &Actor, kind: MemberKind, name: &str
     let text = serde_json::to_vec(&code).map_err(failed)?;
     let sealed = site.keys.vault.seal(&code_name(kind.name(), name), &text).map_err(failed)?;
     draft.change.offer_code(kind.name(), name, &sealed, code.ends as i64).await?;
+    draft.change.remove_secret(&answer_name(kind.name(), name)).await?;
     draft.record("new", "enrolment-code", &format!("{}/{name}", kind.name()), None, None).await?;
     draft.commit().await?;
     Ok(code)
@@ -108,32 +111,100 @@ fn code_name(kind: &str, name: &str) -> String {
 }
 
 /// Gives a new member its first certificate, and spends its code.
+///
+/// The answer may be lost after that. So whoever asks once more with the code and for the same keys gets the same certificate, until the
+/// code ends; for any other key the code is spent.
 pub async fn enrol(site: &Site, actor: &Actor, request: &EnrolRequest) -> Result<Enrolled, EnrolRefused> {
     let (kind, name) = (request.kind.as_str(), request.name.as_str());
     let member = site.store.member(kind, name).await?.ok_or(EnrolRefused::NoCode)?;
-    let sealed = member.code_secret.ok_or(EnrolRefused::NoCode)?.0;
+    let Some(Hidden(sealed)) = member.code_secret else {
+        return answered_before(site, actor, request).await;
+    };
     let text = site.keys.vault.open(&code_name(kind, name), &sealed).map_err(failed)?;
     let code: EnrolmentCode = serde_json::from_slice(text.expose()).map_err(failed)?;
-    let proven = match check_enrolment(request, &code, site.now()) {
-        Ok(proven) => proven,
-        // A code has 128 random bits, so tries are not counted: whoever counts them lets strangers use them up.
-        Err(refused) => {
-            warn!(kind, name, address = actor.address, "Enrolment refused: {refused}");
-            return Err(refused.into());
-        }
-    };
+    let proven = prove(actor, request, &code, site.now())?;
     let mut draft = site.draft(actor).await?;
-    if !draft.model.has_member(kind, name) || !draft.change.spend_code(kind, name, &sealed).await? {
+    if !draft.model.has_member(kind, name) {
         return Err(EnrolRefused::NoCode);
+    }
+    if !draft.change.spend_code(kind, name, &sealed).await? {
+        drop(draft);
+        return answered_before(site, actor, request).await;
     }
     let issued = site.keys.infrastructure.member(&proven.role, &proven.key, site.now()).map_err(failed)?;
     // Whoever holds an earlier key of this member is not this member any more.
     draft.change.revoke_certificates_of(MEMBERS, &format!("{kind}/{name}"), None).await?;
     certify(&mut draft, &proven.role, &issued, &proven.sealing_key).await?;
+    keep_answer(site, &mut draft, code, &proven, &issued).await?;
+    draft.publish();
     draft.record("enrol", kind, name, None, Some(told(&issued))).await?;
     let generation = draft.commit().await?;
     info!(kind, name, serial = issued.serial, %generation, "Member enrolled");
     Ok(answer(site, issued))
+}
+
+fn prove(actor: &Actor, request: &EnrolRequest, code: &EnrolmentCode, now: WallTime) -> Result<Enrolment, EnrolRefused> {
+    // A code has 128 random bits, so tries are not counted: whoever counts them lets strangers use them up.
+    check_enrolment(request, code, now).map_err(|refused| {
+        warn!(kind = request.kind, name = request.name, address = actor.address, "Enrolment refused: {refused}");
+        refused.into()
+    })
+}
+
+/// A spent code with what it was spent for.
+#[derive(Serialize, Deserialize)]
+struct Spent {
+    code: EnrolmentCode,
+    /// SHA-256 of the keys that were asked for.
+    keys: Sha256,
+    /// The certificate.
+    serial: String,
+    chain: Vec<Base64>,
+}
+
+/// Under which name it is kept.
+pub(crate) fn answer_name(kind: &str, name: &str) -> String {
+    format!("enrolled/{kind}/{name}")
+}
+
+fn digest_of(proven: &Enrolment) -> Sha256 {
+    let keys = [proven.key.point().as_slice(), proven.sealing_key.point()].concat();
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &keys);
+    Sha256(digest.as_ref().try_into().expect("SHA-256 has 32 bytes"))
+}
+
+async fn keep_answer(
+    site: &Site,
+    draft: &mut Draft<'_>,
+    code: EnrolmentCode,
+    proven: &Enrolment,
+    issued: &Issued,
+) -> Result<(), EnrolRefused> {
+    let place = answer_name(&code.kind, &code.name);
+    let chain = issued.chain.iter().cloned().map(Base64).collect();
+    let spent = Spent { code, keys: digest_of(proven), serial: issued.serial.clone(), chain };
+    let text = Secret::new(serde_json::to_vec(&spent).map_err(failed)?);
+    let sealed = site.keys.vault.seal(&place, text.expose()).map_err(failed)?;
+    Ok(draft.change.put_secret(&place, &sealed).await?)
+}
+
+/// The answer that a spent code was given already, for whoever has not received it.
+async fn answered_before(site: &Site, actor: &Actor, request: &EnrolRequest) -> Result<Enrolled, EnrolRefused> {
+    let (kind, name) = (request.kind.as_str(), request.name.as_str());
+    let place = answer_name(kind, name);
+    let mut view = site.store.view().await?;
+    let sealed = view.secret(&place).await?.ok_or(EnrolRefused::NoCode)?;
+    let text = site.keys.vault.open(&place, &sealed).map_err(failed)?;
+    let spent: Spent = serde_json::from_slice(text.expose()).map_err(failed)?;
+    let proven = prove(actor, request, &spent.code, site.now())?;
+    let certificate = view.certificate(&spent.serial).await?;
+    let counts = certificate.is_some_and(|certificate| certificate.revoked_at.is_none());
+    if !counts || spent.keys != digest_of(&proven) || !site.in_force().is_member(&format!("{kind}/{name}")) {
+        warn!(kind, name, address = actor.address, "Enrolment refused: the code is spent");
+        return Err(EnrolRefused::NoCode);
+    }
+    info!(kind, name, serial = spent.serial, "Member told once more that it is enrolled");
+    Ok(Enrolled { chain: spent.chain, authorities: site.keys.roots().into_iter().map(Base64).collect() })
 }
 
 /// Gives a member another certificate of the identity that it has proven.
@@ -154,7 +225,10 @@ pub async fn renew(site: &Site, actor: &Actor, request: &RenewRequest) -> Result
     if !is_latest && member.renewed_at.is_none_or(|renewed| renewed + ANSWER_LOST < now) {
         return Err(EnrolRefused::Revoked);
     }
-    draft.change.revoke_certificates_of(MEMBERS, &format!("{kind}/{name}"), Some(&in_force.serial)).await?;
+    // The one that asks counts to its own end: the answer may be lost, and the member's tunnels stand by it until they are made anew.
+    if draft.change.revoke_certificates_of(MEMBERS, &format!("{kind}/{name}"), Some(&in_force.serial)).await? > 0 {
+        draft.publish();
+    }
     let issued = site.keys.infrastructure.member(&proven.role, &proven.key, site.now()).map_err(failed)?;
     certify(&mut draft, &proven.role, &issued, &proven.sealing_key).await?;
     draft.record("renew", kind, &name, None, Some(told(&issued))).await?;

@@ -59,6 +59,9 @@ pub enum FoundingRefused {
     /// The keys cannot be opened.
     #[error(transparent)]
     Keys(#[from] KeysRefused),
+    /// The addresses of the site servers cannot be kept.
+    #[error(transparent)]
+    Addresses(#[from] super::change::ChangeRefused),
     /// The database refused.
     #[error(transparent)]
     Store(#[from] cmg_store::Error),
@@ -104,6 +107,7 @@ async fn found(config: &Config, store: &Store, vault_path: &Path, now: WallTime)
     let vault = if vault_path.exists() { VaultKey::read(vault_path)? } else { VaultKey::create(vault_path)? };
     change.found_site(&config.site).await?;
     Keys::found(&new, &vault, &mut change).await?;
+    super::addresses::found(&config.control_urls, &vault, &mut change).await?;
     let site = SiteResource { name: config.site.clone(), description: String::new() };
     let body = serde_json::to_string(&site).expect("a site is two texts");
     change.insert_document(SiteResource::KIND, &site.name, &body).await?;

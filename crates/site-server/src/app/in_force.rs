@@ -129,6 +129,8 @@ async fn read_ground(view: &mut View, keys: &Keys) -> Result<Ground, NotInForce>
             ground.fetched_lists.entry(crl.trust).or_default().push(Arc::from(der));
         }
     }
+    ground.site_servers = super::addresses::read(view, &keys.vault).await?;
+    ground.revoked_members = super::issued_certificates::revoked_members(view).await?;
     ground.issuer_keys = super::token_issuers::stored_keys(view).await?;
     ground.acme = super::acme::stored_challenges(view).await?;
     for member in view.members(None).await? {

@@ -1,8 +1,12 @@
 //! Certificates that the site has issued, and their end.
 //!
-//! A member whose certificate is revoked is not a member any more: nothing is sealed to it or published for it until it enrols again. A
+//! A member whose certificate is revoked is not a member any more: nothing is sealed to it or published for it until it enrols again.
+//! Members refuse its certificates by their fingerprints, so that an earlier one does not count again when its name does. A
 //! client's certificate is refused by a block at once, and by the revocation list of the site's authority for clients.
 
+use std::collections::BTreeSet;
+
+use cmg_api::bytes::Sha256;
 use cmg_authority::RevokedCertificate;
 use cmg_core::time::WallTime;
 use cmg_store::{BlockKind, Crl, IssuedCertificate};
@@ -48,8 +52,15 @@ pub async fn revoke(site: &Site, draft: &mut Draft<'_>, serial: &str) -> Result<
     Ok(revoked)
 }
 
+/// Role certificates that were revoked and have not ended: what members refuse, and the control interface.
+pub(crate) async fn revoked_members(view: &mut cmg_store::View) -> Result<BTreeSet<Sha256>, cmg_store::Error> {
+    let fingerprints = view.revoked_fingerprints(MEMBERS).await?;
+    Ok(fingerprints.iter().filter_map(|text| text.parse().ok()).collect())
+}
+
 /// Whose latest certificate it is not has been renewed since, and stays a member.
 async fn end_member(draft: &mut Draft<'_>, certificate: &IssuedCertificate) -> Result<(), ChangeRefused> {
+    draft.publish();
     let Some((kind, name)) = certificate.subject.split_once('/') else { return Ok(()) };
     let member = draft.change.member(kind, name).await?;
     if member.is_none_or(|member| member.serial.as_deref() != Some(&certificate.serial)) {
@@ -58,7 +69,7 @@ async fn end_member(draft: &mut Draft<'_>, certificate: &IssuedCertificate) -> R
     draft.ground.sealing_keys.remove(&certificate.subject);
     draft.change.revoke_certificates_of(MEMBERS, &certificate.subject, None).await?;
     draft.change.remove_member(kind, name).await?;
-    draft.publish();
+    draft.change.remove_secret(&super::enrol::answer_name(kind, name)).await?;
     Ok(())
 }
 

@@ -8,7 +8,7 @@ pub(crate) mod everything;
 pub(crate) mod judging;
 mod origins;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use cmg_api::TokenKeyFile;
@@ -37,6 +37,10 @@ pub struct Ground {
     pub token_keys: Vec<PublishedTokenKey>,
     /// Keys that were fetched from issuers, by the names of their resources.
     pub issuer_keys: BTreeMap<String, Vec<IssuerKey>>,
+    /// How connection points reach the site servers.
+    pub site_servers: Vec<String>,
+    /// Role certificates that were revoked and have not ended, by their SHA-256.
+    pub revoked_members: BTreeSet<Sha256>,
     /// The keys that secrets are sealed to, by member; only enrolled members have one.
     pub sealing_keys: BTreeMap<String, Vec<u8>>,
     /// What ACME servers may ask for, by certificate.

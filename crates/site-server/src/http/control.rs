@@ -102,8 +102,10 @@ impl From<cmg_store::Error> for Refused {
 
 /// The connection point at the other end. One whose certificate was revoked has nothing sealed to it any more.
 fn connection_point(peer: &Peer, site: &Site) -> Result<String, Refused> {
+    let in_force = site.in_force();
+    let is_revoked = peer.fingerprint.is_some_and(|fingerprint| in_force.ground.revoked_members.contains(&fingerprint));
     match &peer.member {
-        Some(Role::ConnectionPoint(id)) if site.in_force().is_member(&format!("connection-point/{id}")) => Ok(id.to_string()),
+        Some(Role::ConnectionPoint(id)) if !is_revoked && in_force.is_member(&format!("connection-point/{id}")) => Ok(id.to_string()),
         Some(Role::ConnectionPoint(id)) => {
             let what = format!("connection point \"{id}\" was removed from the site, or its certificate was revoked: enrol it again");
             Err(Refused::new(StatusCode::FORBIDDEN, what))
@@ -170,6 +172,8 @@ async fn news(State(site): State<Arc<Site>>, Extension(peer): Extension<Peer>, Q
     let wait = Duration::from_secs(asked.wait.min(LONGEST_WAIT));
     // Whether the time is over or there is news, the answer is what is in force then.
     let _ = timeout(wait, newest.wait_for(|newest| *newest != after)).await;
+    // Whoever counted when it asked may have been revoked by the very news.
+    connection_point(&peer, &site)?;
     let in_force = site.in_force();
     let mut news = News { freshness: site.freshness(), ..News::default() };
     if in_force.generation() != after {

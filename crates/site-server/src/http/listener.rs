@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use axum::Router;
+use cmg_api::bytes::Sha256;
 use cmg_core::ids::Role;
 use cmg_process::shutdown::Drain;
 use hyper::server::conn::http1;
@@ -38,6 +39,8 @@ pub struct Peer {
     pub address: SocketAddr,
     /// What its certificate proves.
     pub member: Option<Role>,
+    /// SHA-256 of that certificate.
+    pub fingerprint: Option<Sha256>,
     /// Whether the connection is encrypted.
     pub is_tls: bool,
 }
@@ -115,12 +118,13 @@ async fn connection(tcp: TcpStream, address: SocketAddr, tls: Option<Arc<ServerC
     // Small answers must not wait for an acknowledgement.
     let _ = tcp.set_nodelay(true);
     let served = match tls {
-        None => serve(tcp, Peer { address, member: None, is_tls: false }, router, &drain, place).await,
+        None => serve(tcp, Peer { address, member: None, fingerprint: None, is_tls: false }, router, &drain, place).await,
         Some(config) => match timeout(PATIENCE, TlsAcceptor::from(config).accept(tcp)).await {
             Ok(Ok(stream)) => {
                 let chain = stream.get_ref().1.peer_certificates();
                 let member = chain.and_then(cmg_credentials::tls::role_of);
-                serve(stream, Peer { address, member, is_tls: true }, router, &drain, place).await
+                let fingerprint = chain.and_then(|chain| chain.first()).map(|leaf| sha256(leaf));
+                serve(stream, Peer { address, member, fingerprint, is_tls: true }, router, &drain, place).await
             }
             Ok(Err(error)) => Err(Box::from(error)),
             Err(_) => Err(Box::from(io::Error::from(io::ErrorKind::TimedOut))),
@@ -129,6 +133,11 @@ async fn connection(tcp: TcpStream, address: SocketAddr, tls: Option<Arc<ServerC
     if let Err(error) = served {
         debug!(%address, %error, "Connection ended");
     }
+}
+
+fn sha256(bytes: &[u8]) -> Sha256 {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
+    Sha256(digest.as_ref().try_into().expect("SHA-256 has 32 bytes"))
 }
 
 async fn serve(

@@ -72,6 +72,32 @@ async fn who_has_no_certificate_that_counts_is_told_to_enrol() {
 }
 
 #[tokio::test]
+async fn a_revoked_certificate_of_a_member_that_was_enrolled_again_does_not_count() {
+    let house = House::new().await;
+    let now = point(&house).await;
+    let fingerprint = cmg_api::bytes::Sha256([7; 32]);
+    let before = Peer { fingerprint: Some(fingerprint), ..now.clone() };
+    let mut change = house.site.store.begin(house.now()).await.unwrap();
+    let revoked = cmg_store::IssuedCertificate {
+        serial: "07".to_owned(),
+        authority: "infrastructure".to_owned(),
+        subject: "connection-point/cp-1".to_owned(),
+        purpose: "connection-point".to_owned(),
+        not_before: 0,
+        not_after: house.now() + 60,
+        fingerprint: fingerprint.to_string(),
+        revoked_at: Some(house.now()),
+    };
+    change.add_certificate(&revoked).await.unwrap();
+    change.commit().await.unwrap();
+    enrol(&house, "connection-point/cp-1").await;
+
+    for (who, expected) in [(now, 200), (before, 403)] {
+        assert_eq!(send(&house, "GET", "news?after=0.0", who, Body::empty()).await.as_u16(), expected);
+    }
+}
+
+#[tokio::test]
 async fn of_a_stranger_nothing_is_read_but_its_enrolment() {
     let house = House::new().await;
     let removed = Peer { member: Some(Role::ConnectionPoint(ConnectionPointId::new("gone"))), ..peer("127.0.0.1:1", true) };

@@ -164,7 +164,7 @@ pub(crate) async fn send(router: &Router, ask: Ask) -> Answered {
 }
 
 pub(crate) fn peer(address: &str, is_tls: bool) -> Peer {
-    Peer { address: address.parse::<SocketAddr>().unwrap(), member: None, is_tls }
+    Peer { address: address.parse::<SocketAddr>().unwrap(), member: None, fingerprint: None, is_tls }
 }
 
 impl Ask {

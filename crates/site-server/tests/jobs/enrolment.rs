@@ -70,7 +70,40 @@ async fn a_code_counts_once_and_garbage_does_not_use_it_up() {
 
     enrol(&house.site, &Actor::default(), &good).await.unwrap();
 
-    assert!(matches!(enrol(&house.site, &Actor::default(), &good).await, Err(EnrolRefused::NoCode)));
+    let other_key = request(&code, &a_key());
+    assert!(matches!(enrol(&house.site, &Actor::default(), &other_key).await, Err(EnrolRefused::NoCode)));
+}
+
+#[tokio::test]
+async fn whoever_has_lost_the_answer_gets_the_same_certificate_for_the_same_keys_and_for_no_other() {
+    let house = with_point().await;
+    let (code, key) = (code(&house.site).await, a_key());
+    let first = request(&code, &key);
+    let certificate = enrol(&house.site, &Actor::default(), &first).await.unwrap();
+    let generation = house.site.in_force().generation();
+
+    let again = enrol(&house.site, &Actor::default(), &first).await.unwrap();
+
+    assert_eq!(again, certificate);
+    assert_eq!(house.site.in_force().generation(), generation, "nothing has changed");
+    let other_sealing_key = request(&code, &key);
+    let garbage = EnrolRequest { mac: Base64(vec![0; 32]), ..first.clone() };
+    assert!(matches!(enrol(&house.site, &Actor::default(), &other_sealing_key).await, Err(EnrolRefused::NoCode)));
+    assert!(matches!(enrol(&house.site, &Actor::default(), &garbage).await, Err(EnrolRefused::Code(_))));
+    let (other, _) = house.other().await;
+    assert_eq!(enrol(&other, &Actor::default(), &first).await.unwrap(), certificate, "any site server tells it");
+}
+
+#[tokio::test]
+async fn a_lost_answer_is_not_told_again_when_its_certificate_was_revoked() {
+    let house = with_point().await;
+    let lost = request(&code(&house.site).await, &a_key());
+    enrol(&house.site, &Actor::default(), &lost).await.unwrap();
+    let serial = house.site.store.member("connection-point", "cp-1").await.unwrap().unwrap().serial.unwrap();
+
+    made(&house, &format!("/issued-certificates/{serial}/revoke"), json!({})).await;
+
+    assert!(matches!(enrol(&house.site, &Actor::default(), &lost).await, Err(EnrolRefused::NoCode)));
 }
 
 #[tokio::test]

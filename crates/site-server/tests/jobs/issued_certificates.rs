@@ -4,7 +4,7 @@ use cmg_site_server::app::issued_certificates::keep_list;
 use serde_json::json;
 
 use crate::house::{Ask, House};
-use crate::seen::{block_lines, issued, made, with_gateway};
+use crate::seen::{block_lines, document, enrol, issued, made, with_gateway};
 
 #[tokio::test]
 async fn a_member_whose_certificate_is_revoked_is_told_nothing_more() {
@@ -32,6 +32,35 @@ async fn an_earlier_certificate_of_a_member_ends_without_the_member() {
     made(&house, "/issued-certificates/99/revoke", json!({})).await;
 
     assert!(house.site.in_force().signed.contains_key("gateway/gw-1"));
+    assert_eq!(document(&house.site).revoked_members, [fingerprint("99")]);
+}
+
+#[tokio::test]
+async fn members_are_told_which_certificates_count_no_more_until_those_have_ended() {
+    let house = House::new().await;
+    with_gateway(&house).await;
+    made(&house, "/connection-points", json!({ "name": "cp-1" })).await;
+    enrol(&house, "connection-point", "cp-1", "02").await;
+    assert_eq!(document(&house.site).revoked_members, []);
+    let mut change = house.site.store.begin(house.now()).await.unwrap();
+    let ended = cmg_store::IssuedCertificate {
+        not_after: house.now() - 10,
+        revoked_at: Some(house.now() - 60),
+        ..issued("03", "infrastructure", "connection-point/cp-1", house.now())
+    };
+    change.add_certificate(&ended).await.unwrap();
+    change.commit().await.unwrap();
+
+    let removed = house.ask_as("ian", Ask::delete("/connection-points/cp-1", "\"1\"")).await;
+
+    assert!(removed.status.is_success(), "{removed:?}");
+    assert_eq!(document(&house.site).revoked_members, [fingerprint("02")]);
+    let (other, _) = house.other().await;
+    assert_eq!(document(&other), document(&house.site), "every site server publishes the same");
+}
+
+fn fingerprint(serial: &str) -> cmg_api::bytes::Sha256 {
+    format!("{serial:0>64}").parse().unwrap()
 }
 
 #[tokio::test]

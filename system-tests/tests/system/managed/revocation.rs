@@ -1,9 +1,14 @@
 //! Whoever is blocked is refused everywhere within seconds, what is under way included.
 
-use cmg_lab::Signal;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use cmg_lab::ports::free_port;
+use cmg_lab::{Plan, Program, Signal};
 use serde_json::json;
 
-use crate::support::{ManagedSite, sha256, until, wait};
+use crate::support::{ManagedSite, PATIENCE, binary, field, lines, sha256, until, wait};
 
 #[test]
 fn a_blocked_certificate_is_refused_everywhere_and_its_download_ends() {
@@ -66,4 +71,52 @@ fn a_revocation_arrives_through_the_other_connection_point() {
 
     until("the certificate is refused", || (managed.answer(&path)? == 403).then_some(()));
     wait(managed.site.point().signal(Signal::Resume)).unwrap();
+}
+
+#[test]
+fn a_copy_of_a_member_counts_no_more_when_the_member_is_enrolled_again() {
+    let mut managed = ManagedSite::of(1, 1);
+    let path = managed.site.mutual() + "/echo";
+    let folder = managed.site.lab().site_dir();
+    let name = managed.site.lab().connection_points[0].name.clone();
+    let gateway_log = managed.site.lab().log(&managed.site.lab().gateways[0].name);
+    managed.everywhere();
+    let copied = stop_and_copy(&mut managed.site.system.connection_points[0], &folder);
+
+    enrol_again(&mut managed, &folder, &name);
+    let copied = wait(async { Program::start(binary(), copied) }).unwrap();
+
+    let says = |log: &Path, text: &str| lines(log).iter().any(|line| line.to_string().contains(text));
+    until("a gateway refuses the copy", || says(&gateway_log, "its certificate was revoked").then_some(()));
+    until("the site refuses the copy", || says(&copied.plan.log, "its certificate was revoked: enrol it again").then_some(()));
+    assert!(!lines(&copied.plan.log).iter().any(|line| field(line, "message") == "Connected to gateway"), "it has no tunnel");
+    assert_eq!(managed.answer(&path), Some(200), "the real one goes on");
+    wait(copied.signal(Signal::Kill)).unwrap();
+}
+
+/// Stops a member, and copies what it holds: how to start the copy.
+fn stop_and_copy(program: &mut Program, folder: &Path) -> Plan {
+    wait(program.signal(Signal::Kill)).unwrap();
+    wait(program.wait()).unwrap();
+    let name = &program.plan.name;
+    let (from, to) = (format!("{name}-data"), format!("{name}-stolen"));
+    let copied = Command::new("cp").arg("-a").arg(folder.join(&from)).arg(folder.join(&to)).status().unwrap();
+    assert!(copied.success());
+    let metrics_port = free_port().unwrap();
+    let text = fs::read_to_string(&program.plan.config).unwrap();
+    let text = text.replace(&from, &to).replace(&program.plan.metrics_port.to_string(), &metrics_port.to_string());
+    let config = folder.join(format!("{to}.toml"));
+    fs::write(&config, text).unwrap();
+    Plan { config, metrics_port, log: folder.join(format!("{to}.log")), ..program.plan.clone() }
+}
+
+/// Makes the stopped connection point a member once more, with a new code in an empty folder.
+fn enrol_again(managed: &mut ManagedSite, folder: &Path, name: &str) {
+    fs::remove_dir_all(folder.join(format!("{name}-data"))).unwrap();
+    let code = managed.api.ask("POST", &format!("/connection-points/{name}/enrolment-code"), None).unwrap();
+    fs::write(folder.join(format!("{name}.code")), code["file"].as_str().unwrap()).unwrap();
+    let plan = managed.site.point().plan.clone();
+    managed.site.system.connection_points[0] = wait(async { Program::start(binary(), plan) }).unwrap();
+    wait(managed.site.system.connection_points[0].wait_for("/readyz", PATIENCE)).unwrap();
+    managed.everywhere();
 }

@@ -91,6 +91,28 @@ async fn a_gateway_takes_tunnels_before_it_serves_anybody_and_then_what_the_site
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_connection_point_whose_certificate_was_revoked_loses_its_tunnels_and_the_one_of_its_name_stays() {
+    let (office, machine, running, point) = pair().await;
+    point.offer.send_replace(Offer::of(&office, &office.snapshot(&machine, 3, ENDPOINT)));
+    running.has(3).await;
+    let stolen = office.point("cp-1");
+    let copy = Point::start_as(&office, "cp-1", &stolen, machine.address);
+    until(|| running.site.gateway.hub.live().1 == 2).await;
+
+    let fingerprint = super::office::sha256(&stolen.key.cert[0]);
+    let lines = format!("revoked_members = ['{fingerprint}']\n{ENDPOINT}");
+    // Either may be asked, since both have one name.
+    for asked in [&point, &copy] {
+        asked.offer.send_replace(Offer::of(&office, &office.snapshot(&machine, 4, &lines)));
+    }
+
+    running.has(4).await;
+    until(|| copy.connector.live().is_empty()).await;
+    assert_eq!(running.site.gateway.hub.live().1, 1);
+    assert_eq!(point.connector.live(), [("gw-1".to_owned(), 1)].into());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_cold_start_needs_nobody() {
     let (office, machine, running, point) = pair().await;
     point.offer.send_replace(Offer::of(&office, &office.snapshot(&machine, 3, ENDPOINT)));

@@ -7,6 +7,7 @@ use std::time::Duration;
 use cmg_api::bytes::Sha256;
 use cmg_api::control::{GatewayNews, GenerationId, Manifest, MemberStatus, RenewRequest};
 use cmg_core::ids::{ConnectionPointId, GatewayId};
+use cmg_credentials::RoleIdentity;
 use cmg_credentials::tls::{describe_untrusted, role_of, tunnel_client};
 use cmg_lab::{Profile, Role};
 use cmg_tunnel::Incoming;
@@ -51,10 +52,15 @@ pub(super) struct Point {
 
 impl Point {
     pub(super) fn start(office: &Arc<Office>, name: &str, gateway: SocketAddr) -> Self {
+        Self::start_as(office, name, &office.point(name), gateway)
+    }
+
+    /// The same with this certificate.
+    pub(super) fn start_as(office: &Arc<Office>, name: &str, role: &RoleIdentity, gateway: SocketAddr) -> Self {
         let (incoming, mut requests) = mpsc::unbounded_channel();
         let settings = Settings {
             me: ConnectionPointId::new(name),
-            tls: tunnel_client(office.point(name), &office.roots()).unwrap(),
+            tls: tunnel_client(role.clone(), &office.roots()).unwrap(),
             role_of,
             intercepted_by: describe_untrusted,
             sessions: 1,

@@ -90,6 +90,7 @@ impl<'m> Papers<'m> {
         origins.certificates = there.iter().map(|name| format!("certificates/{name}")).collect();
         let document = GatewayDocument {
             when_withheld: gateway.when_withheld,
+            revoked_members: self.ground.revoked_members.iter().copied().collect(),
             service: ServiceFile {
                 instances: gateway.instances.iter().map(|instance| instance.name.clone()).collect(),
                 connection_points: Some(self.connection_points_of(gateway)),
@@ -128,6 +129,8 @@ impl<'m> Papers<'m> {
             }
         }
         let document = ConnectionPointDocument {
+            site_servers: self.ground.site_servers.clone(),
+            revoked_members: self.ground.revoked_members.iter().copied().collect(),
             gateway: dialled,
             connections: point.connections,
             lanes: point.lanes,

@@ -112,6 +112,7 @@ pub(crate) fn blocks_of(tables: Vec<Option<BlockFile>>, reading: &mut Reading) -
 pub(super) fn nothing() -> GatewayDocument {
     GatewayDocument {
         when_withheld: WhenWithheld::default(),
+        revoked_members: Vec::new(),
         service: ServiceFile::default(),
         certificate: Vec::new(),
         awaited_certificates: Vec::new(),
@@ -135,7 +136,7 @@ pub(super) fn gateway_file(document: &GatewayDocument) -> GatewayFile {
         drain: document.limits.head_time,
         log: LogFile::default(),
         service: ServiceFile::default(),
-        tunnel: TunnelEndFile { certificate: "".into(), key: "".into(), authority: "".into() },
+        tunnel: TunnelEndFile { certificate: "".into(), key: "".into(), authority: "".into(), revoked_members: Vec::new() },
         certificate: Vec::new(),
         limits: document.limits.clone(),
         trust: document.trust.clone(),
@@ -158,6 +159,7 @@ fn connection_point_file(document: &ConnectionPointDocument) -> ConnectionPointF
             certificate: "".into(),
             key: "".into(),
             authority: "".into(),
+            revoked_members: Vec::new(),
             gateways: Vec::new(),
             connections: document.connections,
             lanes: document.lanes,
