@@ -29,8 +29,9 @@ fn a_connection_point_whose_enrolment_was_answered_into_the_void_is_answered_aga
     let text = code["file"].as_str().unwrap().replace(&format!(":{}", site.control_port), &format!(":{port}"));
     fs::write(folder.join(format!("{point}.code")), text).unwrap();
 
+    let told = site_log.clone();
     let losing = std::thread::spawn(move || {
-        lose_answer(&relay, site.control_port, &site_log, before);
+        lose_answer(&relay, site.control_port, &told, before);
         // Whatever comes after that gets through.
         for client in relay.incoming() {
             let (client, server) = (client.unwrap(), TcpStream::connect(("127.0.0.1", site.control_port)).unwrap());

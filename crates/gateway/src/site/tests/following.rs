@@ -96,7 +96,7 @@ async fn a_connection_point_whose_certificate_was_revoked_loses_its_tunnels_and_
     point.offer.send_replace(Offer::of(&office, &office.snapshot(&machine, 3, ENDPOINT)));
     running.has(3).await;
     let stolen = office.point("cp-1");
-    let copy = Point::start_as(&office, "cp-1", &stolen, machine.address);
+    let copy = Point::start_as(&office, "cp-1", &stolen, machine.address, || 1_001);
     until(|| running.site.gateway.hub.live().1 == 2).await;
 
     let fingerprint = super::office::sha256(&stolen.key.cert[0]);

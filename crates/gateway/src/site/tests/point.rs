@@ -52,11 +52,11 @@ pub(super) struct Point {
 
 impl Point {
     pub(super) fn start(office: &Arc<Office>, name: &str, gateway: SocketAddr) -> Self {
-        Self::start_as(office, name, &office.point(name), gateway)
+        Self::start_as(office, name, &office.point(name), gateway, || 7)
     }
 
-    /// The same with this certificate.
-    pub(super) fn start_as(office: &Arc<Office>, name: &str, role: &RoleIdentity, gateway: SocketAddr) -> Self {
+    /// The same with this certificate, and sessions that are numbered from what `draw` says.
+    pub(super) fn start_as(office: &Arc<Office>, name: &str, role: &RoleIdentity, gateway: SocketAddr, draw: fn() -> u64) -> Self {
         let (incoming, mut requests) = mpsc::unbounded_channel();
         let settings = Settings {
             me: ConnectionPointId::new(name),
@@ -68,7 +68,7 @@ impl Point {
         };
         let route = Route { host: gateway.ip().to_string(), port: gateway.port(), proxy: None };
         let (serves, served) = watch::channel(Vec::new());
-        let connector = Connector::new(route, settings, incoming, served, || 7);
+        let connector = Connector::new(route, settings, incoming, served, draw);
         let (told, statuses) = mpsc::unbounded_channel();
         let offer = watch::Sender::new(Offer::default());
         let mut tasks = JoinSet::new();
