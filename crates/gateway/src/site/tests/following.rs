@@ -101,9 +101,10 @@ async fn a_connection_point_whose_certificate_was_revoked_loses_its_tunnels_and_
 
     let fingerprint = super::office::sha256(&stolen.key.cert[0]);
     let lines = format!("revoked_members = ['{fingerprint}']\n{ENDPOINT}");
+    let next = Offer::of(&office, &office.snapshot(&machine, 4, &lines));
     // Either may be asked, since both have one name.
     for asked in [&point, &copy] {
-        asked.offer.send_replace(Offer::of(&office, &office.snapshot(&machine, 4, &lines)));
+        asked.offer.send_replace(next.clone());
     }
 
     running.has(4).await;
