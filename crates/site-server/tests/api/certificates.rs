@@ -186,3 +186,87 @@ async fn apply_takes_certificates_with_or_without_their_keys() {
     assert_eq!((&first.body["created"], &second.body["unchanged"]), (&json!(1), &json!(1)), "{} {}", first.body, second.body);
     assert!(!first.body.to_string().contains("PRIVATE KEY"));
 }
+
+fn ordered(more: Value) -> Value {
+    let mut acme = json!({ "directory": "https://acme.example/dir", "names": ["cmg.example"], "terms_agreed": true });
+    acme.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    json!({ "name": "web", "acme": acme })
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_an_order_is_told_at_once_and_nothing_is_stored() {
+    let (house, papers) = (House::new().await, papers());
+    let wrong = json!({ "directory": "ftp://a", "names": ["*.example"], "terms_agreed": false, "hook": "dns" });
+    let mut body = ordered(wrong);
+    body["key"] = json!(papers.server.key_pem);
+
+    let refused = new(&house, body).await;
+
+    let keys = ["key", "acme.directory", "acme.names[0]", "acme.terms_agreed", "acme.hook"];
+    assert_eq!((refused.status.as_u16(), refused.keys()), (422, keys.to_vec()));
+    let mut beside = ordered(json!({}));
+    beside["chain"] = json!(papers.chain());
+    assert_eq!(new(&house, beside).await.keys(), ["chain"]);
+    let unknown = ordered(json!({ "challenge": "dns-01", "hook": "dns" }));
+    assert_eq!(new(&house, unknown).await.keys(), ["acme.hook"], "no program of that name is in site.toml");
+    assert_eq!(house.ask_as("fay", Ask::get("/certificates/web")).await.status.as_u16(), 404);
+}
+
+#[tokio::test]
+async fn the_key_of_an_external_account_is_kept_and_never_shown() {
+    let house = House::new().await;
+    let with = |key: Option<&str>, id: &str| ordered(json!({ "external_account": { "key_id": id, "hmac_key": key } }));
+    let put = |body: Value| house.ask_as("ian", Ask::put("/certificates/web", "*", body));
+    let (one, other) = ("AAAAAAAAAAAAAAAAAAAAAA", "BBBBBBBBBBBBBBBBBBBBBA");
+    assert_eq!(new(&house, with(None, "id")).await.keys(), ["acme.external_account.hmac_key"]);
+
+    let made = new(&house, with(Some(one), "id")).await;
+
+    assert_eq!((made.status.as_u16(), made.body["version"].as_i64()), (201, Some(1)), "{}", made.body);
+    let place = "acme/web/external-account";
+    let kept = || async { house.site.keys.vault.open(place, &house.site.store.secret(place).await.unwrap().unwrap()).unwrap() };
+    assert_eq!(kept().await.expose(), [0; 16]);
+    for (body, version) in [(with(None, "id"), 1), (with(Some(one), "id"), 1), (with(Some(other), "id"), 2)] {
+        assert_eq!(put(body).await.body["version"], version);
+    }
+    assert_ne!(kept().await.expose(), [0; 16]);
+    assert_eq!(put(with(None, "another")).await.keys(), ["acme.external_account.hmac_key"]);
+    for path in ["/certificates/web", "/audit"] {
+        let shown = house.ask_as("fay", Ask::get(path)).await.body.to_string();
+        assert!(!shown.contains(one) && !shown.contains(other) && !shown.contains("hmac_key"), "{shown}");
+    }
+
+    house.ask_as("ian", Ask::delete("/certificates/web", "*")).await;
+    assert_eq!(house.site.store.secret(place).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_renewal_is_asked_for_once_a_minute_and_of_an_acme_server_only() {
+    let (house, papers) = (House::new().await, papers());
+    new(&house, ordered(json!({}))).await;
+    let mut uploaded = papers.upload();
+    uploaded["name"] = json!("uploaded");
+    new(&house, uploaded).await;
+    let renew = |name: &str| house.ask_as("ian", Ask::new("POST", &format!("/certificates/{name}/renew")));
+
+    let first = renew("web").await;
+
+    assert_eq!((first.status.as_u16(), &first.body["is_asked"]), (202, &json!(true)), "{}", first.body);
+    assert_eq!(renew("web").await.status.as_u16(), 429);
+    assert_eq!(renew("uploaded").await.status.as_u16(), 422);
+    let shown = house.ask_as("fay", Ask::get("/certificates/web")).await;
+    assert_eq!(shown.body["acme_status"]["is_asked"], json!(true));
+}
+
+#[tokio::test]
+async fn an_uploaded_certificate_stays_in_force_until_the_acme_server_has_sent_one() {
+    let (house, papers) = (House::new().await, papers());
+    let before = new(&house, papers.upload()).await;
+
+    let mut body = ordered(json!({}));
+    body["chain"] = before.body["chain"].clone();
+    let after = house.ask_as("ian", Ask::put("/certificates/web", "*", body)).await;
+
+    assert_eq!(after.status.as_u16(), 200, "{}", after.body);
+    assert_eq!((&after.body["fingerprint"], &after.body["chain"]), (&before.body["fingerprint"], &before.body["chain"]));
+}
