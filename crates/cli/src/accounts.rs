@@ -19,6 +19,7 @@ const ACCOUNTS: &[Column] = &[
     Column("ROLE", "role", Form::Plain),
     Column("DISABLED", "disabled", Form::Plain),
     Column("PASSWORD", "has_password", Form::Plain),
+    Column("PROVIDER", "oidc.provider", Form::Plain),
     Column("SIGNED IN", "last_sign_in", Form::Time),
 ];
 
@@ -54,7 +55,7 @@ pub enum AccountVerb {
     },
     /// Add one
     New(NewAccount),
-    /// Change role or right to sign in; ends its sessions and API tokens
+    /// Change role, right to sign in or provider; ends its sessions and API tokens
     Set(SetAccount),
     /// Remove one with its sessions and API tokens
     Remove {
@@ -76,6 +77,12 @@ pub struct NewAccount {
     /// A file with its password in its first line, mode 0600; else it is asked for, or read from standard input
     #[arg(long, value_name = "FILE")]
     password_file: Option<PathBuf>,
+    /// It signs in by this sign-in provider, and without a file by no password
+    #[arg(long, value_name = "NAME", requires = "subject")]
+    provider: Option<String>,
+    /// What the provider's ID tokens call it: `sub`
+    #[arg(long, value_name = "TEXT", requires = "provider")]
+    subject: Option<String>,
     /// Judge everything and store nothing
     #[arg(long)]
     dry_run: bool,
@@ -92,6 +99,15 @@ pub struct SetAccount {
     /// Whether it may not sign in
     #[arg(long, value_name = "true|false")]
     disabled: Option<bool>,
+    /// It signs in by this sign-in provider too
+    #[arg(long, value_name = "NAME", requires = "subject")]
+    provider: Option<String>,
+    /// What the provider's ID tokens call it: `sub`
+    #[arg(long, value_name = "TEXT", requires = "provider")]
+    subject: Option<String>,
+    /// It signs in by no provider any more
+    #[arg(long, conflicts_with = "provider")]
+    untie: bool,
     /// Only if it still has this version
     #[arg(long, value_name = "VERSION")]
     version: Option<u64>,
@@ -169,8 +185,13 @@ pub(crate) async fn account(verb: AccountVerb, server: &Server, surroundings: &m
         AccountVerb::Show { name } => Ok(Told::thing(server.ask(Request::get(&[all, &name])).await?.body)),
         AccountVerb::New(new) => {
             let words = format!("password of {}", new.name);
-            let password = surroundings.new_password("--password-file", &words, new.password_file.as_deref())?;
-            let body = json!({"name": new.name, "role": new.role.word(), "password": password});
+            let tie = tie(new.provider.as_deref(), new.subject.as_deref());
+            let password = match (&new.password_file, &tie) {
+                (None, Some(_)) => None,
+                (file, _) => Some(surroundings.new_password("--password-file", &words, file.as_deref())?),
+            };
+            let fields = [("name", Some(new.name.clone().into())), ("role", Some(new.role.word()))];
+            let body = written(&[&fields[..], &[("password", password.map(Value::from)), ("oidc", tie)]].concat());
             let reply = server.ask(Request::post(&[all], body).query("dry_run", new.dry_run.then_some(true))).await?;
             let what = if new.dry_run { "Would add" } else { "Added" };
             Ok(Told::note(format!("{what} account {}", new.name)).value(reply.body))
@@ -185,17 +206,26 @@ pub(crate) async fn account(verb: AccountVerb, server: &Server, surroundings: &m
 }
 
 async fn set_account(set: &SetAccount, server: &Server) -> Result<Told, Failure> {
-    demand_something(set.role.is_none() && set.disabled.is_none())?;
+    demand_something(set.role.is_none() && set.disabled.is_none() && set.provider.is_none() && !set.untie)?;
     let path = ["accounts", &set.name];
     let present = server.ask(Request::get(&path)).await?.body;
     let role = set.role.map_or_else(|| present["role"].clone(), Role::word);
     let disabled = set.disabled.map_or_else(|| present["disabled"].clone(), Value::from);
     let version = set.version.or(present["version"].as_u64());
-    let request = Request::put(&path, json!({"name": set.name, "role": role, "disabled": disabled})).version(version);
+    let oidc = match tie(set.provider.as_deref(), set.subject.as_deref()) {
+        Some(tie) => tie,
+        None if set.untie => Value::Null,
+        None => present["oidc"].clone(),
+    };
+    let request = Request::put(&path, json!({"name": set.name, "role": role, "disabled": disabled, "oidc": oidc})).version(version);
     let reply = server.ask(request).await;
     let hint = || format!("nothing was changed; look at it by `cmg account show {}`, and try again", set.name);
     let reply = reply.map_err(|failure| failure.hint(412, hint))?;
     Ok(Told::note(format!("Changed account {}", set.name)).value(reply.body))
+}
+
+fn tie(provider: Option<&str>, subject: Option<&str>) -> Option<Value> {
+    provider.zip(subject).map(|(provider, subject)| json!({"provider": provider, "subject": subject}))
 }
 
 async fn set_password(password: &Password, server: &Server, surroundings: &mut Surroundings) -> Result<Told, Failure> {

@@ -95,7 +95,9 @@ pub(crate) fn contents(key: &str, path: &Path) -> Result<String, Failure> {
     match key {
         "pfx" => Ok(BASE64_STANDARD.encode(Disk.read_secret(key, path)?)),
         "key" => text(key, path, Disk.read_secret(key, path)?),
-        "password" | "hmac_key" => Ok(text(key, path, Disk.read_secret(key, path)?)?.lines().next().unwrap_or("").to_owned()),
+        "password" | "hmac_key" | "client_secret" => {
+            Ok(text(key, path, Disk.read_secret(key, path)?)?.lines().next().unwrap_or("").to_owned())
+        }
         "crls" => text_or_pem(key, path, "X509 CRL"),
         "authorities" | "intermediates" | "server_authorities" | "chain" | "certificate" => text_or_pem(key, path, "CERTIFICATE"),
         _ => text(key, path, Disk.read(key, path)?),

@@ -1,7 +1,8 @@
 //! The kinds of resource, one row each: how a kind is called, which keys it has, and what its list shows.
 
 use cmg_api::resource::{
-    BoundaryGroup, CertificateUpload, ClientTrust, ConnectionPoint, Gateway, PublishedEndpoint, Resource, Site, SiteSystem, TokenIssuer,
+    BoundaryGroup, CertificateUpload, ClientTrust, ConnectionPoint, Gateway, PublishedEndpoint, Resource, SignInProviderUpload, Site,
+    SiteSystem, TokenIssuer,
 };
 
 use crate::schema::Schema;
@@ -116,6 +117,12 @@ pub(crate) const BOUNDARY_GROUP: Kind = kind!(
     ]
 );
 
+pub(crate) const SIGN_IN_PROVIDER: Kind = kind!(
+    SignInProvider,
+    SignInProviderUpload,
+    &[NAME, plain("ISSUER", "issuer"), plain("CLIENT ID", "client_id"), plain("ENABLED", "enabled"), DESCRIPTION]
+);
+
 /// Every kind.
-pub(crate) const KINDS: [Kind; 9] =
-    [SITE, GATEWAY, CONNECTION_POINT, ENDPOINT, SITE_SYSTEM, CERTIFICATE, TRUST, TOKEN_ISSUER, BOUNDARY_GROUP];
+pub(crate) const KINDS: [Kind; 10] =
+    [SITE, GATEWAY, CONNECTION_POINT, ENDPOINT, SITE_SYSTEM, CERTIFICATE, TRUST, TOKEN_ISSUER, BOUNDARY_GROUP, SIGN_IN_PROVIDER];

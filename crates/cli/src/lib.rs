@@ -6,6 +6,7 @@
 mod access;
 mod accounts;
 mod apply;
+mod browser;
 mod certificates;
 mod clients;
 mod doctor;
@@ -32,7 +33,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 pub use clap_complete::Shell;
-pub use surroundings::{Ask, Surroundings, Variable};
+pub use surroundings::{Ask, Browse, Surroundings, Variable};
 
 use crate::failure::Failure;
 use crate::server::Server;
@@ -110,6 +111,8 @@ pub enum Command {
     TokenIssuer(Area<token_issuers::TokenIssuerVerb>),
     /// Boundary groups
     BoundaryGroup(Area<resources::Verb>),
+    /// OpenID Connect providers that administrators sign in by
+    SignInProvider(Area<resources::Verb>),
     /// Bulk registration tokens
     Token(Area<access::TokenVerb>),
     /// Blocked certificates and tokens
@@ -183,6 +186,7 @@ async fn carry_out(command: Command, common: &Common, surroundings: &mut Surroun
         Command::Trust(area) => trusts::verb(area.verb, &server).await,
         Command::TokenIssuer(area) => token_issuers::verb(area.verb, &server).await,
         Command::BoundaryGroup(area) => resources::verb(kinds::BOUNDARY_GROUP, area.verb, &server).await,
+        Command::SignInProvider(area) => resources::verb(kinds::SIGN_IN_PROVIDER, area.verb, &server).await,
         Command::Token(area) => access::token(area.verb, &server).await,
         Command::Block(area) => access::block(area.verb, &server).await,
         Command::Client(area) => clients::client(area.verb, &server).await,
@@ -211,7 +215,7 @@ impl Command {
             Self::Apply(alone) => &alone.common,
             Self::Doctor(alone) => &alone.common,
             Self::Site(area) => &area.common,
-            Self::Endpoint(area) | Self::SiteSystem(area) | Self::BoundaryGroup(area) => &area.common,
+            Self::Endpoint(area) | Self::SiteSystem(area) | Self::BoundaryGroup(area) | Self::SignInProvider(area) => &area.common,
             Self::Gateway(area) => &area.common,
             Self::ConnectionPoint(area) => &area.common,
             Self::Certificate(area) => &area.common,

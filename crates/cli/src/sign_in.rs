@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 
+use crate::browser;
 use crate::failure::Failure;
 use crate::server::{Request, Server};
 use crate::session::{self, Session};
@@ -30,11 +31,17 @@ pub struct Setup {
 #[derive(Debug, Args)]
 pub struct Login {
     /// The name of the account
-    #[arg(long)]
-    name: String,
+    #[arg(long, required_unless_present = "provider")]
+    name: Option<String>,
     /// A file with its password in its first line, mode 0600; else it is asked for, or read from standard input
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "provider")]
     password_file: Option<PathBuf>,
+    /// Sign in by this sign-in provider, in a browser on this machine
+    #[arg(long, value_name = "NAME", conflicts_with = "name")]
+    provider: Option<String>,
+    /// Open no browser, only print the address
+    #[arg(long, requires = "provider")]
+    no_browser: bool,
 }
 
 pub(crate) async fn setup(setup: &Setup, server: &Server, surroundings: &mut Surroundings) -> Result<Told, Failure> {
@@ -48,9 +55,13 @@ pub(crate) async fn setup(setup: &Setup, server: &Server, surroundings: &mut Sur
 }
 
 pub(crate) async fn login(login: &Login, server: &Server, surroundings: &mut Surroundings) -> Result<Told, Failure> {
-    let words = format!("Password of {} at {}", login.name, server.name);
+    if let Some(provider) = &login.provider {
+        return browser::login(provider, !login.no_browser, server, surroundings).await;
+    }
+    let name = login.name.as_deref().unwrap_or_default();
+    let words = format!("Password of {name} at {}", server.name);
     let password = surroundings.password(&words, login.password_file.as_deref())?;
-    begin(&login.name, &password, server, surroundings).await
+    begin(name, &password, server, surroundings).await
 }
 
 pub(crate) async fn logout(server: &Server, surroundings: &Surroundings) -> Result<Told, Failure> {
@@ -74,6 +85,11 @@ pub(crate) async fn whoami(server: &Server) -> Result<Told, Failure> {
 async fn begin(name: &str, password: &str, server: &Server, surroundings: &Surroundings) -> Result<Told, Failure> {
     let body = json!({"name": name, "password": password});
     let made = server.ask_unknown(Request::post(&["sessions"], body)).await?.body;
+    keep(name, &made, server, surroundings)
+}
+
+/// Keeps a session that has begun, and says so.
+pub(crate) fn keep(name: &str, made: &Value, server: &Server, surroundings: &Surroundings) -> Result<Told, Failure> {
     let (Some(token), Some(expires_at)) = (made["token"].as_str(), made["expires_at"].as_i64()) else {
         return Err(Failure::Failed("the site server began no session".to_owned()));
     };

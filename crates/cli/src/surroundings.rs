@@ -16,6 +16,9 @@ const UNBOUNDED: usize = usize::MAX;
 /// Asks a person for a secret by these words.
 pub type Ask = Box<dyn FnMut(&str) -> io::Result<String>>;
 
+/// Opens an address in a browser.
+pub type Browse = Box<dyn FnMut(&str) -> io::Result<()>>;
+
 /// The value of an environment variable.
 pub type Variable = Box<dyn Fn(&str) -> Option<OsString>>;
 
@@ -31,6 +34,8 @@ pub struct Surroundings {
     pub width: usize,
     /// Asks for a password.
     pub ask: Ask,
+    /// Opens a browser.
+    pub browse: Browse,
 }
 
 impl Surroundings {
@@ -42,6 +47,7 @@ impl Surroundings {
             err: Box::new(io::stderr()),
             width: width(),
             ask: Box::new(ask),
+            browse: Box::new(browse),
         }
     }
 
@@ -122,6 +128,18 @@ fn ask(words: &str) -> io::Result<String> {
     };
     writeln!(terminal)?;
     typed
+}
+
+/// Opens an address in the browser of whoever sits here.
+fn browse(url: &str) -> io::Result<()> {
+    let has_screen = ["DISPLAY", "WAYLAND_DISPLAY"].iter().any(|name| std::env::var_os(name).is_some());
+    let program = match std::env::consts::OS {
+        "macos" => "open",
+        _ if has_screen => "xdg-open",
+        _ => return Err(io::ErrorKind::NotFound.into()),
+    };
+    let nothing = std::process::Stdio::null;
+    std::process::Command::new(program).arg(url).stdin(nothing()).stdout(nothing()).stderr(nothing()).spawn().map(drop)
 }
 
 fn line(from: &mut dyn BufRead) -> io::Result<String> {

@@ -12,7 +12,7 @@ pub struct AccountFields {
     pub role: String,
     /// The hash of the password, if it signs in by one.
     pub password_hash: Option<Hidden<String>>,
-    /// Issuer and subject, if it signs in by OIDC. No two accounts have the same.
+    /// Provider, issuer and subject, if it signs in by OIDC. No two accounts have the same.
     pub oidc_subject: Option<String>,
     /// Whether it may not sign in.
     pub disabled: bool,

@@ -13,7 +13,7 @@ use crate::statement::{Value, bound, statement};
 use crate::{Change, Error, SCHEMA, Store, View};
 
 /// Every table of rows, in an order in which they can be filled: what others refer to comes first.
-const TABLES: [&str; 19] = [
+const TABLES: [&str; 20] = [
     "site",
     "documents",
     "blocks",
@@ -22,6 +22,7 @@ const TABLES: [&str; 19] = [
     "api_tokens",
     "sessions",
     "sign_in_failures",
+    "sign_ins",
     "members",
     "member_status",
     "issued_certificates",

@@ -39,6 +39,7 @@ mod schema;
 mod secrets;
 mod sessions;
 mod sign_in_failures;
+mod sign_ins;
 mod site;
 mod statement;
 mod store;

@@ -10,4 +10,5 @@ mod membership;
 mod proofs;
 mod revocation;
 mod several;
+mod sign_in;
 mod sites;

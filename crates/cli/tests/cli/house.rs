@@ -125,6 +125,7 @@ impl House {
             err: Box::new(err.clone()),
             width: 100,
             ask: Box::new(move |_| Ok(password.clone())),
+            browse: Box::new(|_| Err(io::ErrorKind::NotFound.into())),
         };
         let code = cmg_cli::run(cli.command, &mut surroundings).await;
         Ran { code, out: out.text(), err: err.text() }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::house::House;
 
 /// A kind, what a new one needs, what is changed of it, and how that reads afterwards.
-const PLAIN: [(&str, &str, &[&str], &str, &str); 7] = [
+const PLAIN: [(&str, &str, &[&str], &str, &str); 8] = [
     ("site", "XYZ", &["description=second"], "description=third", "/description=\"third\""),
     ("gateway", "main", &["host=cmg.example", "limits.connections=4000"], "instances[0].name=gw-1", "/instances/0/name=\"gw-1\""),
     ("connection-point", "cp-1", &["gateways="], "connections=3", "/connections=3"),
@@ -19,6 +19,13 @@ const PLAIN: [(&str, &str, &[&str], &str, &str); 7] = [
         "/h2=true",
     ),
     ("boundary-group", "vpn", &["networks=10.0.0.0/8,192.0.2.0/24"], "prefer_cloud_based_sources=true", "/prefer_cloud_based_sources=true"),
+    (
+        "sign-in-provider",
+        "corp",
+        &["issuer=https://login.example", "client_id=cmg", "client_secret=sixteen characters", "site_url=https://site.example:8444"],
+        "enabled=false",
+        "/enabled=false",
+    ),
     (
         "token-issuer",
         "keys",

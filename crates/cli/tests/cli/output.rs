@@ -112,5 +112,6 @@ fn nowhere() -> Surroundings {
         err: Box::new(io::sink()),
         width: 80,
         ask: Box::new(|_| Err(ErrorKind::Unsupported.into())),
+        browse: Box::new(|_| Err(ErrorKind::Unsupported.into())),
     }
 }

@@ -8,6 +8,7 @@ use cmg_core::problem::Problem;
 use cmg_store::{Account, AccountFields, Hidden};
 
 use super::change::{ChangeRefused, Draft};
+use super::oidc::identity::{Identity, OidcTie};
 use super::roles::Role;
 use super::sessions;
 
@@ -25,9 +26,21 @@ pub fn name_problem(name: &str) -> Option<Problem> {
     (!is_name(name)).then(|| Problem::new("name", format!("\"{name}\" is no name"), instead))
 }
 
-/// Adds an account that signs in by a password.
-pub(crate) async fn add(draft: &mut Draft<'_>, name: &str, role: Role, disabled: bool, hash: Option<String>) -> Result<(), ChangeRefused> {
-    let fields = AccountFields { role: role.as_str().to_owned(), password_hash: hash.map(Hidden), oidc_subject: None, disabled };
+/// What is set of an account, besides its password.
+pub(crate) struct Setting<'s> {
+    /// What it may do.
+    pub(crate) role: Role,
+    /// Whether it may not sign in.
+    pub(crate) disabled: bool,
+    /// Whom of a sign-in provider it belongs to.
+    pub(crate) oidc: Option<&'s OidcTie>,
+}
+
+/// Adds an account that signs in by a password, by a provider, or by both.
+pub(crate) async fn add(draft: &mut Draft<'_>, name: &str, setting: &Setting<'_>, hash: Option<String>) -> Result<(), ChangeRefused> {
+    let oidc_subject = tied(draft, name, setting.oidc, None).await?;
+    let role = setting.role.as_str().to_owned();
+    let fields = AccountFields { role, password_hash: hash.map(Hidden), oidc_subject, disabled: setting.disabled };
     match draft.change.add_account(name, &fields).await {
         Ok(()) => {}
         Err(cmg_store::Error::Conflict) => return Err(ChangeRefused::Exists { kind: KIND, name: name.to_owned() }),
@@ -36,23 +49,40 @@ pub(crate) async fn add(draft: &mut Draft<'_>, name: &str, role: Role, disabled:
     draft.record("new", KIND, name, None, Some(audited(name, &fields))).await
 }
 
-/// Sets role and right to sign in; the version after that, and whether anything changed.
+/// Sets role, right to sign in and provider; the version after that, and whether anything changed.
 pub(crate) async fn set(
     draft: &mut Draft<'_>,
     name: &str,
-    role: Role,
-    disabled: bool,
+    setting: &Setting<'_>,
     expected: Option<u64>,
 ) -> Result<(u64, bool), ChangeRefused> {
     let before = present(draft, name, expected).await?;
-    let fields = AccountFields { role: role.as_str().to_owned(), disabled, ..before.fields.clone() };
+    let oidc_subject = tied(draft, name, setting.oidc, before.fields.oidc_subject.as_deref()).await?;
+    let role = setting.role.as_str().to_owned();
+    let fields = AccountFields { role, disabled: setting.disabled, oidc_subject, ..before.fields.clone() };
     if fields == before.fields {
         return Ok((before.version, false));
     }
     let version = replace(draft, &before, &fields, "set").await?;
-    let key = if disabled { "disabled" } else { "role" };
+    let key = if setting.disabled { "disabled" } else { "role" };
     demand_administrator(draft, key).await?;
     Ok((version, true))
+}
+
+/// Whom an account is tied to, as it is stored. What is the same as before stays, whatever has become of the provider.
+async fn tied(draft: &mut Draft<'_>, name: &str, tie: Option<&OidcTie>, before: Option<&str>) -> Result<Option<String>, ChangeRefused> {
+    let Some(tie) = tie else { return Ok(None) };
+    if let Some(before) = before.filter(|before| Identity::shown(before).as_ref() == Some(tie)) {
+        return Ok(Some(before.to_owned()));
+    }
+    let identity = Identity::of_tie(tie, &draft.model).map_err(|problem| ChangeRefused::Problems(vec![problem]))?;
+    match draft.change.account_by_subject(identity.as_str()).await? {
+        Some(other) if other.name != name => {
+            let what = format!("account \"{}\" is tied to it", other.name);
+            Err(ChangeRefused::Problems(vec![Problem::new("oidc.subject", what, "untie that one first")]))
+        }
+        _ => Ok(Some(identity.as_str().to_owned())),
+    }
 }
 
 /// Sets the password to the one of this hash.
@@ -88,14 +118,14 @@ async fn replace(draft: &mut Draft<'_>, before: &Account, fields: &AccountFields
     Ok(version)
 }
 
-/// Somebody must be left who can sign in and change accounts.
+/// Somebody must be left who can sign in and change accounts: by a password, since a provider may be gone when it is needed most.
 async fn demand_administrator(draft: &mut Draft<'_>, key: &str) -> Result<(), ChangeRefused> {
     let accounts = draft.change.accounts().await?;
-    let signs_in = |fields: &AccountFields| !fields.disabled && (fields.password_hash.is_some() || fields.oidc_subject.is_some());
+    let signs_in = |fields: &AccountFields| !fields.disabled && fields.password_hash.is_some();
     if accounts.iter().any(|account| role_of(account) == Some(Role::FullAdministrator) && signs_in(&account.fields)) {
         return Ok(());
     }
-    let what = "nobody would be left who can sign in as full administrator";
+    let what = "nobody would be left who can sign in as full administrator by a password";
     Err(ChangeRefused::Problems(vec![Problem::new(key, what, "make another full administrator first")]))
 }
 
@@ -106,7 +136,7 @@ fn audited(name: &str, fields: &AccountFields) -> String {
         "role": fields.role,
         "disabled": fields.disabled,
         "has_password": fields.password_hash.is_some(),
-        "oidc_subject": fields.oidc_subject,
+        "oidc": fields.oidc_subject.as_deref().and_then(Identity::shown),
     })
     .to_string()
 }

@@ -169,48 +169,43 @@ impl Fetcher {
 
     /// A client for a conversation over `https`; no redirect is followed. Each address is for [`Fetcher::judge`].
     pub fn asking(&self, reach: Reach) -> Result<reqwest::Client, Box<dyn std::error::Error + Send + Sync>> {
-        self.built(reach, true, Policy::none())
+        self.client(reach, true, Policy::none())
+    }
+
+    /// Posts a form to an `https` address, which must not redirect: what is sent is for whoever is asked, and nobody else.
+    pub async fn post_form(
+        &self,
+        text: &str,
+        form: &[(&str, &str)],
+        basic: Option<Basic<'_>>,
+        limit: usize,
+        reach: Reach,
+    ) -> Result<Posted, FetchFailed> {
+        let url = Self::judge(text, reach)?;
+        let client = self.asking(reach).map_err(|error| unreachable(text, &*error))?;
+        let mut request = client.post(url).header("content-type", "application/x-www-form-urlencoded").body(encoded(form));
+        if let Some(Basic { name, secret }) = basic {
+            // RFC 6749, 2.3.1: both are encoded as in forms.
+            let pair = |text| encoded(&[("", text)]).trim_start_matches('=').to_owned();
+            request = request.basic_auth(pair(name), Some(pair(secret)));
+        }
+        let response = request.send().await.map_err(|error| unreachable(text, &error.without_url()))?;
+        let status = response.status().as_u16();
+        Ok(Posted { status, body: body(response, text, limit).await? })
     }
 
     async fn fetch(&self, text: &str, limit: usize, reach: Reach, only_https: bool) -> Result<Vec<u8>, FetchFailed> {
         let url = Self::judge_url(text, only_https)?;
         judge_host(&url, reach).map_err(|what| FetchFailed::Url(format!("\"{text}\" {what}")))?;
-        let unreachable = |error: &(dyn std::error::Error + 'static)| FetchFailed::Unreachable {
-            url: text.to_owned(),
-            cause: cmg_process::log::chain(error),
-        };
-        let client = self.client(reach, only_https).map_err(|error| unreachable(&*error))?;
-        let mut response = client.get(url).send().await.map_err(|error| unreachable(&error.without_url()))?;
-        if response.status().as_u16() != 200 {
-            return Err(FetchFailed::Status { url: text.to_owned(), status: response.status().as_u16() });
+        let client = self.client(reach, only_https, redirects(reach, only_https)).map_err(|error| unreachable(text, &*error))?;
+        let response = client.get(url).send().await.map_err(|error| unreachable(text, &error.without_url()))?;
+        match response.status().as_u16() {
+            200 => body(response, text, limit).await,
+            status => Err(FetchFailed::Status { url: text.to_owned(), status }),
         }
-        let mut bytes = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| unreachable(&error.without_url()))? {
-            if bytes.len() + chunk.len() > limit {
-                return Err(FetchFailed::TooLarge { url: text.to_owned(), limit });
-            }
-            bytes.extend_from_slice(&chunk);
-        }
-        Ok(bytes)
     }
 
-    fn client(&self, reach: Reach, only_https: bool) -> Result<reqwest::Client, Box<dyn std::error::Error + Send + Sync>> {
-        let redirects = move |attempt: Attempt<'_>| {
-            let judged = match attempt.previous().len() > REDIRECTS {
-                true => Err("redirects too often".to_owned()),
-                false => Self::judge_url(attempt.url().as_str(), only_https)
-                    .map_err(|error| error.to_string())
-                    .and_then(|url| judge_host(&url, reach)),
-            };
-            match judged {
-                Ok(()) => attempt.follow(),
-                Err(what) => attempt.error(what),
-            }
-        };
-        self.built(reach, only_https, Policy::custom(redirects))
-    }
-
-    fn built(
+    fn client(
         &self,
         reach: Reach,
         only_https: bool,
@@ -236,6 +231,61 @@ impl Fetcher {
         let is_usable = |der: &&Vec<u8>| RootCertStore::empty().add(CertificateDer::from(der.as_slice())).is_ok();
         self.roots.iter().filter(is_usable).cloned().collect()
     }
+}
+
+/// A client's name and secret, as Basic has them.
+pub struct Basic<'b> {
+    /// The name.
+    pub name: &'b str,
+    /// The secret.
+    pub secret: &'b str,
+}
+
+/// What was answered to a form.
+pub struct Posted {
+    /// The status.
+    pub status: u16,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+fn unreachable(url: &str, error: &(dyn std::error::Error + 'static)) -> FetchFailed {
+    FetchFailed::Unreachable { url: url.to_owned(), cause: cmg_process::log::chain(error) }
+}
+
+/// The body of an answer, bounded.
+async fn body(mut response: reqwest::Response, url: &str, limit: usize) -> Result<Vec<u8>, FetchFailed> {
+    let mut bytes = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|error| unreachable(url, &error.without_url()))? {
+        if bytes.len() + chunk.len() > limit {
+            return Err(FetchFailed::TooLarge { url: url.to_owned(), limit });
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes)
+}
+
+/// Pairs as a form has them.
+fn encoded(pairs: &[(&str, &str)]) -> String {
+    let mut url = Url::parse("http://form").expect("it is an address");
+    url.query_pairs_mut().extend_pairs(pairs);
+    url.query().unwrap_or_default().to_owned()
+}
+
+/// Follows a few redirects, each judged like the first address.
+fn redirects(reach: Reach, only_https: bool) -> Policy {
+    Policy::custom(move |attempt: Attempt<'_>| {
+        let judged = match attempt.previous().len() > REDIRECTS {
+            true => Err("redirects too often".to_owned()),
+            false => Fetcher::judge_url(attempt.url().as_str(), only_https)
+                .map_err(|error| error.to_string())
+                .and_then(|url| judge_host(&url, reach)),
+        };
+        match judged {
+            Ok(()) => attempt.follow(),
+            Err(what) => attempt.error(what),
+        }
+    })
 }
 
 /// Does all of it, a few at one time, and gives what came of each, in order.

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use cmg_api::resource::{
-    BoundaryGroup, Certificate, ClientTrust, ConnectionPoint, Gateway, PublishedEndpoint, Resource, Site, SiteSystem, TokenIssuer,
+    BoundaryGroup, Certificate, ClientTrust, ConnectionPoint, Gateway, PublishedEndpoint, Resource, SignInProvider, Site, SiteSystem,
+    TokenIssuer,
 };
 use cmg_core::ids::is_name;
 use cmg_core::problem::Problem;
@@ -37,6 +38,8 @@ pub struct Model {
     pub endpoints: Named<PublishedEndpoint>,
     /// Boundary groups.
     pub boundary_groups: Named<BoundaryGroup>,
+    /// Who administrators sign in by.
+    pub sign_in_providers: Named<SignInProvider>,
     /// The code of the site that the site server was set up with.
     pub own_site: String,
 }
@@ -87,6 +90,7 @@ kept! {
     SiteSystem in site_systems,
     PublishedEndpoint in endpoints,
     BoundaryGroup in boundary_groups,
+    SignInProvider in sign_in_providers,
 }
 
 /// Most resources of one kind, so that a generation stays of a size that members can take in.
@@ -137,6 +141,7 @@ impl Check<'_> {
         self.names_of(&model.site_systems);
         self.names_of(&model.endpoints);
         self.names_of(&model.boundary_groups);
+        self.names_of(&model.sign_in_providers);
     }
 
     fn names_of<T: Resource>(&mut self, named: &Named<T>) {

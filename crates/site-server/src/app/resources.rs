@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use cmg_api::resource::{
-    BoundaryGroup, Certificate, ClientTrust, ConnectionPoint, Gateway, PublishedEndpoint, Site, SiteSystem, TokenIssuer,
+    BoundaryGroup, Certificate, ClientTrust, ConnectionPoint, Gateway, PublishedEndpoint, SignInProvider, Site, SiteSystem, TokenIssuer,
 };
 use cmg_authority::Secret;
 use cmg_core::problem::Problem;
@@ -16,6 +16,7 @@ use super::change::{ChangeRefused, Draft};
 use super::crls::leave_out_misfits;
 use super::model::{Kept, Model};
 use super::publish::publication;
+use super::roles::Needs;
 use crate::config::is_site_code;
 use crate::site::Site as SiteServer;
 
@@ -30,6 +31,9 @@ pub trait Written: Kept + PartialEq + ToSchema {
     type Read: Send + Sync + 'static;
     /// What is shown beside it.
     type Beside: Serialize + ToSchema + Default;
+
+    /// Who may change it.
+    const NEEDS: Needs = Needs::Infrastructure;
 
     /// Reads what was sent by itself. May take its time.
     fn read(body: Self::Body) -> Result<Self::Read, Vec<Problem>>;
@@ -175,7 +179,7 @@ fn free_role_id(model: &Model) -> String {
 macro_rules! for_kind {
     ($kind:expr, $function:ident($($argument:expr),*)) => {
         $crate::app::resources::for_kind!(@ $kind, $function($($argument),*);
-            Site, Gateway, ConnectionPoint, ClientTrust, Certificate, TokenIssuer, SiteSystem, PublishedEndpoint, BoundaryGroup)
+            Site, Gateway, ConnectionPoint, ClientTrust, Certificate, TokenIssuer, SiteSystem, PublishedEndpoint, BoundaryGroup, SignInProvider)
     };
     (@ $kind:expr, $function:ident $arguments:tt; $($type:ident),*) => {
         match $kind {
@@ -192,7 +196,7 @@ macro_rules! for_kind {
 pub(crate) use for_kind;
 
 /// All kinds, as they are stored.
-pub fn kinds() -> [&'static str; 9] {
+pub fn kinds() -> [&'static str; 10] {
     use cmg_api::resource::Resource;
     [
         Site::KIND,
@@ -204,6 +208,7 @@ pub fn kinds() -> [&'static str; 9] {
         SiteSystem::KIND,
         PublishedEndpoint::KIND,
         BoundaryGroup::KIND,
+        SignInProvider::KIND,
     ]
 }
 

@@ -12,7 +12,7 @@ use cmg_authority::passwords::{new_session, same_secret, secret_digest};
 use cmg_store::{Error, View};
 use tracing::{info, warn};
 
-use super::accounts;
+use super::accounts::{self, Setting};
 use super::change::{Actor, ChangeRefused};
 use super::passwords::{HashRefused, Hasher};
 use super::roles::Role;
@@ -114,7 +114,8 @@ pub async fn set_up(site: &Site, hasher: &Hasher, actor: &Actor, code: &str, nam
         return Err(SetupRefused::Done);
     }
     let codes = codes(&mut draft.change).await?;
-    accounts::add(&mut draft, name, Role::FullAdministrator, false, Some(hash)).await?;
+    let setting = Setting { role: Role::FullAdministrator, disabled: false, oidc: None };
+    accounts::add(&mut draft, name, &setting, Some(hash)).await?;
     for (secret, _) in &codes {
         draft.change.remove_secret(secret).await?;
     }
@@ -136,7 +137,7 @@ async fn demand_code(site: &Site, subjects: &[Subject], code: &str) -> Result<()
         SignInRefused::Wait(seconds) => SetupRefused::Wait(seconds),
         SignInRefused::Change(refused) => SetupRefused::Change(refused),
         SignInRefused::Hash(refused) => SetupRefused::Hash(refused),
-        SignInRefused::Wrong => SetupRefused::Code,
+        SignInRefused::Wrong | SignInRefused::Code => SetupRefused::Code,
     })?;
     let (digest, known) = (secret_digest(code), codes(&mut site.store.view().await?).await?);
     if known.iter().any(|(_, stored)| is_code(stored, &digest)) { Ok(()) } else { Err(SetupRefused::Code) }

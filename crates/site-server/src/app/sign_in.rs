@@ -6,9 +6,9 @@
 //! that does not exist is treated like one that does.
 
 use cmg_core::ids::is_name;
-use cmg_store::SignInFailures;
+use cmg_store::{NewAuditRecord, SignInFailures};
 
-use super::accounts::role_of;
+use super::accounts::{self, role_of};
 use super::change::{Actor, ChangeRefused};
 use super::passwords::{HashRefused, Hasher};
 use super::sessions::{self, NewSession};
@@ -23,6 +23,9 @@ const LONGEST: i64 = 15 * 60;
 /// The longest wait for an account that others tried, in seconds.
 const LONGEST_BY_OTHERS: i64 = 30;
 
+/// How often a refusal of one account is audited at most, in seconds.
+const AUDITED: i64 = 60;
+
 /// Seconds after which tries are forgotten.
 const FORGOTTEN: i64 = 24 * 60 * 60;
 
@@ -32,6 +35,9 @@ pub enum SignInRefused {
     /// Name or password is wrong, or the account is disabled; which, is not told.
     #[error("the name or the password is wrong, or the account is disabled")]
     Wrong,
+    /// The one-time code of a sign-in by a provider does not count.
+    #[error("the code does not count, or not any more: begin the sign-in again")]
+    Code,
     /// Too many tries.
     #[error("there were too many tries: wait {0} s")]
     Wait(i64),
@@ -101,9 +107,11 @@ pub async fn sign_in(site: &Site, hasher: &Hasher, actor: &Actor, name: &str, pa
     count(site, &subjects).await?;
     let account = if is_name(name) { site.store.account(name).await? } else { None };
     let hash = account.as_ref().and_then(|account| account.fields.password_hash.clone()).map(|hash| hash.0);
+    let known = account.as_ref().map(|account| account.name.clone());
     let is_right = hasher.verify(password, hash.clone()).await?;
     let Some(account) = account.filter(|account| is_right && !account.fields.disabled) else {
         tracing::info!(address = actor.address, request_id = actor.request_id, "Sign-in refused");
+        record_failure(site, actor, known.as_deref(), &serde_json::json!({ "by": "password" })).await?;
         return Err(SignInRefused::Wrong);
     };
     let actor = Actor { account: name.to_owned(), role: account.fields.role.clone(), ..actor.clone() };
@@ -121,6 +129,34 @@ pub async fn sign_in(site: &Site, hasher: &Hasher, actor: &Actor, name: &str, pa
     draft.record("sign-in", "account", name, None, None).await?;
     draft.commit().await?;
     Ok(session)
+}
+
+/// Writes into the audit log that somebody was not let in: once a minute for each account, and once for all names that are no account's,
+/// since whoever guesses shall not fill the database. Names that are none are not written: people type passwords there.
+///
+/// It costs the same write whether or not there is a record, so that its time does not tell which accounts there are.
+pub(crate) async fn record_failure(
+    site: &Site,
+    actor: &Actor,
+    account: Option<&str>,
+    about: &serde_json::Value,
+) -> Result<(), cmg_store::Error> {
+    let now = site.now().0 as i64;
+    let name = account.unwrap_or_default();
+    let mut change = site.store.begin(now).await?;
+    if change.note_sign_in_failure(&format!("audited/{name}/{}", now.div_euclid(AUDITED))).await? == 1 {
+        let record = NewAuditRecord {
+            address: actor.address.clone(),
+            action: "sign-in-refused".to_owned(),
+            kind: accounts::KIND.to_owned(),
+            name: name.to_owned(),
+            after: Some(about.to_string()),
+            request_id: actor.request_id.clone(),
+            ..NewAuditRecord::default()
+        };
+        change.append_audit(&record).await?;
+    }
+    change.commit().await
 }
 
 /// Counts a try of these subjects, or says how long to wait.

@@ -21,6 +21,7 @@ mod doctor;
 mod guard;
 mod issued_certificates;
 mod members;
+mod oidc;
 mod openapi;
 mod page;
 mod resources;
@@ -44,6 +45,7 @@ use self::asked::Asked;
 use self::route::Route;
 use super::listener::Peer;
 use super::problem::{Kind, Refused};
+use crate::app::oidc::provider::Providers;
 use crate::app::passwords::Hasher;
 use crate::app::status::Seen;
 use crate::site::Site;
@@ -71,6 +73,8 @@ pub(crate) struct Api {
     pub(crate) hasher: Hasher,
     /// Who may be examined by the certificate doctor at once.
     pub(crate) chairs: doctor::Chairs,
+    /// What sign-in providers have said.
+    pub(crate) providers: Providers,
     /// When generations came in force, as far as this site server has seen it.
     pub(crate) seen: Seen,
 }
@@ -88,7 +92,13 @@ pub struct Row {
 
 /// Answers the interface of `site`.
 pub fn router(site: Arc<Site>) -> Router {
-    let api = Arc::new(Api { site, hasher: Hasher::default(), chairs: doctor::Chairs::default(), seen: Seen::default() });
+    let api = Arc::new(Api {
+        site,
+        hasher: Hasher::default(),
+        providers: Providers::default(),
+        chairs: doctor::Chairs::default(),
+        seen: Seen::default(),
+    });
     let mut router = Router::new();
     for route in table() {
         let (path, filter, api) = (format!("{BASE}{}", route.path), route.method.filter(), Arc::clone(&api));
@@ -115,6 +125,7 @@ fn table() -> Vec<Route> {
     table.extend(openapi::routes());
     table.extend(setup::routes());
     table.extend(sessions::routes());
+    table.extend(oidc::routes());
     table.extend(accounts::routes());
     table.extend(api_tokens::routes());
     table.extend(resources::routes());

@@ -103,7 +103,7 @@ async fn what_is_wrong_with_a_new_account_is_told_at_once() {
         house.ask_as("fay", Ask::post("/accounts", json!({ "name": "ann", "role": "read-only-analyst", "password": PASSWORD }))).await;
 
     assert_eq!((refused.status.as_u16(), refused.keys()), (422, vec!["name", "password"]));
-    assert_eq!((unknown.status.as_u16(), unknown.keys()), (422, vec!["admin", "name", "role", "password"]));
+    assert_eq!((unknown.status.as_u16(), unknown.keys()), (422, vec!["admin", "name", "role"]));
     assert_eq!((exists.status.as_u16(), exists.kind()), (409, "exists"));
 }
 

@@ -159,7 +159,11 @@ pub(crate) async fn send(router: &Router, ask: Ask) -> Answered {
     let response = router.clone().layer(Extension(peer)).oneshot(request).await.unwrap();
     let (parts, body) = response.into_parts();
     let bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap();
-    let body = if bytes.is_empty() { Value::Null } else { serde_json::from_slice(&bytes).unwrap() };
+    let body = if bytes.is_empty() {
+        Value::Null
+    } else {
+        serde_json::from_slice(&bytes).unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned()))
+    };
     Answered { status: parts.status, headers: parts.headers, body }
 }
 

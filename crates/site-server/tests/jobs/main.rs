@@ -16,6 +16,7 @@ mod entra;
 mod issued_certificates;
 mod seen;
 mod serving;
+mod sign_in;
 mod token_issuers;
 mod turns;
 mod warnings;

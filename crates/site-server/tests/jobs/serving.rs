@@ -101,6 +101,11 @@ async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, pages: &Mutex<BT
         }
     }
     let head = String::from_utf8(head).unwrap();
+    let length = head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length:")?.trim().parse::<usize>().ok());
+    let mut body = vec![0; length.unwrap_or(0)];
+    if stream.read_exact(&mut body).await.is_err() {
+        return;
+    }
     let path = head.split(' ').nth(1).unwrap().to_owned();
     asked.lock().unwrap().push(path.clone());
     let page = pages.lock().unwrap().get(&path).cloned();

@@ -5,6 +5,7 @@ use cmg_store::{AccountFields, Error, Hidden, IdempotentAnswer, SignInFailures};
 use crate::engines::{Database, NOW, on_both};
 
 on_both! {
+    a_sign_in_under_way_is_taken_once_and_ends,
     accounts_have_versions_and_one_subject_each,
     tokens_and_sessions_end_with_their_account,
     an_api_token_is_found_by_its_hash_and_revoked,
@@ -102,6 +103,19 @@ async fn a_key_is_answered_once(database: Database) {
     drop(change);
     let mut change = database.store.begin(NOW).await.unwrap();
     assert_eq!(change.remove_idempotent_answers_before(NOW + 1).await.unwrap(), 1);
+}
+
+async fn a_sign_in_under_way_is_taken_once_and_ends(database: Database) {
+    let mut change = database.store.begin(NOW).await.unwrap();
+    change.add_sign_in(b"one", b"sealed", NOW + 60).await.unwrap();
+    change.add_sign_in(b"old", b"sealed", NOW).await.unwrap();
+    assert_eq!(change.count_sign_ins().await.unwrap(), 2);
+
+    assert_eq!(change.take_sign_in(b"old").await.unwrap(), None, "it has ended");
+    assert_eq!(change.take_sign_in(b"one").await.unwrap().as_deref(), Some(&b"sealed"[..]));
+    assert_eq!(change.take_sign_in(b"one").await.unwrap(), None);
+    assert_eq!(change.remove_ended_sign_ins().await.unwrap(), 1);
+    assert_eq!(change.count_sign_ins().await.unwrap(), 0);
 }
 
 pub(crate) fn fields(oidc_subject: Option<&str>) -> AccountFields {

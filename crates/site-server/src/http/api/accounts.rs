@@ -11,7 +11,9 @@ use super::answer::Answer;
 use super::asked::Asked;
 use super::resources::DRY_RUN;
 use super::route::{Method, Route};
+use crate::app::accounts::Setting;
 use crate::app::change::ChangeRefused;
+use crate::app::oidc::identity::{Identity, OidcTie};
 use crate::app::roles::{Needs, Role};
 use crate::app::sign_in::{self, Subject};
 use crate::app::{accounts, passwords};
@@ -27,7 +29,7 @@ pub(super) fn routes() -> Vec<Route> {
             .takes::<NewAccount>()
             .gives::<ShownAccount>(),
         Route::new(Method::Get, one, Needs::Read, "Shows an account", show).gives::<ShownAccount>(),
-        Route::new(Method::Put, one, Needs::Full, "Sets role and right to sign in; ends sessions and API tokens", set)
+        Route::new(Method::Put, one, Needs::Full, "Sets role, right to sign in and provider; ends sessions and API tokens", set)
             .query(DRY_RUN)
             .matches()
             .takes::<AccountSetting>()
@@ -58,8 +60,12 @@ struct NewAccount {
     /// Whether it may not sign in. Default false.
     #[serde(default)]
     disabled: bool,
-    /// Its password, 12 characters or more.
-    password: String,
+    /// Its password, 12 characters or more. Default none, for one that signs in by a provider only.
+    #[serde(default)]
+    password: Option<String>,
+    /// Whom of a sign-in provider it belongs to. Default none: it signs in by its password.
+    #[serde(default)]
+    oidc: Option<OidcTie>,
 }
 
 /// What is set of an account.
@@ -73,6 +79,9 @@ struct AccountSetting {
     /// Whether it may not sign in. Default false.
     #[serde(default)]
     disabled: bool,
+    /// Whom of a sign-in provider it belongs to. Default none.
+    #[serde(default)]
+    oidc: Option<OidcTie>,
 }
 
 /// A new password.
@@ -97,8 +106,8 @@ struct ShownAccount {
     disabled: bool,
     /// Whether it signs in by a password.
     has_password: bool,
-    /// Issuer and subject, where it signs in by OIDC.
-    oidc_subject: Option<String>,
+    /// Whom of a sign-in provider it belongs to.
+    oidc: Option<OidcTie>,
     /// When it was made, in seconds since 1970.
     created_at: i64,
     /// When it was changed last, in seconds since 1970.
@@ -123,7 +132,7 @@ impl From<Account> for ShownAccount {
             role: account.fields.role,
             disabled: account.fields.disabled,
             has_password: account.fields.password_hash.is_some(),
-            oidc_subject: account.fields.oidc_subject,
+            oidc: account.fields.oidc_subject.as_deref().and_then(Identity::shown),
             created_at: account.created_at,
             changed_at: account.changed_at,
             last_sign_in: account.last_sign_in,
@@ -147,15 +156,20 @@ async fn show(asked: Asked) -> Result<Answer, Refused> {
 
 async fn create(asked: Asked) -> Result<Answer, Refused> {
     let (once, dry_run) = (asked.once()?, asked.flag("dry_run")?);
-    let NewAccount { name, role, disabled, password } = asked.body()?;
-    let problems = [accounts::name_problem(&name), passwords::problem("password", &password, &name)];
-    demand_none(problems)?;
-    let hash = asked.api.hasher.hash(password).await?;
+    let NewAccount { name, role, disabled, password, oidc } = asked.body()?;
+    let missing = (password.is_none() && oidc.is_none())
+        .then(|| Problem::new("password", "is missing", "write one, or tie the account to a sign-in provider by oidc"));
+    let problem = password.as_deref().and_then(|password| passwords::problem("password", password, &name));
+    demand_none([accounts::name_problem(&name), missing, problem])?;
+    let hash = match password {
+        Some(password) => Some(asked.api.hasher.hash(password).await?),
+        None => None,
+    };
     let mut draft = asked.draft().await?;
     if let Some(answer) = asked.earlier(once.as_ref(), &mut draft).await? {
         return Ok(answer);
     }
-    accounts::add(&mut draft, &name, role, disabled, Some(hash)).await?;
+    accounts::add(&mut draft, &name, &Setting { role, disabled, oidc: oidc.as_ref() }, hash).await?;
     let made = draft.change.account(&name).await?.ok_or(cmg_store::Error::NotFound)?;
     let answer = Answer::new(StatusCode::CREATED, &ShownAccount::from(made)).version(1).location(format!("{BASE}/accounts/{name}"));
     if !dry_run {
@@ -167,13 +181,13 @@ async fn create(asked: Asked) -> Result<Answer, Refused> {
 
 async fn set(asked: Asked) -> Result<Answer, Refused> {
     let (expected, dry_run, name) = (asked.expected()?, asked.flag("dry_run")?, asked.part("name"));
-    let AccountSetting { name: written, role, disabled } = asked.body()?;
+    let AccountSetting { name: written, role, disabled, oidc } = asked.body()?;
     if written != name {
         let what = format!("it is \"{written}\", and the address says \"{name}\"");
         return Err(Refused::invalid(vec![Problem::new("name", what, "write the same; a name does not change")]));
     }
     let mut draft = asked.draft().await?;
-    let (version, is_changed) = accounts::set(&mut draft, name, role, disabled, expected).await?;
+    let (version, is_changed) = accounts::set(&mut draft, name, &Setting { role, disabled, oidc: oidc.as_ref() }, expected).await?;
     let account = draft.change.account(name).await?.ok_or(cmg_store::Error::NotFound)?;
     if is_changed && !dry_run {
         draft.commit().await?;

@@ -16,13 +16,16 @@ pub(crate) struct Answer {
     status: u16,
     headers: Vec<(String, String)>,
     body: Option<Value>,
+    /// In the place of a body: a text for a person in a browser.
+    #[serde(default)]
+    page: Option<String>,
 }
 
 impl Answer {
     /// With a body.
     pub(crate) fn new(status: StatusCode, body: &impl Serialize) -> Self {
         let body = serde_json::to_value(body).expect("what is answered is tables, texts, numbers and lists");
-        Self { status: status.as_u16(), headers: Vec::new(), body: Some(body) }
+        Self { status: status.as_u16(), headers: Vec::new(), body: Some(body), page: None }
     }
 
     /// 200 with a body.
@@ -32,7 +35,17 @@ impl Answer {
 
     /// 204.
     pub(crate) fn nothing() -> Self {
-        Self { status: StatusCode::NO_CONTENT.as_u16(), headers: Vec::new(), body: None }
+        Self { status: StatusCode::NO_CONTENT.as_u16(), headers: Vec::new(), body: None, page: None }
+    }
+
+    /// Sends a browser on.
+    pub(crate) fn see(location: String) -> Self {
+        Self { status: StatusCode::SEE_OTHER.as_u16(), headers: Vec::new(), body: None, page: None }.location(location)
+    }
+
+    /// A text for a person in a browser.
+    pub(crate) fn page(status: StatusCode, text: String) -> Self {
+        Self { status: status.as_u16(), headers: Vec::new(), body: None, page: Some(text) }
     }
 
     pub(crate) fn status(&self) -> u16 {
@@ -68,9 +81,10 @@ impl Answer {
 impl IntoResponse for Answer {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::OK);
-        let mut response = match self.body {
-            Some(body) => (status, Json(body)).into_response(),
-            None => status.into_response(),
+        let mut response = match (self.body, self.page) {
+            (Some(body), _) => (status, Json(body)).into_response(),
+            (None, Some(text)) => (status, text).into_response(),
+            (None, None) => status.into_response(),
         };
         for (name, value) in self.headers {
             if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {

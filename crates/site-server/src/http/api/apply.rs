@@ -13,7 +13,7 @@ use super::route::{Method, Parameter, Route};
 use crate::app::apply::{Action, Difference, Step, Wanted, prune};
 use crate::app::resources::{Written, for_kind, judge, kinds};
 use crate::app::roles::Needs;
-use crate::http::problem::Refused;
+use crate::http::problem::{Kind, Refused};
 
 const QUERY: &[Parameter] = &[
     Parameter("dry_run", "boolean", "Tells the difference and stores nothing. Default false."),
@@ -69,6 +69,7 @@ async fn apply(asked: Asked) -> Result<Answer, Refused> {
     let dry_run = asked.flag("dry_run")?;
     let pruned = pruned(asked.text("prune"))?;
     let WantedList { resources } = asked.body()?;
+    demand_role(&asked, pruned.iter().copied().chain(resources.iter().map(|wanted| wanted.kind.as_str()))).await?;
     let steps = steps(resources).await?;
     let mut draft = asked.draft().await?;
     let mut kept: BTreeMap<&'static str, BTreeSet<String>> = BTreeMap::new();
@@ -101,6 +102,21 @@ async fn apply(asked: Asked) -> Result<Answer, Refused> {
     }
     let generation = draft.commit().await?;
     Ok(answer.generation(generation))
+}
+
+/// Some kinds want more than the route does.
+async fn demand_role(asked: &Asked, kinds: impl Iterator<Item = &str>) -> Result<(), Refused> {
+    for kind in kinds {
+        let needs = for_kind!(kind, needs());
+        if needs.is_some_and(|needs| !needs.permits(asked.caller.as_ref().map(|caller| caller.role))) {
+            return Err(Refused::new(Kind::NotPermitted, format!("only a full administrator changes a {kind}: leave it out")));
+        }
+    }
+    Ok(())
+}
+
+async fn needs<T: Written>() -> Needs {
+    T::NEEDS
 }
 
 /// Reads every resource of the list, or tells everything that is wrong with any of them.

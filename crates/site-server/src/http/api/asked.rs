@@ -42,6 +42,9 @@ pub(crate) fn query(route: &Route, uri: &Uri) -> Result<Vec<(String, String)>, R
     let mut problems = Vec::new();
     for (place, (name, _)) in query.iter().enumerate() {
         if !known.contains(&name.as_str()) {
+            if route.free_query {
+                continue;
+            }
             let instead =
                 if known.is_empty() { "no parameter is known here".to_owned() } else { format!("known here: {}", known.join(", ")) };
             problems.push(Problem::new(format!("?{name}"), "no such parameter", instead));

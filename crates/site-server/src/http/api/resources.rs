@@ -3,7 +3,8 @@
 use axum::http::StatusCode;
 use cmg_api::control::GenerationId;
 use cmg_api::resource::{
-    BoundaryGroup, Certificate, ClientTrust, ConnectionPoint, Gateway, PublishedEndpoint, Resource, Site, SiteSystem, TokenIssuer,
+    BoundaryGroup, Certificate, ClientTrust, ConnectionPoint, Gateway, PublishedEndpoint, Resource, SignInProvider, Site, SiteSystem,
+    TokenIssuer,
 };
 use cmg_core::problem::Problem;
 use cmg_store::DocumentPage;
@@ -45,6 +46,7 @@ pub(super) fn routes() -> Vec<Route> {
     routes.extend(routes_of::<SiteSystem>());
     routes.extend(routes_of::<PublishedEndpoint>());
     routes.extend(routes_of::<BoundaryGroup>());
+    routes.extend(routes_of::<SignInProvider>());
     routes
 }
 
@@ -56,18 +58,18 @@ fn routes_of<T: Written>() -> [Route; 5] {
     let page = Shape { beside: Some((format!("{}Page", <T as ToSchema>::name()), items)), ..Shape::of::<Page>() };
     [
         Route::new(Method::Get, &all, Needs::Read, format!("Lists {}", T::PLURAL), list::<T>).query(LIST).gives_shape(page),
-        Route::new(Method::Post, &all, Needs::Infrastructure, format!("Adds a {kind}"), create::<T>)
+        Route::new(Method::Post, &all, T::NEEDS, format!("Adds a {kind}"), create::<T>)
             .query(DRY_RUN)
             .once()
             .takes::<T::Body>()
             .gives_shape(shape()),
         Route::new(Method::Get, &one, Needs::Read, format!("Shows a {kind}"), show::<T>).gives_shape(shape()),
-        Route::new(Method::Put, &one, Needs::Infrastructure, format!("Replaces a {kind}"), replace::<T>)
+        Route::new(Method::Put, &one, T::NEEDS, format!("Replaces a {kind}"), replace::<T>)
             .query(DRY_RUN)
             .matches()
             .takes::<T::Body>()
             .gives_shape(shape()),
-        Route::new(Method::Delete, &one, Needs::Infrastructure, format!("Removes a {kind}"), remove::<T>).query(DRY_RUN).matches(),
+        Route::new(Method::Delete, &one, T::NEEDS, format!("Removes a {kind}"), remove::<T>).query(DRY_RUN).matches(),
     ]
 }
 

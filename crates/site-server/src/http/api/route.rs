@@ -86,6 +86,8 @@ pub(crate) struct Route {
     /// What it does, in one line.
     pub(crate) summary: String,
     pub(crate) query: &'static [Parameter],
+    /// Whether others than these may stand in the query, which are not looked at.
+    pub(crate) free_query: bool,
     pub(crate) takes: Option<Shape>,
     /// The largest body, in bytes: little where anybody may ask.
     pub(crate) largest: usize,
@@ -117,6 +119,7 @@ impl Route {
             needs,
             summary: summary.into(),
             query: &[],
+            free_query: false,
             takes: None,
             largest: if needs == Needs::Nobody { LARGEST_OF_STRANGERS } else { LARGEST },
             gives: None,
@@ -129,6 +132,10 @@ impl Route {
 
     pub(crate) fn query(self, query: &'static [Parameter]) -> Self {
         Self { query, ..self }
+    }
+
+    pub(crate) fn free_query(self) -> Self {
+        Self { free_query: true, ..self }
     }
 
     pub(crate) fn takes<T: ToSchema>(self) -> Self {

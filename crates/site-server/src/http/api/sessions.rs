@@ -89,7 +89,7 @@ async fn sign_out(asked: Asked) -> Result<Answer, Refused> {
     Ok(Answer::nothing().cookie(cookie(asked.is_tls(), "", 0)))
 }
 
-fn cookie(is_tls: bool, secret: &str, seconds: i64) -> String {
+pub(super) fn cookie(is_tls: bool, secret: &str, seconds: i64) -> String {
     let (name, secure) = if is_tls { (COOKIE_TLS, " Secure;") } else { (COOKIE, "") };
     format!("{name}={secret}; Path=/;{secure} HttpOnly; SameSite=Strict; Max-Age={seconds}")
 }
@@ -98,7 +98,7 @@ impl From<SignInRefused> for Refused {
     fn from(refused: SignInRefused) -> Self {
         let words = refused.to_string();
         match refused {
-            SignInRefused::Wrong => Self::new(Kind::WrongCredentials, words),
+            SignInRefused::Wrong | SignInRefused::Code => Self::new(Kind::WrongCredentials, words),
             SignInRefused::Wait(seconds) => Self::new(Kind::TooMany, words).retry_after(seconds.unsigned_abs()),
             SignInRefused::Hash(refused) => refused.into(),
             SignInRefused::Change(refused) => refused.into(),

@@ -1,0 +1,77 @@
+//! Who somebody is at a provider, as an account is tied to it.
+
+use cmg_core::problem::Problem;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::app::model::Model;
+
+/// The longest subject, as OpenID Connect has it.
+const LONGEST: usize = 255;
+
+/// What an administrator writes: a sign-in provider, and what its ID tokens call somebody.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct OidcTie {
+    /// The name of the sign-in provider.
+    pub(crate) provider: String,
+    /// `sub` of its ID tokens: never an e-mail address or a name, which others may be given later.
+    pub(crate) subject: String,
+}
+
+/// An identity, as it is stored with an account: provider, issuer and subject. A provider that names another issuer from here on says
+/// nothing about those that the former one knew.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Identity(String);
+
+impl Identity {
+    pub(crate) fn new(provider: &str, issuer: &str, subject: &str) -> Self {
+        // Neither names nor issuers have blanks.
+        Self(format!("{provider} {issuer} {subject}"))
+    }
+
+    /// The identity that an administrator means.
+    pub(crate) fn of_tie(tie: &OidcTie, model: &Model) -> Result<Self, Problem> {
+        let Some(provider) = model.sign_in_providers.get(&tie.provider) else {
+            let what = format!("there is no sign-in-provider \"{}\"", tie.provider);
+            return Err(Problem::new("oidc.provider", what, "name one of `cmg sign-in-provider list`"));
+        };
+        if !is_subject(&tie.subject) {
+            let what = format!("it is empty, longer than {LONGEST} characters, or not printable ASCII");
+            return Err(Problem::new("oidc.subject", what, "write `sub` as the provider's ID tokens have it"));
+        }
+        Ok(Self::new(&provider.name, &provider.issuer, &tie.subject))
+    }
+
+    /// As it is stored.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// What is shown of one that was stored.
+    pub(crate) fn shown(stored: &str) -> Option<OidcTie> {
+        let mut parts = stored.splitn(3, ' ');
+        let (provider, _issuer, subject) = (parts.next()?, parts.next()?, parts.next()?);
+        Some(OidcTie { provider: provider.to_owned(), subject: subject.to_owned() })
+    }
+}
+
+/// Whether a text can be a subject. Verified tokens have backslashes where a text was not printable, so none may be in it.
+pub(crate) fn is_subject(text: &str) -> bool {
+    (1..=LONGEST).contains(&text.len()) && text.bytes().all(|byte| (0x20..0x7f).contains(&byte) && byte != b'\\')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_identity_shows_what_it_was_made_of() {
+        let identity = Identity::new("corp", "https://login.example", "a b");
+
+        let shown = Identity::shown(identity.as_str());
+
+        assert_eq!(shown, Some(OidcTie { provider: "corp".to_owned(), subject: "a b".to_owned() }));
+        assert_ne!(identity, Identity::new("corp", "https://other.example", "a b"));
+    }
+}

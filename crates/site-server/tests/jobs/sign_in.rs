@@ -1,0 +1,362 @@
+//! Signing in by a provider, with a fake one that lies: what a real one does is tested with the whole system.
+
+use cmg_lab::Authority;
+use cmg_lab::token::{Algorithm, TokenSigner};
+use cmg_store::AuditFilter;
+use serde_json::{Map, Value, json};
+
+use crate::house::{Answered, Ask, House, PASSWORD};
+use crate::serving::{Page, Web};
+use crate::token_issuers::jwk;
+
+/// S256 of [`VERIFIER`], from the appendix of RFC 7636.
+const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
+const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+const REDIRECT: &str = "http://127.0.0.1:4000/x";
+
+/// Plays an OpenID Connect provider that says whatever a test wants.
+struct FakeProvider {
+    web: Web,
+    authority: String,
+    signer: TokenSigner,
+}
+
+/// A sign-in that has begun, as the provider sees it.
+struct Begun {
+    state: String,
+    nonce: String,
+}
+
+impl FakeProvider {
+    /// A provider that a house has as `corp`, and to whose subject `s-1` the account `ann` is tied.
+    async fn of(house: &House) -> Self {
+        let authority = Authority::root("Web CA").unwrap();
+        let web = Web::tls(&authority.server(&["localhost"]).unwrap()).await;
+        let mut signer = TokenSigner::new("k1", Algorithm::Rs256).unwrap();
+        signer.issuer = web.url("/tenant");
+        let provider = Self { web, authority: authority.certificate_pem(), signer };
+        let document = json!({
+            "issuer": provider.signer.issuer,
+            "jwks_uri": provider.web.url("/keys"),
+            "authorization_endpoint": provider.web.url("/auth"),
+            "token_endpoint": provider.web.url("/token"),
+            "authorization_response_iss_parameter_supported": true,
+        });
+        provider.put("/tenant/.well-known/openid-configuration", &document);
+        provider.put("/keys", &json!({ "keys": [jwk(&provider.signer)] }));
+        let made = house.ask_as("fay", Ask::post("/sign-in-providers", provider.resource())).await;
+        assert!(made.status.is_success(), "{made:?}");
+        tie(house, "ann", "s-1", false).await;
+        provider
+    }
+
+    fn resource(&self) -> Value {
+        json!({
+            "name": "corp", "issuer": self.signer.issuer, "client_id": "console", "client_secret": "a secret of the console",
+            "site_url": "https://site.example:8444", "allow_private_addresses": true, "authorities": [self.authority],
+        })
+    }
+
+    fn put(&self, path: &str, page: &Value) {
+        self.web.put(path, Page::Bytes(page.to_string().into_bytes()));
+    }
+
+    /// Has the token endpoint answer with an ID token: the right claims, changed by `bend`.
+    fn gives(&self, begun: &Begun, bend: impl FnOnce(&mut Map<String, Value>)) {
+        let mut claims = self.signer.claims("", "s-1", "console", std::time::Duration::from_secs(300));
+        claims.insert("nonce".to_owned(), json!(begun.nonce));
+        bend(&mut claims);
+        self.put("/token", &json!({ "id_token": self.signer.sign(&claims, &json!({})).unwrap() }));
+    }
+
+    /// What the site answers the browser that comes back.
+    async fn back(&self, house: &House, begun: &Begun, more: &str) -> Answered {
+        let issuer = self.signer.issuer.replace(':', "%3A").replace('/', "%2F");
+        house.ask(Ask::get(&format!("/sign-in/oidc/callback?state={}&iss={issuer}&session_state=x{more}", begun.state))).await
+    }
+}
+
+async fn tie(house: &House, account: &str, subject: &str, disabled: bool) {
+    let body =
+        json!({ "name": account, "role": "read-only-analyst", "disabled": disabled, "oidc": { "provider": "corp", "subject": subject } });
+    let set = house.ask_as("fay", Ask::put(&format!("/accounts/{account}"), "*", body)).await;
+    assert!(set.status.is_success(), "{set:?}");
+}
+
+async fn begin(house: &House) -> Begun {
+    let body = json!({ "provider": "corp", "redirect": REDIRECT, "code_challenge": CHALLENGE });
+    let begun = house.ask(Ask::post("/sign-in/oidc", body)).await;
+    assert_eq!(begun.status.as_u16(), 201, "{begun:?}");
+    let url = begun.body["url"].as_str().unwrap().to_owned();
+    let part = |name: &str| url.split(['?', '&']).find_map(|pair| pair.strip_prefix(name)?.strip_prefix('=')).unwrap().to_owned();
+    assert_eq!((part("code_challenge_method"), part("scope"), part("client_id")), ("S256".into(), "openid".into(), "console".into()));
+    Begun { state: part("state"), nonce: part("nonce") }
+}
+
+/// The one-time code in the address that the browser goes on to.
+fn code(answered: &Answered) -> String {
+    assert_eq!(answered.status.as_u16(), 303, "{answered:?}");
+    answered.header("location").unwrap().strip_prefix(REDIRECT).unwrap().strip_prefix("?code=").unwrap().to_owned()
+}
+
+async fn finish(house: &House, code: &str, verifier: &str) -> Answered {
+    house.ask(Ask::post("/sign-in/oidc/session", json!({ "code": code, "code_verifier": verifier }))).await
+}
+
+fn page(answered: &Answered) -> &str {
+    answered.body.as_str().unwrap_or_else(|| panic!("{answered:?}"))
+}
+
+async fn actions(house: &House, name: &str) -> Vec<String> {
+    let filter = AuditFilter { kind: Some("account"), name: Some(name), ..AuditFilter::default() };
+    let records = house.site.store.audit_page(filter, None, 50).await.unwrap();
+    records.into_iter().map(|record| record.record.action).filter(|action| action.starts_with("sign-in")).collect()
+}
+
+#[tokio::test]
+async fn whoever_the_provider_signs_in_gets_a_session_of_the_tied_account() {
+    let house = House::new().await;
+    let provider = FakeProvider::of(&house).await;
+    let begun = begin(&house).await;
+    provider.gives(&begun, |_| {});
+
+    let code = code(&provider.back(&house, &begun, "&code=c").await);
+    let made = finish(&house, &code, VERIFIER).await;
+
+    assert_eq!((made.status.as_u16(), &made.body["account"]), (201, &json!("ann")));
+    let who = house.ask(Ask::get("/whoami").bearer(made.body["token"].as_str().unwrap())).await;
+    assert_eq!((&who.body["account"], &who.body["role"]), (&json!("ann"), &json!("read-only-analyst")));
+    assert_eq!(actions(&house, "ann").await, ["sign-in"]);
+    let again = finish(&house, &code, VERIFIER).await;
+    assert_eq!((again.status.as_u16(), again.kind()), (401, "wrong-credentials"), "a code counts once");
+}
+
+#[tokio::test]
+async fn a_code_is_worth_nothing_without_the_verifier() {
+    let house = House::new().await;
+    let provider = FakeProvider::of(&house).await;
+    let begun = begin(&house).await;
+    provider.gives(&begun, |_| {});
+    let code = code(&provider.back(&house, &begun, "&code=c").await);
+
+    assert_eq!(finish(&house, &code, "another-verifier").await.status.as_u16(), 401);
+
+    assert_eq!(finish(&house, &code, VERIFIER).await.status.as_u16(), 401, "whoever tries it spoils it");
+    assert_eq!(actions(&house, "ann").await, ["sign-in-refused"]);
+}
+
+#[tokio::test]
+async fn a_state_that_was_made_up_or_used_is_refused() {
+    let house = House::new().await;
+    let provider = FakeProvider::of(&house).await;
+    let begun = begin(&house).await;
+    provider.gives(&begun, |_| {});
+    provider.back(&house, &begun, "&code=c").await;
+
+    for state in [begun, Begun { state: "made-up".to_owned(), nonce: String::new() }] {
+        let answered = provider.back(&house, &state, "&code=c").await;
+        assert_eq!(answered.status.as_u16(), 400);
+        assert!(page(&answered).contains("cmg login --provider"), "{answered:?}");
+    }
+    assert_eq!(house.ask(Ask::get("/sign-in/oidc/callback")).await.status.as_u16(), 400);
+}
+
+#[tokio::test]
+async fn id_tokens_that_do_not_count_let_nobody_in() {
+    let house = House::new().await;
+    let provider = FakeProvider::of(&house).await;
+    let now = house.now();
+    type Bend = Box<dyn Fn(&mut Map<String, Value>)>;
+    let set = |name: &'static str, value: Value| -> Bend { Box::new(move |claims| _ = claims.insert(name.to_owned(), value.clone())) };
+    let cases: [(Bend, &str); 8] = [
+        (set("nonce", json!("another")), "nonce"),
+        (Box::new(|claims| _ = claims.remove("nonce")), "nonce"),
+        (set("aud", json!("another")), "audience"),
+        (set("aud", json!(["console", "another"])), "audience"),
+        (set("azp", json!("another")), "audience"),
+        (set("iss", json!("https://other.example")), "token_issuer"),
+        (set("exp", json!(now - 3_600)), "token_expired"),
+        (set("sub", json!("")), "subject"),
+    ];
+    for (bend, words) in cases {
+        forget_tries(&house).await;
+        let begun = begin(&house).await;
+        provider.gives(&begun, bend);
+
+        let answered = provider.back(&house, &begun, "&code=c").await;
+
+        assert_eq!(answered.status.as_u16(), 502, "{words}: {answered:?}");
+        assert!(page(&answered).contains(words), "{words}: {answered:?}");
+    }
+    forget_tries(&house).await;
+    let begun = begin(&house).await;
+    provider.gives(&begun, |claims| _ = claims.insert("aud".to_owned(), json!(["console", "another"])));
+    let other = TokenSigner::new("k1", Algorithm::Rs256).unwrap();
+    let claims = provider.signer.claims("", "s-1", "console", std::time::Duration::from_secs(300));
+    provider.put("/token", &json!({ "id_token": other.sign(&claims, &json!({})).unwrap() }));
+    assert!(page(&provider.back(&house, &begun, "&code=c").await).contains("token_signature"), "signed by somebody else");
+    assert_eq!(actions(&house, "").await, ["sign-in-refused"], "one record a minute");
+}
+
+#[tokio::test]
+async fn a_key_that_is_new_is_fetched_once() {
+    let house = House::new().await;
+    let mut provider = FakeProvider::of(&house).await;
+    begin(&house).await;
+    let mut signer = TokenSigner::new("k2", Algorithm::Rs256).unwrap();
+    signer.issuer = provider.signer.issuer.clone();
+    provider.signer = signer;
+    provider.put("/keys", &json!({ "keys": [jwk(&provider.signer)] }));
+    let begun = begin(&house).await;
+    provider.gives(&begun, |_| {});
+
+    code(&provider.back(&house, &begun, "&code=c").await);
+
+    let asked = provider.web.asked().into_iter().filter(|path| path == "/keys").count();
+    assert_eq!(asked, 2);
+}
+
+#[tokio::test]
+async fn who_is_unknown_or_disabled_is_told_what_to_do() {
+    let house = House::new().await;
+    let provider = FakeProvider::of(&house).await;
+    let begun = begin(&house).await;
+    provider.gives(&begun, |claims| _ = claims.insert("sub".to_owned(), json!("s-2")));
+    let unknown = provider.back(&house, &begun, "&code=c").await;
+    assert_eq!(unknown.status.as_u16(), 403);
+    assert!(page(&unknown).contains("cmg account set NAME --provider corp --subject 's-2'"), "{unknown:?}");
+
+    tie(&house, "ann", "s-1", true).await;
+    let begun = begin(&house).await;
+    provider.gives(&begun, |_| {});
+    let disabled = provider.back(&house, &begun, "&code=c").await;
+    assert!(disabled.status.as_u16() == 403 && page(&disabled).contains("disabled"), "{disabled:?}");
+    assert_eq!(actions(&house, "ann").await, ["sign-in-refused"]);
+
+    let begun = begin(&house).await;
+    let denied = provider.back(&house, &begun, "&error=access_denied").await;
+    assert!(denied.status.as_u16() == 403 && page(&denied).contains("access_denied"), "{denied:?}");
+}
+
+#[tokio::test]
+async fn an_answer_of_another_provider_does_not_count() {
+    let house = House::new().await;
+    let provider = FakeProvider::of(&house).await;
+    for issuer in ["", "&iss=https%3A%2F%2Fother.example"] {
+        let begun = begin(&house).await;
+        provider.gives(&begun, |_| {});
+
+        let answered = house.ask(Ask::get(&format!("/sign-in/oidc/callback?state={}&code=c{issuer}", begun.state))).await;
+
+        assert_eq!(answered.status.as_u16(), 400, "{answered:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_account_that_is_changed_after_the_browser_came_back_does_not_come_in() {
+    let house = House::new().await;
+    let provider = FakeProvider::of(&house).await;
+    let begun = begin(&house).await;
+    provider.gives(&begun, |_| {});
+    let code = code(&provider.back(&house, &begun, "&code=c").await);
+
+    tie(&house, "ann", "s-9", false).await;
+
+    assert_eq!(finish(&house, &code, VERIFIER).await.status.as_u16(), 401);
+}
+
+#[tokio::test]
+async fn browsers_are_sent_nowhere_else_and_too_many_tries_wait() {
+    let house = House::new().await;
+    let _provider = FakeProvider::of(&house).await;
+    let wrong = json!({ "provider": "corp", "redirect": "https://evil.example/", "code_challenge": "short" });
+    assert_eq!(house.ask(Ask::post("/sign-in/oidc", wrong)).await.keys(), ["redirect", "code_challenge"]);
+    let none = json!({ "provider": "none", "redirect": REDIRECT, "code_challenge": CHALLENGE });
+    assert_eq!(house.ask(Ask::post("/sign-in/oidc", none)).await.keys(), ["provider"]);
+    for _ in 0..4 {
+        begin(&house).await;
+    }
+
+    let body = json!({ "provider": "corp", "redirect": REDIRECT, "code_challenge": CHALLENGE });
+    let refused = house.ask(Ask::post("/sign-in/oidc", body)).await;
+
+    assert_eq!((refused.status.as_u16(), refused.header("retry-after").is_some()), (429, true));
+}
+
+#[tokio::test]
+async fn only_a_full_administrator_says_who_is_believed() {
+    let house = House::new().await;
+    let provider = FakeProvider::of(&house).await;
+    let resource = json!({ "kind": "sign-in-provider", "resource": provider.resource() });
+
+    let applied = house.ask_as("ian", Ask::post("/apply", json!({ "resources": [resource] }))).await;
+    let pruned = house.ask_as("ian", Ask::post("/apply?prune=sign-in-provider", json!({ "resources": [] }))).await;
+    let added = house.ask_as("ian", Ask::post("/sign-in-providers", provider.resource())).await;
+
+    assert_eq!([applied, pruned, added].map(|answered| answered.status.as_u16()), [403, 403, 403]);
+    let applied = house.ask_as("fay", Ask::post("/apply", json!({ "resources": [resource] }))).await;
+    assert_eq!(applied.body["unchanged"], 1, "{applied:?}");
+}
+
+#[tokio::test]
+async fn a_client_secret_is_kept_and_never_shown() {
+    let house = House::new().await;
+    let _provider = FakeProvider::of(&house).await;
+
+    let shown = house.ask_as("ann", Ask::get("/sign-in-providers/corp")).await.body;
+    assert!(!shown.to_string().contains("a secret of the console"));
+    let mut again = shown.clone();
+    again["description"] = json!("changed");
+    let set = house.ask_as("fay", Ask::put("/sign-in-providers/corp", "*", again)).await;
+    assert_eq!((set.status.as_u16(), &set.body["client_secret_id"]), (200, &shown["client_secret_id"]));
+
+    let mut wrong = shown;
+    wrong["client_secret_id"] = json!("00");
+    let refused = house.ask_as("fay", Ask::put("/sign-in-providers/corp", "*", wrong)).await;
+    assert_eq!(refused.keys(), ["client_secret_id"]);
+    let body = json!({ "name": "x", "issuer": "http://a", "client_id": "", "client_secret": "short", "scopes": ["email"], "site_url": "https://a/b", "authorities": ["x"] });
+    let refused = house.ask_as("fay", Ask::post("/sign-in-providers", body)).await;
+    assert_eq!(refused.keys(), ["issuer", "client_id", "client_secret", "scopes", "site_url", "authorities[0]"]);
+}
+
+#[tokio::test]
+async fn a_subject_belongs_to_one_account_and_the_last_administrator_keeps_a_password() {
+    let house = House::new().await;
+    let _provider = FakeProvider::of(&house).await;
+    let body = |subject: &str| json!({ "name": "new", "role": "full-administrator", "oidc": { "provider": "corp", "subject": subject } });
+
+    let taken = house.ask_as("fay", Ask::post("/accounts", body("s-1"))).await;
+    let made = house.ask_as("fay", Ask::post("/accounts", body("s-3"))).await;
+    let neither = house.ask_as("fay", Ask::post("/accounts", json!({ "name": "x", "role": "read-only-analyst" }))).await;
+    let unknown = json!({ "name": "x", "role": "read-only-analyst", "oidc": { "provider": "none", "subject": "s" } });
+    let unknown = house.ask_as("fay", Ask::post("/accounts", unknown)).await;
+
+    assert_eq!(taken.keys(), ["oidc.subject"]);
+    assert_eq!((made.status.as_u16(), &made.body["oidc"]["subject"], &made.body["has_password"]), (201, &json!("s-3"), &json!(false)));
+    assert_eq!((neither.keys(), unknown.keys()), (vec!["password"], vec!["oidc.provider"]));
+    let last = house.ask_as("fay", Ask::delete("/accounts/fay", "*")).await;
+    assert_eq!(last.status.as_u16(), 422, "a provider may be gone when it is needed most: {last:?}");
+}
+
+#[tokio::test]
+async fn refused_passwords_are_audited_once_a_minute_for_an_account_and_without_unknown_names() {
+    let house = House::new().await;
+    let try_in =
+        |name: &'static str, password: &'static str| house.ask(Ask::post("/sessions", json!({ "name": name, "password": password })));
+
+    try_in("ann", "wrong").await;
+    try_in("ann", "wrong").await;
+    try_in("my-secret-password", "wrong").await;
+    try_in("another", PASSWORD).await;
+
+    // A minute may have passed between two of them.
+    assert!((1..=2).contains(&actions(&house, "ann").await.len()));
+    assert!((1..=2).contains(&actions(&house, "").await.len()));
+    assert!(actions(&house, "my-secret-password").await.is_empty());
+}
+
+async fn forget_tries(house: &House) {
+    let mut change = house.site.store.begin(house.now()).await.unwrap();
+    change.clear_sign_in_failures("address/127.0.0.1").await.unwrap();
+    change.commit().await.unwrap();
+}
