@@ -29,6 +29,7 @@ use self::intake::Intake;
 use super::listener::Peer;
 use crate::app::change::{Actor, ChangeRefused};
 use crate::app::enrol::{self, EnrolRefused};
+use crate::app::reports::REPEATED;
 use crate::site::Site;
 
 /// The longest that a question is held.
@@ -81,7 +82,7 @@ impl From<EnrolRefused> for Refused {
     fn from(refused: EnrolRefused) -> Self {
         let status = match &refused {
             EnrolRefused::NoMember { .. } | EnrolRefused::NoCode | EnrolRefused::Code(_) | EnrolRefused::Revoked => StatusCode::FORBIDDEN,
-            EnrolRefused::NotDue => StatusCode::TOO_MANY_REQUESTS,
+            EnrolRefused::NotDue | EnrolRefused::TooOften => StatusCode::TOO_MANY_REQUESTS,
             EnrolRefused::Renewal(_) => StatusCode::FORBIDDEN,
             EnrolRefused::Change(ChangeRefused::Store(_)) => StatusCode::SERVICE_UNAVAILABLE,
             EnrolRefused::Change(_) | EnrolRefused::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
@@ -216,9 +217,14 @@ async fn status(State(site): State<Arc<Site>>, Extension(peer): Extension<Peer>,
         let body = serde_json::to_string(status).map_err(|error| Refused::new(StatusCode::BAD_REQUEST, error.to_string()))?;
         statuses.push(MemberStatus { kind: kind.to_owned(), name: name.to_owned(), body, seen_at });
     }
-    let mut change = site.store.begin(seen_at).await?;
-    change.put_member_statuses(&statuses).await?;
-    change.commit().await?;
+    let Ok(turn) = site.reports.take(&point, statuses).await else {
+        return Err(Refused::new(StatusCode::TOO_MANY_REQUESTS, "say the state of members once a second at most, and all of it at once"));
+    };
     site.wanted_keys.note(&in_force.model, wanted);
+    if let Some(statuses) = turn {
+        let mut change = site.store.begin(seen_at).await?;
+        change.put_member_statuses(&statuses, REPEATED).await?;
+        change.commit().await?;
+    }
     Ok(StatusCode::NO_CONTENT.into_response())
 }

@@ -19,12 +19,16 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tracing::debug;
 
-use super::places::{Stranger, Strangers};
+use super::places::{Handshake, Handshakes, Stranger, Strangers};
 
 /// Connections at once. Connection points and administrators are few; more is somebody who does not belong here.
 const CONNECTIONS: usize = 1_024;
+
+/// Handshakes at once: with the strangers behind theirs three quarters of all places, so that connections of members always find one.
+const HANDSHAKES: usize = CONNECTIONS / 4;
 
 /// The longest that a handshake or a head may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -69,7 +73,7 @@ impl Service {
     }
 
     async fn serve(self, strangers: Option<Arc<Strangers>>) {
-        let places = Arc::new(Semaphore::new(CONNECTIONS));
+        let (places, handshakes) = (Arc::new(Semaphore::new(CONNECTIONS)), Handshakes::new(HANDSHAKES));
         loop {
             let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
             let accepted = tokio::select! {
@@ -84,8 +88,9 @@ impl Service {
                         continue;
                     }
                     let place = Place { _any: place, stranger: stranger.flatten() };
+                    let handshake = handshakes.begin();
                     let (tls, router, drain) = (self.tls.as_ref().map(|tls| tls.load_full()), self.router.clone(), Arc::clone(&self.drain));
-                    tokio::spawn(connection(tcp, address, tls, router, drain, place));
+                    tokio::spawn(connection(tcp, address, tls.map(|tls| (tls, handshake)), router, drain, place));
                 }
                 Err(error) => {
                     debug!(%error, "Connection not accepted");
@@ -114,20 +119,26 @@ impl Place {
     }
 }
 
-async fn connection(tcp: TcpStream, address: SocketAddr, tls: Option<Arc<ServerConfig>>, router: Router, drain: Arc<Drain>, place: Place) {
+async fn connection(
+    tcp: TcpStream,
+    address: SocketAddr,
+    tls: Option<(Arc<ServerConfig>, Handshake)>,
+    router: Router,
+    drain: Arc<Drain>,
+    place: Place,
+) {
     // Small answers must not wait for an acknowledgement.
     let _ = tcp.set_nodelay(true);
     let served = match tls {
         None => serve(tcp, Peer { address, member: None, fingerprint: None, is_tls: false }, router, &drain, place).await,
-        Some(config) => match timeout(PATIENCE, TlsAcceptor::from(config).accept(tcp)).await {
-            Ok(Ok(stream)) => {
+        Some((config, handshake)) => match accept(tcp, config, handshake).await {
+            Ok(stream) => {
                 let chain = stream.get_ref().1.peer_certificates();
                 let member = chain.and_then(cmg_credentials::tls::role_of);
                 let fingerprint = chain.and_then(|chain| chain.first()).map(|leaf| sha256(leaf));
                 serve(stream, Peer { address, member, fingerprint, is_tls: true }, router, &drain, place).await
             }
-            Ok(Err(error)) => Err(Box::from(error)),
-            Err(_) => Err(Box::from(io::Error::from(io::ErrorKind::TimedOut))),
+            Err(error) => Err(Box::from(error)),
         },
     };
     if let Err(error) = served {
@@ -138,6 +149,13 @@ async fn connection(tcp: TcpStream, address: SocketAddr, tls: Option<Arc<ServerC
 fn sha256(bytes: &[u8]) -> Sha256 {
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
     Sha256(digest.as_ref().try_into().expect("SHA-256 has 32 bytes"))
+}
+
+async fn accept(tcp: TcpStream, config: Arc<ServerConfig>, mut handshake: Handshake) -> io::Result<TlsStream<TcpStream>> {
+    tokio::select! {
+        accepted = timeout(PATIENCE, TlsAcceptor::from(config).accept(tcp)) => accepted.map_err(io::Error::from)?,
+        () = handshake.gives_way() => Err(io::Error::other("it gave way to a younger handshake")),
+    }
 }
 
 async fn serve(

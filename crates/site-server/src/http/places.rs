@@ -1,13 +1,13 @@
 //! Places for connections: as many as there are, and on a port of members half of them for peers that have shown a certificate.
 //!
 //! Until the handshake is done everybody counts as a stranger of their address, of which there may be a few: or one machine that begins
-//! handshakes and ends none would have all places.
+//! handshakes and ends none would have all places. And since many machines may do so, there is a room for handshakes beside those places.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 /// Connections of one address without a certificate.
 const OF_ONE_ADDRESS: usize = 64;
@@ -65,6 +65,63 @@ impl Drop for Stranger {
     }
 }
 
+/// Handshakes under way. Where there are as many as there may be, the oldest gives way: one that goes on takes a fraction of a second,
+/// and those that somebody has begun without going on are the older ones.
+pub(super) struct Handshakes {
+    most: usize,
+    under_way: Mutex<Queue>,
+}
+
+#[derive(Default)]
+struct Queue {
+    next: u64,
+    waiting: BTreeMap<u64, oneshot::Sender<()>>,
+}
+
+impl Handshakes {
+    /// At most so many at one time.
+    pub(super) fn new(most: usize) -> Arc<Self> {
+        Arc::new(Self { most, under_way: Mutex::default() })
+    }
+
+    /// One more.
+    pub(super) fn begin(self: &Arc<Self>) -> Handshake {
+        let (stays, gives_way) = oneshot::channel();
+        let mut queue = self.queue();
+        if queue.waiting.len() >= self.most {
+            queue.waiting.pop_first();
+        }
+        let number = queue.next;
+        queue.next += 1;
+        queue.waiting.insert(number, stays);
+        Handshake { among: Arc::clone(self), number, gives_way }
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A handshake under way, until dropped.
+pub(super) struct Handshake {
+    among: Arc<Handshakes>,
+    number: u64,
+    gives_way: oneshot::Receiver<()>,
+}
+
+impl Handshake {
+    /// Waits until it must give way to a younger one.
+    pub(super) async fn gives_way(&mut self) {
+        let _ = (&mut self.gives_way).await;
+    }
+}
+
+impl Drop for Handshake {
+    fn drop(&mut self) {
+        self.among.queue().waiting.remove(&self.number);
+    }
+}
+
 /// What is counted as one address: of IPv6 the first 64 bits, since one machine has as many addresses there as it likes.
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
@@ -93,6 +150,20 @@ mod tests {
         assert!(come(&strangers, "2001:db8::2").is_some());
         drop(all);
         assert!(strangers.from.lock().unwrap_or_else(PoisonError::into_inner).is_empty());
+    }
+
+    #[test]
+    fn the_oldest_handshake_gives_way() {
+        let handshakes = Handshakes::new(2);
+        let (mut first, mut second) = (handshakes.begin(), handshakes.begin());
+
+        let third = handshakes.begin();
+
+        let gave_way = |handshake: &mut Handshake| !matches!(handshake.gives_way.try_recv(), Err(oneshot::error::TryRecvError::Empty));
+        assert!(gave_way(&mut first) && !gave_way(&mut second));
+        drop(third);
+        let _fourth = handshakes.begin();
+        assert!(!gave_way(&mut second), "who is done leaves room");
     }
 
     #[test]

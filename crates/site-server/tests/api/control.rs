@@ -7,18 +7,24 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use axum::Extension;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::http::{Request, StatusCode};
 use cmg_core::ids::{ConnectionPointId, Role};
+use cmg_lab::{Authority, Issued};
 use cmg_process::shutdown::Drain;
 use cmg_site_server::app::change::Actor;
 use cmg_site_server::http::control;
 use cmg_site_server::http::listener::{Peer, Service};
 use hyper::body::Frame;
+use pki_types::pem::PemObject;
+use pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::ServerConfig;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio_rustls::TlsConnector;
 use tower::ServiceExt;
 
 use crate::house::{Ask, House, peer};
@@ -156,4 +162,41 @@ async fn an_address_without_a_certificate_gets_a_few_connections() {
     last.read_to_string(&mut answer).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
     serving.abort();
+}
+
+/// Of several addresses, since one has a few places only.
+#[tokio::test]
+async fn handshakes_that_do_not_go_on_keep_no_member_out() {
+    let house = House::founded().await;
+    let authority = Authority::root("Lab CA").unwrap();
+    let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let tls = Some(Arc::new(ArcSwap::from(server_config(&authority.server(&["localhost"]).unwrap()))));
+    let router = control::router(Arc::clone(&house.site));
+    let serving = tokio::spawn(Service { listener, tls, router, drain: Arc::new(Drain::default()) }.run_for_members());
+    let mut half_open = Vec::new();
+    for place in 0..18 * 60 {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(format!("127.0.1.{}:0", 1 + place / 60).parse().unwrap()).unwrap();
+        half_open.push(socket.connect(format!("127.0.0.1:{port}").parse().unwrap()).await.unwrap());
+    }
+
+    let client = cmg_credentials::tls::server_client("roots", &[authority.certificate_der().to_vec()], None).unwrap();
+    let tcp = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    let connecting = TlsConnector::from(client).connect("localhost".try_into().unwrap(), tcp);
+    let mut stream = tokio::time::timeout(Duration::from_secs(8), connecting).await.expect("before those time out").unwrap();
+
+    stream.write_all(b"GET /control/v1/news?after=0.0 HTTP/1.1\r\nHost: site\r\nConnection: close\r\n\r\n").await.unwrap();
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer).await;
+    assert!(answer.starts_with(b"HTTP/1.1 401 "));
+    serving.abort();
+}
+
+fn server_config(certificate: &Issued) -> Arc<ServerConfig> {
+    let chain: Vec<CertificateDer<'static>> =
+        CertificateDer::pem_slice_iter(certificate.chain_pem.as_bytes()).map(Result::unwrap).collect();
+    let key = PrivateKeyDer::from_pem_slice(certificate.key_pem.as_bytes()).unwrap();
+    let config = ServerConfig::builder_with_provider(Arc::clone(cmg_credentials::tls::provider()));
+    Arc::new(config.with_safe_default_protocol_versions().unwrap().with_no_client_auth().with_single_cert(chain, key).unwrap())
 }
