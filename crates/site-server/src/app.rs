@@ -30,6 +30,7 @@ pub(crate) mod oidc;
 mod own_roots;
 pub mod passwords;
 pub mod publish;
+pub mod reports;
 pub mod resources;
 pub mod roles;
 pub mod sessions;

@@ -17,6 +17,7 @@ use crate::app::in_force::{InForce, NotInForce, id};
 use crate::app::keys::Keys;
 use crate::app::publish::Judged;
 use crate::app::wanted_keys::WantedKeys;
+use crate::app::reports::Reports;
 use crate::config::Config;
 
 /// How often the site says which generation is the newest.
@@ -46,6 +47,8 @@ pub struct Site {
     freshness: ArcSwap<Option<Signed>>,
     /// Whose keys members want.
     pub(crate) wanted_keys: WantedKeys,
+    /// What connection points say of members.
+    pub reports: Reports,
 }
 
 /// Why a site cannot be opened.
@@ -89,6 +92,7 @@ impl Site {
             judged,
             freshness: ArcSwap::default(),
             wanted_keys: WantedKeys::default(),
+            reports: Reports::default(),
         });
         site.seal_missing().await?;
         crate::app::addresses::publish(&site).await?;

@@ -70,6 +70,16 @@ impl View {
         self.all(select.statement(), IssuedCertificate::read).await
     }
 
+    /// How many certificates of an authority and subject begin at `since` or later.
+    ///
+    /// # Errors
+    ///
+    /// As every read.
+    pub async fn certificates_since(&mut self, authority: &str, subject: &str, since: i64) -> Result<usize, Error> {
+        let sql = "SELECT serial FROM issued_certificates WHERE authority = $1 AND subject = $2 AND not_before >= $3";
+        Ok(self.all(statement(sql).bind(authority).bind(subject).bind(since), |row| row.text("serial")).await?.len())
+    }
+
     /// The certificate of a serial number.
     ///
     /// # Errors

@@ -40,17 +40,20 @@ reads! {
 }
 
 impl Change {
-    /// Stores statuses. One that is older than what is known changes nothing.
+    /// Stores statuses. One that is older than what is known changes nothing, and neither does one that says the same less than `repeated`
+    /// later, in the unit of `seen_at`.
     ///
     /// # Errors
     ///
     /// As every write.
-    pub async fn put_member_statuses(&mut self, statuses: &[MemberStatus]) -> Result<(), Error> {
+    pub async fn put_member_statuses(&mut self, statuses: &[MemberStatus], repeated: i64) -> Result<(), Error> {
         let sql = "INSERT INTO member_status (kind, name, body, seen_at) VALUES ($1, $2, $3, $4) \
                    ON CONFLICT (kind, name) DO UPDATE SET body = excluded.body, seen_at = excluded.seen_at \
-                   WHERE excluded.seen_at >= member_status.seen_at";
+                   WHERE excluded.seen_at >= member_status.seen_at \
+                   AND (excluded.body <> member_status.body OR excluded.seen_at >= member_status.seen_at + $5)";
         for status in statuses {
-            self.run(statement(sql).bind(&*status.kind).bind(&*status.name).bind(&*status.body).bind(status.seen_at)).await?;
+            let insert = statement(sql).bind(&*status.kind).bind(&*status.name).bind(&*status.body).bind(status.seen_at).bind(repeated);
+            self.run(insert).await?;
         }
         Ok(())
     }

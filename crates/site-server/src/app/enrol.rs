@@ -42,6 +42,9 @@ pub enum EnrolRefused {
     /// The certificate in force lasts for long.
     #[error("more than half of the certificate's life is left: ask again when it is due")]
     NotDue,
+    /// It was renewed several times within an hour.
+    #[error("it was renewed {MOST_RENEWALS} times within an hour: ask again later, and see who has its key")]
+    TooOften,
     /// The change was refused.
     #[error(transparent)]
     Change(#[from] ChangeRefused),
@@ -220,6 +223,10 @@ pub async fn renew(site: &Site, actor: &Actor, request: &RenewRequest) -> Result
     }
     let now = draft.now;
     let in_force = may_renew(draft.change.certificate_by_fingerprint(&fingerprint).await?, now)?;
+    // An hour by the beginning of certificates, which is a little before they are made.
+    if draft.change.certificates_since(MEMBERS, &format!("{kind}/{name}"), now - 3_600).await? >= MOST_RENEWALS {
+        return Err(EnrolRefused::TooOften);
+    }
     let member = draft.change.member(kind, &name).await?.ok_or(EnrolRefused::Revoked)?;
     let is_latest = member.serial.as_ref() == Some(&in_force.serial);
     if !is_latest && member.renewed_at.is_none_or(|renewed| renewed + ANSWER_LOST < now) {
@@ -236,6 +243,9 @@ pub async fn renew(site: &Site, actor: &Actor, request: &RenewRequest) -> Result
     info!(kind, name, serial = issued.serial, "Member's certificate renewed");
     Ok(answer(site, issued))
 }
+
+/// Certificates that a member gets in an hour: whoever has an earlier key in these 24 hours would have one a request.
+const MOST_RENEWALS: usize = 4;
 
 /// How long the certificate before the latest may renew too, in seconds: the answer to a renewal may have been lost.
 const ANSWER_LOST: i64 = 24 * 3600;

@@ -47,6 +47,6 @@ async fn say(house: &House, members: &[&str]) {
         seen_at: house.now(),
     });
     let mut change = house.site.store.begin(house.now()).await.unwrap();
-    change.put_member_statuses(&stored.collect::<Vec<_>>()).await.unwrap();
+    change.put_member_statuses(&stored.collect::<Vec<_>>(), 0).await.unwrap();
     change.commit().await.unwrap();
 }

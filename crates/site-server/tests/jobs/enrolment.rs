@@ -4,10 +4,13 @@ use aws_lc_rs::hmac;
 use cmg_api::EnrolmentCode;
 use cmg_api::bytes::Base64;
 use cmg_api::control::{EnrolRequest, Enrolled, RenewRequest};
-use cmg_authority::{MemberKind, PrivateKey};
+use cmg_authority::{MemberKind, PrivateKey, check_enrolment};
+use cmg_core::time::WallTime;
 use cmg_site_server::app::change::Actor;
 use cmg_site_server::app::enrol::{EnrolRefused, enrol, offer_code, renew};
+use cmg_site_server::app::issued_certificates::MEMBERS;
 use cmg_site_server::site::Site;
+use cmg_store::{IssuedCertificate, MemberCertificate};
 use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256, SigningKey};
 use serde_json::json;
 
@@ -143,4 +146,43 @@ async fn a_code_of_a_member_that_was_removed_does_not_count_for_a_new_one() {
     let refused = enrol(&house.site, &Actor::default(), &request(&old, &a_key())).await;
 
     assert!(matches!(refused, Err(EnrolRefused::NoCode)), "{refused:?}");
+}
+
+/// The answer to a renewal may have been lost, so a certificate may renew again; but whoever has its key gets no certificate a request.
+#[tokio::test]
+async fn a_certificate_is_renewed_a_few_times_an_hour() {
+    let house = with_point().await;
+    let (key, code) = (a_key(), code(&house.site).await);
+    let request = request(&code, &key);
+    enrol(&house.site, &Actor::default(), &request).await.unwrap();
+    let proven = check_enrolment(&request, &code, house.site.now()).unwrap();
+    // Issued again as it would have been 80 days ago.
+    let before = WallTime(house.site.now().0 - 80 * 86_400);
+    let issued = house.site.keys.infrastructure.member(&proven.role, &proven.key, before).unwrap();
+    let mut change = house.site.store.begin(house.now()).await.unwrap();
+    let certificate = IssuedCertificate {
+        serial: issued.serial.clone(),
+        authority: MEMBERS.to_owned(),
+        subject: "connection-point/cp-1".to_owned(),
+        purpose: "connection-point".to_owned(),
+        not_before: issued.not_before.0 as i64,
+        not_after: issued.not_after.0 as i64,
+        fingerprint: issued.fingerprint.iter().map(|byte| format!("{byte:02x}")).collect(),
+        revoked_at: None,
+    };
+    change.add_certificate(&certificate).await.unwrap();
+    let member =
+        MemberCertificate { serial: issued.serial.clone(), ends: certificate.not_after, sealing_key: Some(request.sealing_key.0.clone()) };
+    change.set_member_certificate("connection-point", "cp-1", &member).await.unwrap();
+    change.commit().await.unwrap();
+    let enrolled = Enrolled { chain: issued.chain.into_iter().map(Base64).collect(), authorities: Vec::new() };
+
+    let mut outcomes = Vec::new();
+    for _ in 0..6 {
+        outcomes.push(renew(&house.site, &Actor::default(), &renewal(&key, &enrolled)).await.map(|_| ()));
+    }
+
+    // The enrolment was one of them.
+    assert!(outcomes[..3].iter().all(Result::is_ok), "{outcomes:?}");
+    assert!(outcomes[3..].iter().all(|outcome| matches!(outcome, Err(EnrolRefused::TooOften))), "{outcomes:?}");
 }

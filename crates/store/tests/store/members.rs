@@ -59,11 +59,12 @@ async fn a_code_that_ended_or_was_replaced_is_not_spent(database: Database) {
 async fn the_newest_status_stays(database: Database) {
     let status = |name: &str, body: &str, seen_at| MemberStatus { kind: "gateway".into(), name: name.into(), body: body.into(), seen_at };
     let mut change = database.store.begin(NOW).await.unwrap();
-    change.put_member_statuses(&[status("a", "1", 10), status("b", "1", 10)]).await.unwrap();
-    change.put_member_statuses(&[status("a", "2", 11), status("b", "2", 9)]).await.unwrap();
+    change.put_member_statuses(&[status("a", "1", 10), status("b", "1", 10)], 5).await.unwrap();
+    change.put_member_statuses(&[status("a", "2", 11), status("b", "2", 9)], 5).await.unwrap();
+    change.put_member_statuses(&[status("a", "2", 15), status("b", "1", 15)], 5).await.unwrap();
     change.commit().await.unwrap();
 
-    assert_eq!(database.store.member_statuses().await.unwrap(), [status("a", "2", 11), status("b", "1", 10)]);
+    assert_eq!(database.store.member_statuses().await.unwrap(), [status("a", "2", 11), status("b", "1", 15)]);
     let mut change = database.store.begin(NOW).await.unwrap();
     assert!(change.remove_member_status("gateway", "a").await.unwrap());
     assert!(!change.remove_member_status("gateway", "a").await.unwrap());
