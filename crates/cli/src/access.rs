@@ -64,7 +64,7 @@ pub enum TokenVerb {
 /// A new bulk registration token.
 #[derive(Debug, Args)]
 pub struct NewToken {
-    /// How long it counts, at most 168h; else 72h
+    /// How long it counts, such as 12h or 3d, at most 7d; else 3d
     #[arg(long, value_name = "TIME", value_parser = Duration::parse)]
     lifetime: Option<Duration>,
     /// How many registrations it is good for; else any number

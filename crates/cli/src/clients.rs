@@ -43,6 +43,8 @@ pub enum ClientVerb {
         /// Its id
         id: String,
     },
+    /// Register one by what it can show, before it comes by itself
+    New(NewClient),
     /// List the tokens of one
     Tokens {
         /// Its id
@@ -71,6 +73,25 @@ pub enum ClientVerb {
         /// Its id
         id: String,
     },
+}
+
+/// A client that an administrator registers.
+#[derive(Debug, Args)]
+pub struct NewClient {
+    /// What it calls itself
+    name: String,
+    /// How it proves who it is
+    #[arg(long, value_name = "KIND", value_parser = ["key", "certificate", "entra-device", "bulk-token"])]
+    identity_kind: String,
+    /// Who it is proven to be; else its name
+    #[arg(long, value_name = "TEXT")]
+    identity: Option<String>,
+    /// SHA-256 thumbprint of its key (RFC 7638), base64 for URLs
+    #[arg(long, value_name = "THUMBPRINT")]
+    key_thumbprint: String,
+    /// Let it count at once; else it waits for approval
+    #[arg(long)]
+    approved: bool,
 }
 
 /// Which clients.
@@ -119,6 +140,15 @@ pub(crate) async fn client(verb: ClientVerb, server: &Server) -> Result<Told, Fa
     match verb {
         ClientVerb::List(ClientList { search, state, limit }) => {
             Ok(Told::list(server.list(&[all], &[("search", search), ("state", state)], "after", limit).await?, CLIENTS))
+        }
+        ClientVerb::New(NewClient { name, identity_kind, identity, key_thumbprint, approved }) => {
+            let body = json!({
+                "name": name, "identity_kind": identity_kind, "identity": identity,
+                "key_thumbprint": key_thumbprint, "approved": approved,
+            });
+            let made = server.ask(Request::post(&[all], body)).await?.body;
+            let note = format!("Registered client {}", made["id"].as_str().unwrap_or_default());
+            Ok(Told::note(note).value(made))
         }
         ClientVerb::Show { id } => Ok(Told::thing(server.ask(Request::get(&[all, &id])).await?.body)),
         ClientVerb::Tokens { id } => Ok(Told::list(server.ask(Request::get(&[all, &id, "tokens"])).await?.body, TOKENS)),

@@ -6,7 +6,7 @@ use std::io::{self, BufRead, BufReader, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use cmg_process::secret_file;
-use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcgetwinsize, tcsetattr};
+use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, tcgetattr, tcgetwinsize, tcsetattr};
 
 use crate::failure::Failure;
 
@@ -124,7 +124,7 @@ fn ask(words: &str) -> io::Result<String> {
     write!(terminal, "{words}: ")?;
     let typed = {
         let _hidden = Hidden::new(&terminal)?;
-        line(&mut BufReader::new(&terminal))
+        typed(&mut BufReader::new(&terminal))
     };
     writeln!(terminal)?;
     typed
@@ -148,7 +148,32 @@ fn line(from: &mut dyn BufRead) -> io::Result<String> {
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
 
-/// While it exists, the terminal does not show what is typed.
+/// What is typed up to the end of the line, by a terminal that gives every key as it is. Whoever gives up with Ctrl-C ends this, not the
+/// program, so that the terminal is as it was before.
+fn typed(from: &mut impl BufRead) -> io::Result<String> {
+    const CTRL_C: u8 = 3;
+    const CTRL_D: u8 = 4;
+    const CTRL_U: u8 = 21;
+    const BACKSPACES: [u8; 2] = [8, 127];
+
+    let mut text = Vec::new();
+    let mut key = [0];
+    while from.read(&mut key)? > 0 {
+        match key[0] {
+            b'\r' | b'\n' | CTRL_D => break,
+            CTRL_C => return Err(io::Error::new(io::ErrorKind::Interrupted, "given up")),
+            CTRL_U => text.clear(),
+            byte if BACKSPACES.contains(&byte) => {
+                // A character may be several bytes, of which only the first begins one.
+                while text.pop().is_some_and(|byte| byte & 0xc0 == 0x80) {}
+            }
+            byte => text.push(byte),
+        }
+    }
+    String::from_utf8(text).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is no text"))
+}
+
+/// While it exists, the terminal does not show what is typed, and gives every key as it is.
 struct Hidden<'t> {
     terminal: &'t File,
     before: rustix::termios::Termios,
@@ -158,7 +183,9 @@ impl<'t> Hidden<'t> {
     fn new(terminal: &'t File) -> io::Result<Self> {
         let before = tcgetattr(terminal)?;
         let mut hidden = before.clone();
-        hidden.local_modes.remove(LocalModes::ECHO);
+        hidden.local_modes.remove(LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG);
+        hidden.special_codes[SpecialCodeIndex::VMIN] = 1;
+        hidden.special_codes[SpecialCodeIndex::VTIME] = 0;
         tcsetattr(terminal, OptionalActions::Flush, &hidden)?;
         Ok(Self { terminal, before })
     }
@@ -168,5 +195,26 @@ impl Drop for Hidden<'_> {
     fn drop(&mut self) {
         // There is nobody left to tell where the terminal is gone.
         let _ = tcsetattr(self.terminal, OptionalActions::Flush, &self.before);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_typed_ends_with_its_line_and_can_be_mended() {
+        for (keys, text) in
+            [("word\rmore", "word"), ("wi\u{7f}ord\n", "word"), ("\u{e4}\u{8}a\n", "a"), ("no\u{15}word\n", "word"), ("\u{7f}a\u{4}", "a")]
+        {
+            assert_eq!(typed(&mut keys.as_bytes()).unwrap(), text, "{keys:?}");
+        }
+    }
+
+    #[test]
+    fn who_gives_up_ends_the_question_and_not_the_program() {
+        let given_up = typed(&mut "secr\u{3}et\n".as_bytes()).unwrap_err();
+
+        assert_eq!(given_up.kind(), io::ErrorKind::Interrupted);
     }
 }

@@ -7,7 +7,7 @@ async fn a_bulk_token_is_made_listed_blocked_and_unblocked() {
     let house = House::signed_in().await;
     let file = house.path("bulk");
 
-    let made = house.cmg(&["token", "new", "--lifetime", "24h", "--max-uses", "5", "--note", "lab", "--out", &file, "--json"]).await.json();
+    let made = house.cmg(&["token", "new", "--lifetime", "1d", "--max-uses", "5", "--note", "lab", "--out", &file, "--json"]).await.json();
     let id = made["id"].as_str().unwrap();
 
     let token = std::fs::read_to_string(&file).unwrap();
@@ -58,6 +58,10 @@ async fn clients_and_issued_certificates_are_listed() {
     let house = House::signed_in().await;
 
     let clients = house.cmg(&["client", "list", "--state", "approved", "--json"]).await.json();
+    let thumbprint = "A".repeat(43);
+    let new = ["client", "new", "laptop", "--identity-kind", "key", "--key-thumbprint", &thumbprint, "--approved", "--json"];
+    let made = house.cmg(&new).await.json();
+    assert_eq!(house.cmg(&["client", "show", made["id"].as_str().unwrap(), "--json"]).await.json()["state"], "approved");
     house.cmg(&["client", "block", "nobody", "--note", "x"]).await.refused(&["nobody"]);
     for verb in ["show", "tokens", "approve", "unblock", "remove"] {
         house.cmg(&["client", verb, "nobody"]).await.refused(&["nobody"]);
