@@ -10,7 +10,7 @@ use cmg_cli::sites::{Backup, OnFiles, Place, Restore};
 use cmg_core::time::WallTime;
 use cmg_process::file::Problems;
 use cmg_process::{clock, secret_file};
-use cmg_site_server::app::backup::{self, BackupRefused};
+use cmg_site_server::app::backup::{self, BackupRefused, Keep};
 use cmg_site_server::config::Config;
 
 /// Why nothing was done.
@@ -52,11 +52,27 @@ async fn bring_back(wanted: &Restore) -> Result<(), Refused> {
     let (config, passphrase) = read(&wanted.place)?;
     let archive = fs::read(&wanted.archive).map_err(|source| Refused::File { path: wanted.archive.clone(), source })?;
     let before = wanted.before.as_deref();
-    let restored = backup::restore(&config, &passphrase, &archive, before, wanted.keep_blocks, now()).await?;
+    let keep = Keep { blocks: wanted.keep_blocks, api_tokens: wanted.keep_api_tokens };
+    let restored = backup::restore(&config, &passphrase, &archive, before, keep, now()).await?;
     say(&format!("site {} restored as it was {}", config.site, clock::text(restored.made_at)));
     for block in &restored.newer_blocks {
         let what = if restored.kept { "kept" } else { "not in the backup, gone" };
         say(&format!("block {} ({} {}): {what}", block.id, block.kind.word(), block.value));
+    }
+    for account in &restored.revived_accounts {
+        let what = if restored.kept { "disabled again" } else { "could not sign in before, and can again" };
+        say(&format!("account {account}: {what}"));
+    }
+    say("every session has ended; sign in again");
+    if wanted.keep_api_tokens {
+        say("API tokens count as they did at the backup, those too that were revoked since: look through `cmg api-token list`");
+    } else {
+        say(&format!("API tokens ended: {}; make new ones by `cmg api-token new`", restored.ended_tokens));
+    }
+    if before.is_none() {
+        say(
+            "blocks, and disabled or removed accounts, are as they were at the backup: look through `cmg block list` and `cmg account list`",
+        );
     }
     Ok(())
 }

@@ -58,20 +58,8 @@ impl Store {
     /// [`Error::NewerSchema`] if a newer program made the dump, [`Error::Conflict`] if this database is not empty, [`Error::Other`] if the
     /// dump is damaged. Nothing is stored then.
     pub async fn load(&self, dump: &str, now: i64) -> Result<(), Error> {
-        let mut lines = dump.lines();
-        check_schema(lines.next().unwrap_or_default())?;
-
         let mut change = self.begin(now).await?;
-        change.check_empty().await?;
-        change.run(statement("DELETE FROM site")).await?;
-        for line in lines {
-            let (table, row) = parsed(line)?;
-            change.insert(&table, row).await?;
-        }
-        change.number(statement("SELECT COUNT(*) AS count FROM site WHERE one = 1")).await.and_then(|sites| match sites {
-            1 => Ok(()),
-            _ => Err(damaged("it has no site")),
-        })?;
+        change.load(dump).await?;
         change.commit().await
     }
 }
@@ -88,6 +76,26 @@ impl View {
 }
 
 impl Change {
+    /// The same as [`Store::load`], as a part of this change.
+    ///
+    /// # Errors
+    ///
+    /// The same; then this change is to be dropped.
+    pub async fn load(&mut self, dump: &str) -> Result<(), Error> {
+        let mut lines = dump.lines();
+        check_schema(lines.next().unwrap_or_default())?;
+        self.check_empty().await?;
+        self.run(statement("DELETE FROM site")).await?;
+        for line in lines {
+            let (table, row) = parsed(line)?;
+            self.insert(&table, row).await?;
+        }
+        if self.number(statement("SELECT COUNT(*) AS count FROM site WHERE one = 1")).await? != 1 {
+            return Err(damaged("it has no site"));
+        }
+        self.read_generation().await
+    }
+
     async fn check_empty(&mut self) -> Result<(), Error> {
         for table in TABLES {
             let rows = if table == "site" { "site WHERE number > 0 OR code IS NOT NULL" } else { table };

@@ -39,6 +39,16 @@ pub enum Error {
         /// The newest version that this program knows.
         known: u64,
     },
+    /// An older program has made it, and it is not to be changed.
+    #[error(
+        "the database has schema {found}, this program knows {known}: use the version that its site server runs, or start this one first"
+    )]
+    OlderSchema {
+        /// The version that the database has.
+        found: u64,
+        /// The version that this program knows.
+        known: u64,
+    },
     /// Something of that name, or with that unique value, exists.
     #[error("it exists already: choose another name, or change the one that is there")]
     Conflict,

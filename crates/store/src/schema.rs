@@ -28,6 +28,15 @@ pub(crate) async fn upgrade(connection: &mut AnyConnection, engine: Engine) -> R
     Ok(())
 }
 
+/// Demands [`SCHEMA`], and changes nothing.
+pub(crate) async fn demand(connection: &mut AnyConnection) -> Result<(), Error> {
+    match version(connection).await? {
+        SCHEMA => Ok(()),
+        found if found > SCHEMA => Err(Error::NewerSchema { found, known: SCHEMA }),
+        found => Err(Error::OlderSchema { found, known: SCHEMA }),
+    }
+}
+
 async fn version(connection: &mut AnyConnection) -> Result<u64, Error> {
     let row = sqlx::query("SELECT version FROM schema").fetch_optional(&mut *connection).await?;
     let version: i64 = row.map(|row| row.try_get("version")).transpose()?.unwrap_or(0);

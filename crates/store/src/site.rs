@@ -114,6 +114,12 @@ impl Change {
         Ok(())
     }
 
+    /// Takes over the generation that is stored.
+    pub(crate) async fn read_generation(&mut self) -> Result<(), Error> {
+        self.generation = self.one(statement("SELECT epoch, number FROM site"), Generation::read).await?;
+        Ok(())
+    }
+
     async fn set_generation(&mut self, generation: Generation) -> Result<Generation, Error> {
         let sql = "UPDATE site SET epoch = $1, number = $2";
         self.must(statement(sql).bind(signed(generation.epoch)).bind(signed(generation.number))).await?;

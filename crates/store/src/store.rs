@@ -36,6 +36,34 @@ impl Store {
         }
     }
 
+    /// Opens a database that is there, as it is: a site server of another version may be using it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NewerSchema`] or [`Error::OlderSchema`] if this program cannot read it; otherwise why it cannot be opened.
+    pub async fn open_as_it_is(place: Place) -> Result<Self, Error> {
+        sqlx::any::install_default_drivers();
+        let store = match place {
+            Place::Sqlite(path) => {
+                if !path.exists() {
+                    return Err(Error::of_file(&path, std::io::ErrorKind::NotFound.into()));
+                }
+                let options = place::sqlite(&path)?;
+                let (writer, readers) = (place::sqlite_pool(&options, WRITERS), place::sqlite_pool(&options, SQLITE_READERS));
+                Self { engine: Engine::Sqlite, writer, readers }
+            }
+            Place::Postgres(text) => {
+                let options = place::postgres(&text)?;
+                let (writer, readers) = (place::postgres_pool(&options, WRITERS), place::postgres_pool(&options, POSTGRES_READERS));
+                Self { engine: Engine::Postgres, writer, readers }
+            }
+        };
+        let mut reader = store.view().await?;
+        schema::demand(reader.raw()).await?;
+        drop(reader);
+        Ok(store)
+    }
+
     async fn open_sqlite(path: &Path) -> Result<Self, Error> {
         place::make_file(path)?;
         let options = place::sqlite(path)?;

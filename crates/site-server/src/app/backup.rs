@@ -1,8 +1,10 @@
 //! Backup and restore: database, vault key and configuration file in one archive under a passphrase.
 //!
 //! A restore raises the epoch, so that members follow the restored site whatever they followed before. Revocations that came after the
-//! backup would be undone by it; where the database of before is still there, they are told, and can be kept.
+//! backup would be undone by it; where the database of before is still there, they are told, and can be kept. Sessions end, and so do API
+//! tokens unless they are to be kept: which of them were taken back after the backup nobody knows.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,7 +12,7 @@ use std::path::{Path, PathBuf};
 use cmg_authority::archive::{self, OpenRefused, SealRefused};
 use cmg_authority::{Secret, VaultKey};
 use cmg_core::time::WallTime;
-use cmg_store::{Block, NewBlock, Place, Store};
+use cmg_store::{AccountFields, Block, Change, NewBlock, Place, Store};
 use serde::{Deserialize, Serialize};
 
 use super::founding::{VAULT_KEY, make_folder};
@@ -68,14 +70,35 @@ pub enum BackupRefused {
     Folder(#[from] super::founding::FoundingRefused),
 }
 
+/// What of before is not to be lost.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Keep {
+    /// Blocks that the backup does not have, and that accounts were disabled or removed.
+    pub blocks: bool,
+    /// API tokens of the backup.
+    pub api_tokens: bool,
+}
+
 /// What a restore did.
 pub struct Restored {
     /// When the backup was made.
     pub made_at: WallTime,
     /// Blocks of the database of before that the backup does not have.
     pub newer_blocks: Vec<Block>,
-    /// Whether they were kept.
+    /// Accounts that could not sign in any more before, and can by the backup.
+    pub revived_accounts: Vec<String>,
+    /// Whether those blocks were kept, and those accounts disabled.
     pub kept: bool,
+    /// How many API tokens were ended.
+    pub ended_tokens: u64,
+}
+
+/// What could not come in any more, by the database of before.
+#[derive(Default)]
+struct Before {
+    blocks: Vec<Block>,
+    /// The accounts that could sign in. None: it is not known.
+    accounts: Option<BTreeSet<String>>,
 }
 
 fn file(path: &Path) -> impl FnOnce(io::Error) -> BackupRefused {
@@ -87,7 +110,7 @@ fn file(path: &Path) -> impl FnOnce(io::Error) -> BackupRefused {
 pub async fn backup(config: &Config, passphrase: &str, now: WallTime) -> Result<Vec<u8>, BackupRefused> {
     let path = config.data.join(VAULT_KEY);
     let vault_key = fs::read_to_string(&path).map_err(file(&path))?;
-    let store = Store::open(config.database.clone()).await?;
+    let store = Store::open_as_it_is(config.database.clone()).await?;
     let contents = Contents { format: 1, site: config.site.clone(), made_at: now.0, vault_key, dump: store.dump().await? };
     store.close().await;
     let text = serde_json::to_vec(&contents).map_err(|_| BackupRefused::Unknown)?;
@@ -96,14 +119,14 @@ pub async fn backup(config: &Config, passphrase: &str, now: WallTime) -> Result<
 
 /// Brings back the site of an archive into an empty folder and an empty database.
 ///
-/// `before`: the SQLite database that was in use before, where it can still be read. Its blocks that the backup does not have are told,
-/// and with `keep` added again.
+/// `before`: the SQLite database that was in use before, where it can still be read. Its blocks that the backup does not have are told, and
+/// the accounts that had come to an end; `keep` says what of it stays. All is done in one change, or nothing.
 pub async fn restore(
     config: &Config,
     passphrase: &str,
     archive: &[u8],
     before: Option<&Path>,
-    keep: bool,
+    keep: Keep,
     now: WallTime,
 ) -> Result<Restored, BackupRefused> {
     let text = archive::open(passphrase, archive)?;
@@ -114,9 +137,9 @@ pub async fn restore(
     if contents.site != config.site {
         return Err(BackupRefused::OtherSite { found: contents.site, named: config.site.clone() });
     }
-    let live = match before {
-        Some(path) => live_blocks(path).await?,
-        None => Vec::new(),
+    let before = match before {
+        Some(path) => read_before(path).await?,
+        None => Before::default(),
     };
     make_folder(&config.data)?;
     let key_path = config.data.join(VAULT_KEY);
@@ -124,44 +147,63 @@ pub async fn restore(
         return Err(BackupRefused::InUse(config.data.clone()));
     }
     let store = Store::open(config.database.clone()).await?;
-    match store.load(&contents.dump, now.0 as i64).await {
+    let mut change = store.begin(now.0 as i64).await?;
+    match change.load(&contents.dump).await {
         Ok(()) => {}
         Err(cmg_store::Error::Conflict) => return Err(BackupRefused::InUse(config.data.clone())),
         Err(error) => return Err(error.into()),
     }
-    VaultKey::write_text(&key_path, &contents.vault_key).map_err(file(&key_path))?;
-    let newer = raise(&store, live, keep, now).await?;
-    store.close().await;
-    Ok(Restored { made_at: WallTime(contents.made_at), newer_blocks: newer, kept: keep })
-}
-
-async fn live_blocks(path: &Path) -> Result<Vec<Block>, BackupRefused> {
-    if !path.exists() {
-        return Err(file(path)(io::ErrorKind::NotFound.into()));
-    }
-    let store = Store::open(Place::Sqlite(path.to_owned())).await?;
-    let blocks = store.live_blocks().await?;
-    store.close().await;
-    Ok(blocks)
-}
-
-/// Raises the epoch, and adds the blocks that the backup does not have, where they are to be kept. Sessions of before end.
-async fn raise(store: &Store, live: Vec<Block>, keep: bool, now: WallTime) -> Result<Vec<Block>, BackupRefused> {
-    let mut change = store.begin(now.0 as i64).await?;
     change.raise_epoch().await?;
     change.forget_what_passes().await?;
+    let ended_tokens = if keep.api_tokens { 0 } else { change.revoke_all_api_tokens().await? };
+    let newer_blocks = newer_blocks(&mut change, before.blocks, keep).await?;
+    let revived_accounts = revived_accounts(&mut change, before.accounts, keep).await?;
+    VaultKey::write_text(&key_path, &contents.vault_key).map_err(file(&key_path))?;
+    if let Err(error) = change.commit().await {
+        let _ = fs::remove_file(&key_path);
+        return Err(error.into());
+    }
+    store.close().await;
+    Ok(Restored { made_at: WallTime(contents.made_at), newer_blocks, revived_accounts, kept: keep.blocks, ended_tokens })
+}
+
+async fn read_before(path: &Path) -> Result<Before, BackupRefused> {
+    let store = Store::open_as_it_is(Place::Sqlite(path.to_owned())).await?;
+    let enabled = store.accounts().await?.into_iter().filter(|account| !account.fields.disabled).map(|account| account.name);
+    let before = Before { blocks: store.live_blocks().await?, accounts: Some(enabled.collect()) };
+    store.close().await;
+    Ok(before)
+}
+
+/// The blocks of before that the backup does not have, which are added again where they are to be kept.
+async fn newer_blocks(change: &mut Change, live: Vec<Block>, keep: Keep) -> Result<Vec<Block>, cmg_store::Error> {
     let mut newer = Vec::new();
     for block in live {
         if change.block(&block.id).await?.is_none() {
             newer.push(block);
         }
     }
-    if keep {
+    if keep.blocks {
         let blocks: Vec<_> = newer.iter().cloned().map(again).collect();
         change.add_blocks(&blocks).await?;
     }
-    change.commit().await?;
     Ok(newer)
+}
+
+/// The accounts of the backup that could not sign in before, which are disabled again where that is to be kept.
+async fn revived_accounts(change: &mut Change, enabled: Option<BTreeSet<String>>, keep: Keep) -> Result<Vec<String>, cmg_store::Error> {
+    let Some(enabled) = enabled else { return Ok(Vec::new()) };
+    let mut revived = Vec::new();
+    for account in change.accounts().await? {
+        if account.fields.disabled || enabled.contains(&account.name) {
+            continue;
+        }
+        if keep.blocks {
+            change.replace_account(&account.name, &AccountFields { disabled: true, ..account.fields }, account.version).await?;
+        }
+        revived.push(account.name);
+    }
+    Ok(revived)
 }
 
 fn again(block: Block) -> NewBlock {

@@ -61,7 +61,7 @@ fn members_follow_a_restored_site() {
     let mut program = managed.site.system.site.take().unwrap();
     kill(&mut program);
     fs::rename(&data, &aside).unwrap();
-    site("restore", &["--in", archive.to_str().unwrap()]);
+    site("restore", &["--in", archive.to_str().unwrap(), "--keep-api-tokens"]);
     restart_killed(&mut program);
     managed.site.system.site = Some(program);
     managed.publish("after");
