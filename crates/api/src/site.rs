@@ -50,6 +50,9 @@ pub struct SiteFile {
     /// How long SIGTERM waits for requests in flight. Default `30s`.
     #[serde(default = "crate::defaults::drain")]
     pub drain: Duration,
+    /// How long audit records are kept, at least `30d`. Default `400d`: a year, and time to look at it when it is over.
+    #[serde(default = "audit_keep")]
+    pub audit_keep: Duration,
     /// `[log]`
     #[serde(default)]
     pub log: LogFile,
@@ -65,4 +68,8 @@ fn control_listen() -> String {
 
 fn metrics_listen() -> String {
     "127.0.0.1:9182".to_owned()
+}
+
+const fn audit_keep() -> Duration {
+    Duration::days(400)
 }

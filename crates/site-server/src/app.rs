@@ -19,6 +19,7 @@ pub mod doctor;
 pub mod enrol;
 pub mod fetching;
 pub mod founding;
+pub mod growth;
 pub(crate) mod idempotency;
 pub mod in_force;
 pub mod issued_certificates;

@@ -43,6 +43,8 @@ pub struct Config {
     pub acme_hooks: BTreeMap<String, PathBuf>,
     /// How long requests in flight are waited for.
     pub drain: Duration,
+    /// How long audit records are kept.
+    pub audit_keep: Duration,
     /// What is logged, and how.
     pub log: LogFile,
 }
@@ -107,8 +109,16 @@ fn config(file: &SiteFile, reading: &mut Reading) -> Option<Config> {
         metrics_public: file.metrics_public,
         acme_hooks: acme_hooks(file, reading),
         drain: file.drain.time(),
+        audit_keep: audit_keep(file, reading),
         log: file.log.clone(),
     })
+}
+
+fn audit_keep(file: &SiteFile, reading: &mut Reading) -> Duration {
+    if file.audit_keep < cmg_api::text::Duration::days(30) {
+        reading.problem("audit_keep", format!("{} is too short to find out what happened", file.audit_keep), "write at least 30d");
+    }
+    file.audit_keep.time()
 }
 
 /// Whether `code` can be a site code: letters and digits, since it stands in certificates and in file names.

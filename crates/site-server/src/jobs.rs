@@ -12,7 +12,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use tracing::{error, info, warn};
 
 use crate::app::fetching::Fetcher;
-use crate::app::{acme, client_tokens, crls, issued_certificates, token_issuers, warnings};
+use crate::app::{acme, client_tokens, crls, growth, issued_certificates, token_issuers, warnings};
 use crate::site::Site;
 
 /// The lease.
@@ -30,10 +30,13 @@ const LOOK: Duration = Duration::from_secs(15);
 /// How long after a change it is looked: an address that was just written is asked at once, but not in the middle of a hundred changes.
 const SETTLED: Duration = Duration::from_secs(1);
 
-/// Works whenever this site server holds the lease, until dropped.
-pub async fn run(site: Arc<Site>) {
-    // Two site servers may bear one name by mistake.
-    let holder = format!("{}/{:016x}", site.name, dice::draw());
+/// What this start of a site server is called in the lease: two site servers may bear one name by mistake.
+pub fn holder(site: &Site) -> String {
+    format!("{}/{:016x}", site.name, dice::draw())
+}
+
+/// Works whenever this site server holds the lease, as `holder`, until dropped. The lease is to be given back then.
+pub async fn run(site: Arc<Site>, holder: String) {
     let mut renew = interval(RENEWED);
     renew.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (mut work, mut until, mut was_refused) = (None::<Work>, 0, false);
@@ -75,6 +78,13 @@ pub async fn hold(site: &Site, holder: &str, now: i64) -> Result<bool, cmg_store
     Ok(is_held)
 }
 
+/// Gives the lease back, so that another one, or the next start, need not wait until it has run out.
+pub async fn give_back(site: &Site, holder: &str) -> Result<(), cmg_store::Error> {
+    let mut change = site.store.begin(site.now().0 as i64).await?;
+    change.release_lease(LEASE, holder).await?;
+    change.commit().await
+}
+
 /// The jobs at work; dropped, they end.
 struct Work(JoinHandle<()>, AbortHandle);
 
@@ -104,10 +114,10 @@ async fn work(site: Arc<Site>) {
 async fn work_by_itself(site: &Site) {
     let fetcher = Fetcher::of_system();
     let mut newest = site.newest();
-    let mut warned_at = None;
+    let mut last = Last::default();
     loop {
         newest.mark_unchanged();
-        once(site, &fetcher, site.now().0 as i64, &mut warned_at).await;
+        once(site, &fetcher, site.now().0 as i64, &mut last).await;
         tokio::select! {
             () = sleep(LOOK) => {}
             Ok(()) = newest.changed() => sleep(SETTLED).await,
@@ -115,8 +125,17 @@ async fn work_by_itself(site: &Site) {
     }
 }
 
+/// When what is not done at every look was done.
+#[derive(Debug, Default)]
+pub struct Last {
+    /// Warnings were looked at.
+    pub warned: Option<i64>,
+    /// What is of no more use was forgotten.
+    pub forgot: Option<i64>,
+}
+
 /// Does everything that is due at `now`. Each job by itself: one that fails keeps no other from its work.
-pub async fn once(site: &Site, fetcher: &Fetcher, now: i64, warned_at: &mut Option<i64>) {
+pub async fn once(site: &Site, fetcher: &Fetcher, now: i64, last: &mut Last) {
     if let Err(error) = issued_certificates::keep_list(site, now).await {
         failed("the site's own revocation list", &error);
     }
@@ -126,13 +145,19 @@ pub async fn once(site: &Site, fetcher: &Fetcher, now: i64, warned_at: &mut Opti
     if let Err(error) = token_issuers::sync_due(site, fetcher, now).await {
         failed("keys of token issuers", &error);
     }
-    if warned_at.is_none_or(|at| now >= at + warnings::OFTEN) {
+    if last.warned.is_none_or(|at| now >= at + warnings::OFTEN) {
         match warnings::look(site, now).await {
-            Ok(_) => *warned_at = Some(now),
+            Ok(_) => last.warned = Some(now),
             Err(error) => failed("warnings", &error),
         }
         if let Err(error) = client_tokens::forget_ended(site, now).await {
             failed("ended client tokens", &error);
+        }
+    }
+    if last.forgot.is_none_or(|at| now >= at + growth::OFTEN) {
+        match growth::forget(site, site.audit_keep, now).await {
+            Ok(_) => last.forgot = Some(now),
+            Err(error) => failed("forgetting what is of no more use", &error),
         }
     }
 }

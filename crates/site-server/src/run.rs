@@ -99,7 +99,8 @@ pub async fn run(file: &Path) -> Result<(), RunError> {
     tasks.spawn("following the database", Arc::clone(&site).keep_fresh());
     let keep_certificate = keep_certificate(Arc::clone(&site), config.control_names(), Arc::clone(&control_tls));
     tasks.spawn("own certificate", keep_certificate);
-    tasks.spawn("jobs", jobs::run(Arc::clone(&site)));
+    let holder = jobs::holder(&site);
+    tasks.spawn("jobs", jobs::run(Arc::clone(&site), holder.clone()));
     tasks.spawn("wanted keys", wanted_keys::run(Arc::clone(&site)));
     let _health = health(&config, &site, &drain).await?;
     info!("Site server ready");
@@ -116,6 +117,9 @@ pub async fn run(file: &Path) -> Result<(), RunError> {
         () = signals.stop() => warn!("Drain cut short"),
     }
     tasks.shutdown().await;
+    if let Err(error) = jobs::give_back(&site, &holder).await {
+        warn!(error = chain(&error), "The lease for the site's jobs was not given back; they wait until it has run out");
+    }
     site.store.close().await;
     info!("Stopped");
     Ok(())
@@ -198,8 +202,15 @@ async fn health(config: &Config, site: &Arc<Site>, drain: &Arc<Drain>) -> Result
             [generation.epoch, generation.number][part]
         });
     }
-    let drain = Arc::clone(drain);
-    let ready = move || if drain.has_begun() { Err("draining".to_owned()) } else { Ok(()) };
+    let of_site = |read: fn(&Site) -> u64| {
+        let site = Arc::clone(site);
+        move || read(&site)
+    };
+    metrics.gauge_of("database_answers", "Whether the database answers: 1 or 0", of_site(|site| site.database_answers().is_ok().into()));
+    let silence = of_site(|site| site.database_silence().as_secs());
+    metrics.gauge_of("database_silent_seconds", "Time since the database answered last", silence);
+    let (drain, site) = (Arc::clone(drain), Arc::clone(site));
+    let ready = move || if drain.has_begun() { Err("draining".to_owned()) } else { site.database_answers() };
     let (address, exposure) = (config.metrics_listen, if config.metrics_public { Exposure::Public } else { Exposure::Loopback });
     Health::start(address, exposure, Box::new(ready), Arc::new(metrics)).await.map_err(|source| RunError::Listen { address, source })
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 use cmg_api::control::{FRESHNESS_CONTEXT, Freshness, GenerationId, Signed};
@@ -26,6 +26,9 @@ const FRESHNESS: Duration = Duration::from_secs(2);
 /// How often it is looked whether another site server has changed something.
 const LOOK: Duration = Duration::from_millis(250);
 
+/// A database that has not answered for so long is out of use, though it has not refused yet.
+const SILENT: Duration = Duration::from_secs(10);
+
 /// The site, as one site server has it.
 pub struct Site {
     /// The name of this site server.
@@ -40,6 +43,8 @@ pub struct Site {
     pub control_urls: Vec<String>,
     /// Programs that change DNS for ACME servers, by name.
     pub acme_hooks: BTreeMap<String, PathBuf>,
+    /// How long audit records are kept.
+    pub audit_keep: Duration,
     in_force: ArcSwap<InForce>,
     turn: Mutex<()>,
     judged: Judged,
@@ -49,6 +54,8 @@ pub struct Site {
     pub(crate) wanted_keys: WantedKeys,
     /// What connection points say of members.
     pub reports: Reports,
+    /// When the database answered last, and why not since then.
+    database: std::sync::Mutex<(Instant, Option<String>)>,
 }
 
 /// Why a site cannot be opened.
@@ -86,6 +93,7 @@ impl Site {
             keys,
             control_urls: config.control_urls.clone(),
             acme_hooks: config.acme_hooks.clone(),
+            audit_keep: config.audit_keep,
             newest: watch::Sender::new(in_force.generation()),
             in_force: ArcSwap::from_pointee(in_force),
             turn: Mutex::default(),
@@ -93,6 +101,7 @@ impl Site {
             freshness: ArcSwap::default(),
             wanted_keys: WantedKeys::default(),
             reports: Reports::default(),
+            database: std::sync::Mutex::new((Instant::now(), None)),
         });
         site.seal_missing().await?;
         crate::app::addresses::publish(&site).await?;
@@ -128,8 +137,12 @@ impl Site {
         loop {
             tokio::select! {
                 _ = look.tick() => match self.look().await {
-                    Ok(()) => was_refused = false,
+                    Ok(()) => {
+                        was_refused = false;
+                        *self.answered() = (Instant::now(), None);
+                    }
                     Err(error) => {
+                        self.answered().1 = Some(cmg_process::log::chain(&error));
                         if !std::mem::replace(&mut was_refused, true) {
                             error!(error = cmg_process::log::chain(&error), "The database cannot be followed");
                         }
@@ -138,6 +151,26 @@ impl Site {
                 // A site server that does not know what is in the database must not say that nothing is newer.
                 _ = say.tick() => if !was_refused { self.say_newest() },
             }
+        }
+    }
+
+    fn answered(&self) -> std::sync::MutexGuard<'_, (Instant, Option<String>)> {
+        self.database.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// How long ago the database answered last.
+    pub fn database_silence(&self) -> Duration {
+        self.answered().0.elapsed()
+    }
+
+    /// Whether the database answers; else since when it does not, and why.
+    pub fn database_answers(&self) -> Result<(), String> {
+        let (at, error) = &*self.answered();
+        let seconds = at.elapsed().as_secs();
+        match error {
+            Some(error) => Err(format!("the database has not answered for {seconds} s: {error}")),
+            None if at.elapsed() > SILENT => Err(format!("the database has not answered for {seconds} s")),
+            None => Ok(()),
         }
     }
 

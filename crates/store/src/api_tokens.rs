@@ -80,6 +80,16 @@ impl Change {
         self.must(insert).await
     }
 
+    /// Ends every token that counts, and says how many.
+    ///
+    /// # Errors
+    ///
+    /// As every write.
+    pub async fn revoke_all_api_tokens(&mut self) -> Result<u64, Error> {
+        let now = self.now;
+        self.run(statement("UPDATE api_tokens SET revoked_at = $1 WHERE revoked_at IS NULL AND expires_at > $1").bind(now)).await
+    }
+
     /// Revokes a token of an account. One that is revoked stays so, since when it was.
     ///
     /// # Errors
@@ -89,6 +99,15 @@ impl Change {
         let now = self.now;
         let sql = "UPDATE api_tokens SET revoked_at = COALESCE(revoked_at, $3) WHERE account = $1 AND id = $2";
         self.must(statement(sql).bind(account).bind(id).bind(now)).await
+    }
+
+    /// Removes tokens that ended, or were revoked, before a time, and says how many.
+    ///
+    /// # Errors
+    ///
+    /// As every write.
+    pub async fn remove_api_tokens_before(&mut self, time: i64) -> Result<u64, Error> {
+        self.run(statement("DELETE FROM api_tokens WHERE expires_at < $1 OR revoked_at < $1").bind(time)).await
     }
 
     /// Notes that a token was used.

@@ -106,6 +106,15 @@ reads! {
 }
 
 impl Change {
+    /// Removes records from before a time, and says how many.
+    ///
+    /// # Errors
+    ///
+    /// As every write.
+    pub async fn remove_audit_before(&mut self, time: i64) -> Result<u64, Error> {
+        self.run(statement("DELETE FROM audit WHERE at < $1").bind(time)).await
+    }
+
     /// Appends a record and returns its id. Changes are one after the other, so the next id is one more than the last.
     ///
     /// # Errors

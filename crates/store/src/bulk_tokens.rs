@@ -117,6 +117,15 @@ impl Change {
         self.must(insert).await
     }
 
+    /// Removes tokens that ended before a time, and says how many.
+    ///
+    /// # Errors
+    ///
+    /// As every write.
+    pub async fn remove_bulk_tokens_before(&mut self, time: i64) -> Result<u64, Error> {
+        self.run(statement("DELETE FROM bulk_tokens WHERE expires_at < $1").bind(time)).await
+    }
+
     /// Blocks a token. One that is blocked stays so, since when it was.
     ///
     /// # Errors

@@ -176,6 +176,15 @@ impl Change {
         self.must(insert).await
     }
 
+    /// Removes certificates that ended before a time, and says how many.
+    ///
+    /// # Errors
+    ///
+    /// As every write.
+    pub async fn remove_certificates_before(&mut self, time: i64) -> Result<u64, Error> {
+        self.run(statement("DELETE FROM issued_certificates WHERE not_after < $1").bind(time)).await
+    }
+
     /// Revokes a certificate. One that is revoked stays so, since when it was.
     ///
     /// # Errors

@@ -308,7 +308,7 @@ pub(crate) fn private_key_name(certificate: &str) -> String {
 }
 
 /// Where a private key is kept that was sealed to a member: another key or another member's key is another place.
-fn sealed_name(member: &str, certificate: &str, key_id: &str, sealing_key: &[u8]) -> String {
+pub(super) fn sealed_name(member: &str, certificate: &str, key_id: &str, sealing_key: &[u8]) -> String {
     let to = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, sealing_key);
     let to: String = to.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
     format!("sealed/{member}/{certificate}/{key_id}/{to}")

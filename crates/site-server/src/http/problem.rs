@@ -226,14 +226,14 @@ impl From<ChangeRefused> for Refused {
 
 impl From<cmg_store::Error> for Refused {
     fn from(error: cmg_store::Error) -> Self {
-        use cmg_store::Error::{Busy, Conflict, Full, Gone, NewerSchema, NotFound, Other, ReadOnly, Stale};
+        use cmg_store::Error::{Busy, Conflict, Full, Gone, NewerSchema, NotFound, OlderSchema, Other, ReadOnly, Stale};
         let kind = match &error {
             Busy(_) | Gone(_) | ReadOnly(_) => Kind::Unavailable,
             Full(_) => Kind::Full,
             Conflict => Kind::Exists,
             NotFound => Kind::NotFound,
             Stale { present } => return ChangeRefused::Stale { present: *present }.into(),
-            NewerSchema { .. } | Other(..) => return Self::failed(&error),
+            NewerSchema { .. } | OlderSchema { .. } | Other(..) => return Self::failed(&error),
         };
         let refused = Self::new(kind, error.to_string());
         match kind {

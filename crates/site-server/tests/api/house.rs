@@ -254,6 +254,7 @@ pub(crate) fn config(folder: &Path, name: &str) -> Config {
         metrics_public: false,
         acme_hooks: std::collections::BTreeMap::new(),
         drain: std::time::Duration::from_secs(1),
+        audit_keep: std::time::Duration::from_secs(400 * 86_400),
         log: cmg_api::LogFile::default(),
     }
 }

@@ -33,8 +33,11 @@ async fn killed_between_requests_it_is_told_and_met_again() {
     refused(&house.ask(new_point("lost").bearer(&secret)).await, 503, "unavailable", CHECK);
     unchanged.check_memory();
     assert!(unchanged.has_signed_manifest("gateway/gw-1"), "members are served from memory");
+    let why = until(&house, |said| said.is_err()).await.unwrap_err();
+    assert!(why.contains(CHECK), "{why}");
 
     server.start(None);
+    until(&house, |said| said.is_ok()).await.unwrap();
     unchanged.check_all_and_go_on(&house, &secret).await;
 }
 
@@ -83,4 +86,15 @@ async fn killed_under_a_request_that_waits_for_its_turn_the_request_is_told() {
     drop(held);
     server.start(None);
     unchanged.check_all_and_go_on(&house, &secret).await;
+}
+
+/// What the site server says of its database, once it is as wanted.
+async fn until(house: &House, wanted: fn(&Result<(), String>) -> bool) -> Result<(), String> {
+    loop {
+        let said = house.site.database_answers();
+        if wanted(&said) {
+            return said;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
 }

@@ -148,7 +148,7 @@ async fn jobs_are_done_by_one_and_by_the_other_after_it_stopped() {
     let mut newest = first.site.newest();
     newest.mark_unchanged();
 
-    let running = tokio::spawn(jobs::run(Arc::clone(&first.site)));
+    let running = tokio::spawn(jobs::run(Arc::clone(&first.site), jobs::holder(&first.site)));
     newest.changed().await.unwrap();
     let lease = first.site.store.leases().await.unwrap().remove(0);
     assert!(lease.holder.starts_with("site-1/"), "{lease:?}");
@@ -159,6 +159,10 @@ async fn jobs_are_done_by_one_and_by_the_other_after_it_stopped() {
     let until = first.site.store.leases().await.unwrap().remove(0).until;
     assert!(hold(&second.site, "two", until).await.unwrap());
     assert!(!hold(&first.site, "one", until + HELD - 1).await.unwrap());
+    jobs::give_back(&first.site, "one").await.unwrap();
+    assert!(!hold(&first.site, "one", until + 1).await.unwrap(), "it is not theirs to give back");
+    jobs::give_back(&second.site, "two").await.unwrap();
+    assert!(hold(&first.site, "one", until + 1).await.unwrap());
     in_force(&second.site, first.site.in_force().generation()).await;
     tell_the_same(&first.site, &second.site);
 }

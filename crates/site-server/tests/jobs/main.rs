@@ -13,6 +13,7 @@ mod crls;
 mod doctor;
 mod enrolment;
 mod entra;
+mod growth;
 mod issued_certificates;
 mod seen;
 mod serving;

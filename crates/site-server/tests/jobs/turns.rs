@@ -26,7 +26,7 @@ async fn who_holds_the_lease_makes_the_sites_list_by_itself() {
     let mut newest = house.site.newest();
     newest.mark_unchanged();
 
-    let running = tokio::spawn(jobs::run(std::sync::Arc::clone(&house.site)));
+    let running = tokio::spawn(jobs::run(std::sync::Arc::clone(&house.site), jobs::holder(&house.site)));
 
     newest.changed().await.unwrap();
     assert_eq!(house.site.in_force().ground.site_clients.as_ref().unwrap().lists.len(), 1);
@@ -39,7 +39,7 @@ async fn who_does_not_hold_the_lease_does_nothing() {
     assert!(hold(&house.site, "another", house.now()).await.unwrap());
     let before = house.site.in_force().generation();
 
-    let running = tokio::spawn(jobs::run(std::sync::Arc::clone(&house.site)));
+    let running = tokio::spawn(jobs::run(std::sync::Arc::clone(&house.site), jobs::holder(&house.site)));
     // Its first try is over when a second one of ours comes through after it.
     while house.site.store.leases().await.unwrap().is_empty() {
         tokio::task::yield_now().await;
@@ -63,10 +63,10 @@ async fn a_job_that_fails_keeps_no_other_from_its_work() {
         }),
     )
     .await;
-    let mut warned_at = None;
+    let mut last = jobs::Last::default();
 
-    jobs::once(&house.site, &Fetcher::believing(Vec::new()), house.now(), &mut warned_at).await;
+    jobs::once(&house.site, &Fetcher::believing(Vec::new()), house.now(), &mut last).await;
 
-    assert!(warned_at.is_some());
+    assert!(last.warned.is_some() && last.forgot.is_some());
     assert_eq!(house.site.in_force().ground.site_clients.as_ref().unwrap().lists.len(), 1);
 }
