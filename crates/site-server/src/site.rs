@@ -16,8 +16,8 @@ use crate::app::founding::{self, FoundingRefused};
 use crate::app::in_force::{InForce, NotInForce, id};
 use crate::app::keys::Keys;
 use crate::app::publish::Judged;
-use crate::app::wanted_keys::WantedKeys;
 use crate::app::reports::Reports;
+use crate::app::wanted_keys::WantedKeys;
 use crate::config::Config;
 
 /// How often the site says which generation is the newest.
