@@ -13,6 +13,7 @@ mod doctor;
 mod failure;
 mod fields;
 mod gateways;
+mod keys;
 mod kinds;
 mod resources;
 mod schema;
@@ -121,6 +122,8 @@ pub enum Command {
     Client(Area<clients::ClientVerb>),
     /// Certificates that the site has issued, to members and clients
     IssuedCertificate(Area<clients::IssuedVerb>),
+    /// Keys that sign snapshots and tokens
+    Keys(Area<keys::KeyVerb>),
     /// Accounts of administrators
     Account(Area<accounts::AccountVerb>),
     /// API tokens of accounts
@@ -191,6 +194,7 @@ async fn carry_out(command: Command, common: &Common, surroundings: &mut Surroun
         Command::Block(area) => access::block(area.verb, &server).await,
         Command::Client(area) => clients::client(area.verb, &server).await,
         Command::IssuedCertificate(area) => clients::issued(area.verb, &server).await,
+        Command::Keys(area) => keys::keys(area.verb, &server).await,
         Command::Account(area) => accounts::account(area.verb, &server, surroundings).await,
         Command::ApiToken(area) => accounts::api_token(area.verb, &server).await,
         Command::Audit(area) => status::audit(area.verb, &server).await,

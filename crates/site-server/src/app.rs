@@ -34,6 +34,7 @@ pub mod publish;
 pub mod reports;
 pub mod resources;
 pub mod roles;
+pub mod rollover;
 pub mod sessions;
 pub mod setup;
 pub mod sign_in;

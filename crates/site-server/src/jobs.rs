@@ -12,7 +12,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use tracing::{error, info, warn};
 
 use crate::app::fetching::Fetcher;
-use crate::app::{acme, client_tokens, crls, growth, issued_certificates, token_issuers, warnings};
+use crate::app::{acme, client_tokens, crls, growth, issued_certificates, rollover, token_issuers, warnings};
 use crate::site::Site;
 
 /// The lease.
@@ -138,6 +138,9 @@ pub struct Last {
 pub async fn once(site: &Site, fetcher: &Fetcher, now: i64, last: &mut Last) {
     if let Err(error) = issued_certificates::keep_list(site, now).await {
         failed("the site's own revocation list", &error);
+    }
+    if let Err(error) = rollover::keep(site, now).await {
+        failed("signing keys", &error);
     }
     if let Err(error) = crls::sync_due(site, fetcher, now).await {
         failed("revocation lists", &error);

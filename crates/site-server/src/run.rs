@@ -167,16 +167,16 @@ fn control_tls(site: &Site, (names, addresses): &Names) -> Result<Arc<ServerConf
     let failed = |error: Box<dyn std::error::Error + Send + Sync>| RunError::Certificate(error);
     let key = PrivateKey::generate().map_err(|error| failed(Box::new(error)))?;
     let issued = site
-        .keys
+        .keys()
         .infrastructure
         .site_server(&site.name, names, addresses, &key.public(), site.now())
         .map_err(|error| failed(Box::new(error)))?;
     // Those who are not enrolled yet know nothing but the root's digest, so the root comes along.
-    let certificates = issued.chain.into_iter().chain(site.keys.roots()).map(CertificateDer::from).collect();
+    let certificates = issued.chain.into_iter().chain(site.keys().roots()).map(CertificateDer::from).collect();
     let private_key = PrivateKeyDer::from_pem_slice(key.to_pem().expose()).map_err(|error| failed(Box::new(error)))?;
     let key = CertifiedKey::from_der(certificates, private_key, provider()).map_err(|error| failed(Box::new(error)))?;
     let identity = RoleIdentity { role: Role::SiteServer(SiteServerId::new(&site.name)), key: Arc::new(key) };
-    let tls = site_server(identity, &site.keys.roots()).map_err(|problem| failed(problem.to_string().into()))?;
+    let tls = site_server(identity, &site.keys().roots()).map_err(|problem| failed(problem.to_string().into()))?;
     Ok(Arc::new(tls))
 }
 

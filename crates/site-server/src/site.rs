@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 use cmg_api::control::{FRESHNESS_CONTEXT, Freshness, GenerationId, Signed};
+use cmg_authority::VaultKey;
 use cmg_core::time::WallTime;
 use cmg_store::{Place, Store};
 use tokio::sync::{Mutex, watch};
@@ -37,8 +38,7 @@ pub struct Site {
     pub code: String,
     /// The database.
     pub store: Store,
-    /// The keys.
-    pub keys: Keys,
+    vault: Arc<VaultKey>,
     /// How connection points reach the site servers.
     pub control_urls: Vec<String>,
     /// Programs that change DNS for ACME servers, by name.
@@ -82,15 +82,15 @@ impl Site {
             founding::make_folder(&config.data)?;
         }
         let store = Store::open(config.database.clone()).await?;
-        let keys = founding::open(config, &store, now()).await?;
+        let vault = founding::open(config, &store, now()).await?;
         let judged = Judged::default();
-        let in_force = InForce::read(&mut store.view().await?, &keys, &judged, &config.site).await?;
+        let in_force = InForce::read(&mut store.view().await?, &vault, &judged, &config.site).await?;
         info!(site = config.site, generation = %in_force.generation(), database = store.engine(), "Site opened");
         let site = Arc::new(Self {
             name: config.name.clone(),
             code: config.site.clone(),
             store,
-            keys,
+            vault,
             control_urls: config.control_urls.clone(),
             acme_hooks: config.acme_hooks.clone(),
             audit_keep: config.audit_keep,
@@ -112,6 +112,15 @@ impl Site {
     /// What is in force.
     pub fn in_force(&self) -> Arc<InForce> {
         self.in_force.load_full()
+    }
+
+    /// The keys of the site, as they are with the generation in force.
+    pub fn keys(&self) -> Arc<Keys> {
+        Arc::clone(&self.in_force.load().keys)
+    }
+
+    pub(crate) fn vault(&self) -> &Arc<VaultKey> {
+        &self.vault
     }
 
     /// The wall clock.
@@ -181,7 +190,7 @@ impl Site {
         let _turn = self.turn.lock().await;
         let mut view = self.store.view().await?;
         if id(view.generation().await?) != self.in_force().generation() {
-            self.put_in_force(InForce::read(&mut view, &self.keys, &self.judged, &self.code).await?);
+            self.put_in_force(InForce::read(&mut view, &self.vault, &self.judged, &self.code).await?);
         }
         Ok(())
     }
@@ -193,12 +202,12 @@ impl Site {
         let mut before = self.in_force();
         if id(change.generation().await?) != before.generation() {
             // Another site server has changed something since it was read.
-            before = Arc::new(InForce::read(&mut change, &self.keys, &self.judged, &self.code).await?);
+            before = Arc::new(InForce::read(&mut change, &self.vault, &self.judged, &self.code).await?);
         }
         let mut ground = before.ground.clone();
         crate::app::change::seal_secrets(self, &mut change, &before.model, &mut ground).await?;
         change.commit().await?;
-        self.put_in_force(InForce::new(before.model.clone(), ground, &self.keys, &self.judged, before.generation())?);
+        self.put_in_force(InForce::new(before.model.clone(), ground, Arc::clone(&before.keys), &self.judged, before.generation())?);
         Ok(())
     }
 
@@ -220,7 +229,7 @@ impl Site {
     fn say_newest(&self) {
         let freshness = Freshness { newest: self.in_force().generation(), at: now().0 };
         let payload = serde_json::to_string(&freshness).expect("three numbers");
-        match self.keys.snapshots.sign(FRESHNESS_CONTEXT, payload) {
+        match self.keys().snapshots.sign(FRESHNESS_CONTEXT, payload) {
             Ok(signed) => self.freshness.store(Arc::new(Some(signed))),
             Err(error) => error!(%error, "Which generation is the newest cannot be signed"),
         }

@@ -266,7 +266,7 @@ async fn put_in_force(site: &Site, ordered: &Certificate, issued: Issued, tried:
     let next_at = due::renewal(&resource);
     draft.replace(resource, version).await?;
     let place = private_key_name(name);
-    let sealed = site.keys.vault.seal(&place, key.expose()).map_err(|error| ChangeRefused::Failed(Box::new(error)))?;
+    let sealed = site.keys().vault.seal(&place, key.expose()).map_err(|error| ChangeRefused::Failed(Box::new(error)))?;
     draft.change.put_secret(&place, &sealed).await?;
     draft.change.remove_secret(&challenges_place(name)).await?;
     draft.ground.acme.remove(name);

@@ -29,7 +29,7 @@ pub(crate) async fn publish(site: &Site) -> Result<(), ChangeRefused> {
         return Ok(());
     }
     let mut draft = site.draft(&Actor { account: format!("site-server/{}", site.name), ..Actor::default() }).await?;
-    found(&site.control_urls, &site.keys.vault, &mut draft.change).await?;
+    found(&site.control_urls, &site.keys().vault, &mut draft.change).await?;
     let before = std::mem::replace(&mut draft.ground.site_servers, site.control_urls.clone());
     let audited = |urls: &[String]| Some(serde_json::json!({ "control_urls": urls }).to_string());
     draft.record("set", "site-servers", &site.code, audited(&before), audited(&site.control_urls)).await?;

@@ -63,7 +63,8 @@ pub async fn add(site: &Site, draft: &mut Draft<'_>, new: &NewBulkToken) -> Resu
     if !problems.is_empty() {
         return Err(ChangeRefused::Problems(problems));
     }
-    let signer = site.keys.tokens.iter().find(|signer| signer.algorithm() == SigningAlgorithm::Rs256);
+    let keys = site.keys();
+    let signer = keys.tokens.iter().find(|signer| signer.algorithm() == SigningAlgorithm::Rs256);
     let signer = signer.ok_or_else(|| ChangeRefused::Failed("the site has no RS256 key for tokens".into()))?;
     let issued = signer.bulk_registration(new.minutes(), site.now()).map_err(|error| ChangeRefused::Failed(Box::new(error)))?;
     let token = BulkToken {

@@ -16,6 +16,7 @@ use tokio::time::timeout;
 use super::crls::leave_out_misfits;
 use super::in_force::{InForce, NotInForce, id};
 use super::issued_certificates::MEMBERS;
+use super::keys::Keys;
 use super::model::{Kept, Model};
 use super::publish::{Ground, secrets_needed};
 use crate::site::Site;
@@ -82,6 +83,7 @@ impl From<NotInForce> for ChangeRefused {
     fn from(error: NotInForce) -> Self {
         match error {
             NotInForce::Store(error) => error.into(),
+            NotInForce::Keys(super::keys::KeysRefused::Store(error)) => error.into(),
             NotInForce::Problems(problems) => Self::Problems(problems),
             error => Self::Failed(Box::new(error)),
         }
@@ -103,6 +105,8 @@ pub struct Draft<'s> {
     pub model: Model,
     /// What will be published besides.
     pub ground: Ground,
+    /// The keys of the site, as they will be.
+    pub(crate) keys: Arc<Keys>,
     /// When.
     pub now: i64,
     publishes: bool,
@@ -120,7 +124,7 @@ impl Site {
         let mut before = self.in_force();
         if id(change.generation().await?) != before.generation() {
             // Another site server has changed something.
-            before = Arc::new(InForce::read(&mut change, &self.keys, self.judged(), &self.code).await?);
+            before = Arc::new(InForce::read(&mut change, self.vault(), self.judged(), &self.code).await?);
         }
         Ok(Draft {
             site: self,
@@ -128,6 +132,7 @@ impl Site {
             change,
             model: before.model.clone(),
             ground: before.ground.clone(),
+            keys: Arc::clone(&before.keys),
             before,
             now,
             publishes: false,
@@ -193,6 +198,13 @@ impl Draft<'_> {
         Ok(generation)
     }
 
+    /// Reads the keys of the site again, since this draft has changed them; the commit publishes that.
+    pub(crate) async fn read_keys(&mut self) -> Result<(), ChangeRefused> {
+        self.publishes = true;
+        self.keys = Arc::new(Keys::open(Arc::clone(self.site.vault()), &mut self.change).await.map_err(NotInForce::from)?);
+        Ok(())
+    }
+
     /// Who changes something.
     pub fn actor(&self) -> &Actor {
         &self.actor
@@ -228,7 +240,7 @@ impl Draft<'_> {
         ground.issuer_keys.retain(|name, _| model.token_issuers.contains_key(name));
         ground.acme.retain(|name, _| model.certificates.get(name).is_some_and(|certificate| certificate.acme.is_some()));
         seal_secrets(self.site, &mut self.change, &self.model, &mut self.ground).await?;
-        let next = InForce::new(self.model, self.ground, &self.site.keys, self.site.judged(), generation)?;
+        let next = InForce::new(self.model, self.ground, self.keys, self.site.judged(), generation)?;
         self.change.commit().await?;
         self.site.put_in_force(next);
         Ok(generation)
@@ -278,7 +290,7 @@ pub(crate) async fn seal_secrets(site: &Site, change: &mut Change, model: &Model
             None => {
                 let vault_name = private_key_name(&certificate);
                 let Some(stored) = change.secret(&vault_name).await? else { continue };
-                let key = site.keys.vault.open(&vault_name, &stored).map_err(|error| ChangeRefused::Failed(Box::new(error)))?;
+                let key = site.keys().vault.open(&vault_name, &stored).map_err(|error| ChangeRefused::Failed(Box::new(error)))?;
                 let bytes = cmg_credentials::sealed::seal(&ground.sealing_keys[&member], &member, &certificate, key.expose())
                     .map_err(|error| ChangeRefused::Failed(Box::new(error)))?;
                 change.put_secret(&place, &bytes).await?;

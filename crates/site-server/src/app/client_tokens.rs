@@ -59,7 +59,8 @@ async fn issue_as(
         ClientState::Pending => return refused("client", "it waits for approval", "approve it first"),
         ClientState::Blocked => return refused("client", "it is blocked", "unblock it first"),
     }
-    let signer = site.keys.tokens.first();
+    let keys = site.keys();
+    let signer = keys.tokens.first();
     let signer = signer.ok_or_else(|| ChangeRefused::Failed("the site has no key for tokens".into()))?;
     let issued = signer.client(client, confirmation, site.now()).map_err(|error| ChangeRefused::Failed(Box::new(error)))?;
     let token = ClientToken {

@@ -97,11 +97,11 @@ pub async fn offer_code(site: &Site, actor: &Actor, kind: MemberKind, name: &str
         MemberKind::ConnectionPoint => site.control_urls.clone(),
         MemberKind::Gateway => Vec::new(),
     };
-    let root = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &site.keys.infrastructure_root);
+    let root = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &site.keys().infrastructure_root);
     let root = root.as_ref().try_into().expect("SHA-256 has 32 bytes");
     let code = new_code(kind, name, root, site.now(), site_servers)?;
     let text = serde_json::to_vec(&code).map_err(failed)?;
-    let sealed = site.keys.vault.seal(&code_name(kind.name(), name), &text).map_err(failed)?;
+    let sealed = site.keys().vault.seal(&code_name(kind.name(), name), &text).map_err(failed)?;
     draft.change.offer_code(kind.name(), name, &sealed, code.ends as i64).await?;
     draft.change.remove_secret(&answer_name(kind.name(), name)).await?;
     draft.record("new", "enrolment-code", &format!("{}/{name}", kind.name()), None, None).await?;
@@ -123,7 +123,7 @@ pub async fn enrol(site: &Site, actor: &Actor, request: &EnrolRequest) -> Result
     let Some(Hidden(sealed)) = member.code_secret else {
         return answered_before(site, actor, request).await;
     };
-    let text = site.keys.vault.open(&code_name(kind, name), &sealed).map_err(failed)?;
+    let text = site.keys().vault.open(&code_name(kind, name), &sealed).map_err(failed)?;
     let code: EnrolmentCode = serde_json::from_slice(text.expose()).map_err(failed)?;
     let proven = prove(actor, request, &code, site.now())?;
     let mut draft = site.draft(actor).await?;
@@ -134,7 +134,7 @@ pub async fn enrol(site: &Site, actor: &Actor, request: &EnrolRequest) -> Result
         drop(draft);
         return answered_before(site, actor, request).await;
     }
-    let issued = site.keys.infrastructure.member(&proven.role, &proven.key, site.now()).map_err(failed)?;
+    let issued = site.keys().infrastructure.member(&proven.role, &proven.key, site.now()).map_err(failed)?;
     // Whoever holds an earlier key of this member is not this member any more.
     draft.change.revoke_certificates_of(MEMBERS, &format!("{kind}/{name}"), None).await?;
     certify(&mut draft, &proven.role, &issued, &proven.sealing_key).await?;
@@ -187,7 +187,7 @@ async fn keep_answer(
     let chain = issued.chain.iter().cloned().map(Base64).collect();
     let spent = Spent { code, keys: digest_of(proven), serial: issued.serial.clone(), chain };
     let text = Secret::new(serde_json::to_vec(&spent).map_err(failed)?);
-    let sealed = site.keys.vault.seal(&place, text.expose()).map_err(failed)?;
+    let sealed = site.keys().vault.seal(&place, text.expose()).map_err(failed)?;
     Ok(draft.change.put_secret(&place, &sealed).await?)
 }
 
@@ -197,7 +197,7 @@ async fn answered_before(site: &Site, actor: &Actor, request: &EnrolRequest) -> 
     let place = answer_name(kind, name);
     let mut view = site.store.view().await?;
     let sealed = view.secret(&place).await?.ok_or(EnrolRefused::NoCode)?;
-    let text = site.keys.vault.open(&place, &sealed).map_err(failed)?;
+    let text = site.keys().vault.open(&place, &sealed).map_err(failed)?;
     let spent: Spent = serde_json::from_slice(text.expose()).map_err(failed)?;
     let proven = prove(actor, request, &spent.code, site.now())?;
     let certificate = view.certificate(&spent.serial).await?;
@@ -207,12 +207,12 @@ async fn answered_before(site: &Site, actor: &Actor, request: &EnrolRequest) -> 
         return Err(EnrolRefused::NoCode);
     }
     info!(kind, name, serial = spent.serial, "Member told once more that it is enrolled");
-    Ok(Enrolled { chain: spent.chain, authorities: site.keys.roots().into_iter().map(Base64).collect() })
+    Ok(Enrolled { chain: spent.chain, authorities: site.keys().roots().into_iter().map(Base64).collect() })
 }
 
 /// Gives a member another certificate of the identity that it has proven.
 pub async fn renew(site: &Site, actor: &Actor, request: &RenewRequest) -> Result<Enrolled, EnrolRefused> {
-    let proven = check_renewal(request, &site.keys.roots(), site.now())?;
+    let proven = check_renewal(request, &site.keys().roots(), site.now())?;
     let (kind, name) = (proven.role.kind(), proven.role.name().to_owned());
     let fingerprint = hex(&proven.fingerprint);
     // Looked at before the draft too, so that who asks in vain holds up nobody.
@@ -236,7 +236,7 @@ pub async fn renew(site: &Site, actor: &Actor, request: &RenewRequest) -> Result
     if draft.change.revoke_certificates_of(MEMBERS, &format!("{kind}/{name}"), Some(&in_force.serial)).await? > 0 {
         draft.publish();
     }
-    let issued = site.keys.infrastructure.member(&proven.role, &proven.key, site.now()).map_err(failed)?;
+    let issued = site.keys().infrastructure.member(&proven.role, &proven.key, site.now()).map_err(failed)?;
     certify(&mut draft, &proven.role, &issued, &proven.sealing_key).await?;
     draft.record("renew", kind, &name, None, Some(told(&issued))).await?;
     draft.commit().await?;
@@ -284,7 +284,7 @@ async fn certify(draft: &mut Draft<'_>, role: &Role, issued: &Issued, sealing_ke
 }
 
 fn answer(site: &Site, issued: Issued) -> Enrolled {
-    Enrolled { chain: issued.chain.into_iter().map(Base64).collect(), authorities: site.keys.roots().into_iter().map(Base64).collect() }
+    Enrolled { chain: issued.chain.into_iter().map(Base64).collect(), authorities: site.keys().roots().into_iter().map(Base64).collect() }
 }
 
 fn told(issued: &Issued) -> String {

@@ -5,6 +5,7 @@
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use cmg_api::resource::{Resource, Site as SiteResource};
 use cmg_authority::export::ExportRefused;
@@ -76,7 +77,7 @@ pub enum FoundingRefused {
 }
 
 /// Opens the site in `store`, and founds it where there is none.
-pub(crate) async fn open(config: &Config, store: &Store, now: WallTime) -> Result<Keys, FoundingRefused> {
+pub(crate) async fn open(config: &Config, store: &Store, now: WallTime) -> Result<Arc<VaultKey>, FoundingRefused> {
     make_folder(&config.data)?;
     let vault_path = config.data.join(VAULT_KEY);
     match store.site().await?.code {
@@ -85,8 +86,9 @@ pub(crate) async fn open(config: &Config, store: &Store, now: WallTime) -> Resul
         Some(_) => {}
         None => found(config, store, &vault_path, now).await?,
     }
-    let vault = VaultKey::read(&vault_path)?;
-    Ok(Keys::open(vault, &mut store.view().await?).await?)
+    let vault = Arc::new(VaultKey::read(&vault_path)?);
+    Keys::open(Arc::clone(&vault), &mut store.view().await?).await?;
+    Ok(vault)
 }
 
 pub(crate) fn make_folder(path: &Path) -> Result<(), FoundingRefused> {

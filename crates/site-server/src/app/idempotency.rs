@@ -56,7 +56,7 @@ impl Once {
         draft.change.remove_idempotent_answers_before(draft.now - KEPT).await?;
         let Some(found) = draft.change.idempotent_answer(&self.account, &self.key).await? else { return Ok(Earlier::None) };
         let sealed = BASE64_STANDARD.decode(&found.body).map_err(|error| ChangeRefused::Failed(Box::new(error)))?;
-        let opened = site.keys.vault.open(&self.place(), &sealed).map_err(|error| ChangeRefused::Failed(Box::new(error)))?;
+        let opened = site.keys().vault.open(&self.place(), &sealed).map_err(|error| ChangeRefused::Failed(Box::new(error)))?;
         let kept: Sealed = serde_json::from_slice(opened.expose()).map_err(|error| ChangeRefused::Failed(Box::new(error)))?;
         if kept.request.0 != self.request {
             return Ok(Earlier::Other);
@@ -68,7 +68,7 @@ impl Once {
     pub(crate) async fn keep(&self, site: &Site, draft: &mut Draft<'_>, status: u16, answer: String) -> Result<(), ChangeRefused> {
         let kept = Sealed { request: Base64(self.request.to_vec()), answer };
         let plain = serde_json::to_vec(&kept).expect("two texts");
-        let sealed = site.keys.vault.seal(&self.place(), &plain).map_err(|error| ChangeRefused::Failed(Box::new(error)))?;
+        let sealed = site.keys().vault.seal(&self.place(), &plain).map_err(|error| ChangeRefused::Failed(Box::new(error)))?;
         let answer = IdempotentAnswer {
             account: self.account.clone(),
             key: self.key.clone(),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use cmg_api::TokenKeyFile;
 use cmg_api::control::{GenerationId, MANIFEST_CONTEXT, Signed};
 use cmg_api::text::Duration;
-use cmg_authority::TokenSigner;
+use cmg_authority::{TokenSigner, VaultKey};
 use cmg_core::identity::TokenKind;
 use cmg_core::problem::Problem;
 use cmg_store::{BlockKind, View};
@@ -26,6 +26,8 @@ pub struct InForce {
     pub publication: Publication,
     /// The manifests, signed, by member.
     pub signed: BTreeMap<String, Signed>,
+    /// The keys of the site.
+    pub(crate) keys: Arc<Keys>,
 }
 
 /// Why what is in the database cannot be put in force.
@@ -48,6 +50,9 @@ pub enum NotInForce {
     /// The model has problems.
     #[error("the configuration in the database has problems: {}", lines(.0))]
     Problems(Vec<Problem>),
+    /// The keys cannot be opened.
+    #[error(transparent)]
+    Keys(#[from] super::keys::KeysRefused),
     /// Nothing can be signed.
     #[error(transparent)]
     Crypto(#[from] cmg_authority::CryptoFailed),
@@ -70,21 +75,29 @@ impl InForce {
     }
 
     /// Makes a generation out of its parts, or tells what is wrong with them.
-    pub(crate) fn new(model: Model, ground: Ground, keys: &Keys, judged: &Judged, generation: GenerationId) -> Result<Self, NotInForce> {
+    pub(crate) fn new(
+        model: Model,
+        mut ground: Ground,
+        keys: Arc<Keys>,
+        judged: &Judged,
+        generation: GenerationId,
+    ) -> Result<Self, NotInForce> {
+        ground.token_keys = keys.of_tokens().flat_map(token_keys).collect();
         let publication = publication(&model, &ground, judged, generation).map_err(NotInForce::Problems)?;
         let mut signed = BTreeMap::new();
         for (member, manifest) in &publication.manifests {
             let payload = serde_json::to_string(manifest).expect("a manifest is texts and numbers");
             signed.insert(member.clone(), keys.snapshots.sign(MANIFEST_CONTEXT, payload)?);
         }
-        Ok(Self { model, ground, publication, signed })
+        Ok(Self { model, ground, publication, signed, keys })
     }
 
     /// Reads everything.
-    pub(crate) async fn read(view: &mut View, keys: &Keys, judged: &Judged, own_site: &str) -> Result<Self, NotInForce> {
+    pub(crate) async fn read(view: &mut View, vault: &Arc<VaultKey>, judged: &Judged, own_site: &str) -> Result<Self, NotInForce> {
         let generation = id(view.generation().await?);
         let model = read_model(view, own_site).await?;
-        let mut ground = read_ground(view, keys).await?;
+        let keys = Arc::new(Keys::open(Arc::clone(vault), view).await?);
+        let mut ground = read_ground(view, &keys).await?;
         super::change::read_sealed(view, &model, &mut ground).await?;
         Self::new(model, ground, keys, judged, generation)
     }
@@ -111,7 +124,7 @@ async fn read_model(view: &mut View, own_site: &str) -> Result<Model, NotInForce
 }
 
 async fn read_ground(view: &mut View, keys: &Keys) -> Result<Ground, NotInForce> {
-    let mut ground = Ground { token_keys: keys.tokens.iter().flat_map(token_keys).collect(), ..Ground::default() };
+    let mut ground = Ground::default();
     ground.site_clients =
         Some(SiteClients { roots: vec![keys.client_root.clone()], issuers: vec![keys.clients.certificate().to_vec()], lists: Vec::new() });
     let mut blocks = Blocks::default();

@@ -106,7 +106,8 @@ pub async fn make_list(site: &Site, draft: &mut Draft<'_>) -> Result<(), ChangeR
         .filter(|certificate| certificate.not_after > now)
         .map(|certificate| RevokedCertificate { at: wall(certificate.revoked_at.unwrap_or(now)), serial: certificate.serial })
         .collect();
-    let der = site.keys.clients.revocation_list(&revoked, number, wall(now), wall(next_update)).map_err(|error| failed(Box::new(error)))?;
+    let der =
+        site.keys().clients.revocation_list(&revoked, number, wall(now), wall(next_update)).map_err(|error| failed(Box::new(error)))?;
     put_list(&mut draft.ground, &der);
     let crl = Crl {
         trust: SITE_CLIENTS.to_owned(),

@@ -1,22 +1,26 @@
 //! The site's keys: made when the site is founded, kept in the vault, opened at the start.
 
+use std::sync::Arc;
+
 use cmg_authority::vault::OpenRefused;
 use cmg_authority::{ClientIssuer, InfrastructureIssuer, NewSite, Secret, SnapshotSigner, TokenSigner, VaultKey};
 use cmg_core::time::WallTime;
+
+use super::rollover::{Purpose, Rollover};
 
 /// Names in the vault.
 const INFRASTRUCTURE_ROOT: &str = "authority/infrastructure-root";
 const CLIENT_ROOT: &str = "authority/client-root";
 const INFRASTRUCTURE: &str = "authority/infrastructure";
 const CLIENTS: &str = "authority/clients";
-const SNAPSHOTS: &str = "signing/snapshots";
-const TOKENS_RS256: &str = "signing/tokens-rs256";
-const TOKENS_ES256: &str = "signing/tokens-es256";
+pub(crate) const SNAPSHOTS: &str = "signing/snapshots";
+pub(crate) const TOKENS_RS256: &str = "signing/tokens-rs256";
+pub(crate) const TOKENS_ES256: &str = "signing/tokens-es256";
 
 /// Every key of the site but the roots', which are in their export file only.
 pub struct Keys {
     /// Encrypts what stands in the database.
-    pub vault: VaultKey,
+    pub vault: Arc<VaultKey>,
     /// The root of the infrastructure authority, DER.
     pub infrastructure_root: Vec<u8>,
     /// The root of the authority for clients, DER.
@@ -29,6 +33,8 @@ pub struct Keys {
     pub snapshots: SnapshotSigner,
     /// Sign tokens; the first signs new ones.
     pub tokens: Vec<TokenSigner>,
+    /// What becomes of each of them, in the same order.
+    pub(crate) rollovers: Vec<Rollover>,
 }
 
 /// Why the keys cannot be opened.
@@ -79,7 +85,7 @@ impl Keys {
     }
 
     /// Opens the keys of a site that stands.
-    pub(crate) async fn open(vault: VaultKey, view: &mut cmg_store::View) -> Result<Self, KeysRefused> {
+    pub(crate) async fn open(vault: Arc<VaultKey>, view: &mut cmg_store::View) -> Result<Self, KeysRefused> {
         let mut drawer = Drawer { vault: &vault, view };
         let infrastructure_root = drawer.secret(INFRASTRUCTURE_ROOT).await?.expose().to_vec();
         let client_root = drawer.secret(CLIENT_ROOT).await?.expose().to_vec();
@@ -88,7 +94,16 @@ impl Keys {
         let snapshots = drawer.read(SNAPSHOTS, SnapshotSigner::from_secret).await?;
         let tokens =
             vec![drawer.read(TOKENS_RS256, TokenSigner::from_secret).await?, drawer.read(TOKENS_ES256, TokenSigner::from_secret).await?];
-        Ok(Self { vault, infrastructure_root, client_root, infrastructure, clients, snapshots, tokens })
+        let mut rollovers = Vec::new();
+        for purpose in [Purpose::TokensRs256, Purpose::TokensEs256] {
+            rollovers.push(drawer.rollover(purpose.rollover()).await?);
+        }
+        Ok(Self { vault, infrastructure_root, client_root, infrastructure, clients, snapshots, tokens, rollovers })
+    }
+
+    /// Every key that verifies tokens: those that sign, those that will, and those whose tokens have not all ended.
+    pub fn of_tokens(&self) -> impl Iterator<Item = &TokenSigner> {
+        self.tokens.iter().chain(self.rollovers.iter().flat_map(Rollover::signers))
     }
 
     /// Roots of the infrastructure authority, DER.
@@ -115,6 +130,13 @@ struct Drawer<'a> {
 }
 
 impl Drawer<'_> {
+    /// What is kept of a rollover; nothing where there was none.
+    async fn rollover(&mut self, name: &'static str) -> Result<Rollover, KeysRefused> {
+        let Some(sealed) = self.view.secret(name).await? else { return Ok(Rollover::default()) };
+        let text = self.vault.open(name, &sealed).map_err(|source| KeysRefused::Sealed { name, source })?;
+        Rollover::from_secret(&text).ok_or(KeysRefused::Unknown(name))
+    }
+
     async fn secret(&mut self, name: &'static str) -> Result<Secret, KeysRefused> {
         let sealed = self.view.secret(name).await?.ok_or(KeysRefused::Missing(name))?;
         self.vault.open(name, &sealed).map_err(|source| KeysRefused::Sealed { name, source })

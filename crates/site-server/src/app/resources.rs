@@ -317,7 +317,8 @@ fn demand_nothing_lacks<T: Written>(resource: &T, site: &SiteServer) -> Result<(
 /// Keeps what goes into the vault besides. Whether it differs from what was there.
 async fn keep_more(site: &SiteServer, draft: &mut Draft<'_>, more: Option<(String, Secret)>) -> Result<bool, ChangeRefused> {
     let Some((place, secret)) = more else { return Ok(false) };
-    let vault = &site.keys.vault;
+    let keys = site.keys();
+    let vault = &keys.vault;
     let before = draft.change.secret(&place).await?.and_then(|sealed| vault.open(&place, &sealed).ok());
     if before.as_ref() == Some(&secret) {
         return Ok(false);
@@ -334,7 +335,8 @@ async fn keep_secret<T: Written>(
     secret: Option<Secret>,
 ) -> Result<(), ChangeRefused> {
     let (Some(place), Some(secret)) = (T::secret_of(name), secret) else { return Ok(()) };
-    let vault = &site.keys.vault;
+    let keys = site.keys();
+    let vault = &keys.vault;
     let sealed = vault.seal(&place, secret.expose()).map_err(|error| ChangeRefused::Failed(Box::new(error)))?;
     Ok(draft.change.put_secret(&place, &sealed).await?)
 }

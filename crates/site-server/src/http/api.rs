@@ -20,6 +20,7 @@ mod crls;
 mod doctor;
 mod guard;
 mod issued_certificates;
+mod keys;
 mod members;
 mod oidc;
 mod openapi;
@@ -137,6 +138,7 @@ fn table() -> Vec<Route> {
     table.extend(bulk_tokens::routes());
     table.extend(clients::routes());
     table.extend(issued_certificates::routes());
+    table.extend(keys::routes());
     table.extend(authorities::routes());
     table.extend(acme::routes());
     table.extend(crls::routes());

@@ -64,7 +64,7 @@ async fn a_pem_upload_is_shown_with_what_it_is_and_without_its_key() {
         assert!(!body.to_string().contains(line) && !body.to_string().contains("PRIVATE KEY"));
     }
     let sealed = house.site.store.secret("certificate/web").await.unwrap().unwrap();
-    let opened = house.site.keys.vault.open("certificate/web", &sealed).unwrap();
+    let opened = house.site.keys().vault.open("certificate/web", &sealed).unwrap();
     assert_eq!(opened.expose(), papers.server.key_pem.as_bytes());
 }
 
@@ -80,7 +80,7 @@ async fn a_pfx_upload_is_the_same_certificate() {
         assert_eq!(pfx.body[field], pem.body[field], "{field}");
     }
     let sealed = house.site.store.secret("certificate/pfx").await.unwrap().unwrap();
-    let opened = house.site.keys.vault.open("certificate/pfx", &sealed).unwrap();
+    let opened = house.site.keys().vault.open("certificate/pfx", &sealed).unwrap();
     assert!(opened.expose().starts_with(b"-----BEGIN PRIVATE KEY-----\n"));
 }
 

@@ -72,7 +72,7 @@ async fn new_account(site: &Site, certificate: &str, acme: &Acme) -> Result<Acco
     let (account, credentials) = builder.create(&wanted, acme.directory.clone(), external.as_ref()).await?;
     let text = serde_json::to_vec(&KeptAccount { of: origin(acme), credentials }).map_err(Error::Json)?;
     let place = account_place(certificate);
-    let sealed = site.keys.vault.seal(&place, &text).map_err(|error| ChangeRefused::Failed(Box::new(error)))?;
+    let sealed = site.keys().vault.seal(&place, &text).map_err(|error| ChangeRefused::Failed(Box::new(error)))?;
     let mut change = site.store.begin(site.now().0 as i64).await?;
     change.put_secret(&place, &sealed).await?;
     change.commit().await?;
@@ -89,7 +89,7 @@ fn origin(acme: &Acme) -> String {
 /// A secret out of the vault.
 async fn secret(site: &Site, place: &str) -> Result<Option<Vec<u8>>, Failed> {
     let Some(stored) = site.store.secret(place).await? else { return Ok(None) };
-    let opened = site.keys.vault.open(place, &stored).map_err(|error| ChangeRefused::Failed(Box::new(error)))?;
+    let opened = site.keys().vault.open(place, &stored).map_err(|error| ChangeRefused::Failed(Box::new(error)))?;
     Ok(Some(opened.expose().to_vec()))
 }
 

@@ -1,0 +1,65 @@
+//! The site's signing keys: list, roll.
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::answer::Answer;
+use super::asked::Asked;
+use super::route::{Method, Route};
+use crate::app::change::ChangeRefused;
+use crate::app::roles::Needs;
+use crate::app::rollover::{self, Purpose, Shown};
+use crate::http::problem::Refused;
+
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        Route::new(Method::Get, "/keys", Needs::Read, "Lists the keys that sign snapshots and tokens", list).gives::<SigningKeys>(),
+        Route::new(
+            Method::Post,
+            "/keys/{purpose}/roll",
+            Needs::Full,
+            "Makes a successor of a signing key now; one of tokens signs as soon as every member knows it",
+            roll,
+        )
+        .status(200)
+        .gives::<SigningKeys>(),
+    ]
+}
+
+/// A key that signs for the site.
+#[derive(Serialize, ToSchema)]
+struct SigningKey {
+    /// `snapshots`, `tokens-rs256` or `tokens-es256`.
+    purpose: String,
+    /// `signs`; `next`: it signs as soon as every member knows it; `earlier`: its tokens still count.
+    state: String,
+    /// What its tokens name it by; none: it signs no tokens.
+    thumbprint: Option<String>,
+    /// Until when it signs, or, of an earlier one, is published, in seconds since 1970.
+    until: i64,
+}
+
+/// The keys that sign for the site.
+#[derive(Serialize, ToSchema)]
+struct SigningKeys {
+    /// By purpose, the one that signs first.
+    items: Vec<SigningKey>,
+}
+
+impl From<Shown> for SigningKey {
+    fn from(shown: Shown) -> Self {
+        let Shown { purpose, state, thumbprint, until } = shown;
+        Self { purpose: purpose.to_owned(), state: state.to_owned(), thumbprint, until }
+    }
+}
+
+async fn list(asked: Asked) -> Result<Answer, Refused> {
+    Ok(Answer::ok(&SigningKeys { items: rollover::list(asked.site()).into_iter().map(SigningKey::from).collect() }))
+}
+
+async fn roll(asked: Asked) -> Result<Answer, Refused> {
+    let name = asked.part("purpose");
+    let purpose = Purpose::named(name).ok_or_else(|| ChangeRefused::NotFound { kind: rollover::KIND, name: name.to_owned() })?;
+    let generation = rollover::roll(asked.site(), &asked.actor(), purpose).await?;
+    Ok(list(asked).await?.generation(generation))
+}
