@@ -229,6 +229,7 @@ impl Command {
             Self::Block(area) => &area.common,
             Self::Client(area) => &area.common,
             Self::IssuedCertificate(area) => &area.common,
+            Self::Keys(area) => &area.common,
             Self::Account(area) => &area.common,
             Self::ApiToken(area) => &area.common,
             Self::Audit(area) => &area.common,

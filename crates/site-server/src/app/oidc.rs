@@ -376,13 +376,13 @@ fn secret() -> Result<NewSecret, BeginRefused> {
 async fn client_secret(site: &Site, provider: &SignInProvider) -> Result<Option<cmg_authority::Secret>, ReturnRefused> {
     let Some(place) = SignInProvider::secret_of(provider.name()).filter(|_| !provider.client_secret_id.is_empty()) else { return Ok(None) };
     let Some(sealed) = site.store.secret(&place).await? else { return Err(ReturnRefused::Gone) };
-    let opened = site.keys.vault.open(&place, &sealed).map_err(|error| ChangeRefused::Failed(Box::new(error)))?;
+    let opened = site.keys().vault.open(&place, &sealed).map_err(|error| ChangeRefused::Failed(Box::new(error)))?;
     Ok(Some(opened))
 }
 
 fn sealed(site: &Site, of: &str, what: &impl Serialize) -> Result<Vec<u8>, Box<dyn std::error::Error + Send + Sync>> {
     let text = serde_json::to_vec(what)?;
-    Ok(site.keys.vault.seal(of, &text)?)
+    Ok(site.keys().vault.seal(of, &text)?)
 }
 
 /// Takes what belongs to a secret, which counts no more after that.
@@ -390,6 +390,6 @@ async fn take<T: DeserializeOwned>(site: &Site, of: &str, secret: &str) -> Resul
     let mut change = site.store.begin(site.now().0 as i64).await?;
     let Some(sealed) = change.take_sign_in(&secret_digest(secret)).await? else { return Ok(None) };
     change.commit().await?;
-    let opened = site.keys.vault.open(of, &sealed).ok();
+    let opened = site.keys().vault.open(of, &sealed).ok();
     Ok(opened.and_then(|text| serde_json::from_slice(text.expose()).ok()))
 }

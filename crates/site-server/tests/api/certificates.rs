@@ -224,7 +224,7 @@ async fn the_key_of_an_external_account_is_kept_and_never_shown() {
 
     assert_eq!((made.status.as_u16(), made.body["version"].as_i64()), (201, Some(1)), "{}", made.body);
     let place = "acme/web/external-account";
-    let kept = || async { house.site.keys.vault.open(place, &house.site.store.secret(place).await.unwrap().unwrap()).unwrap() };
+    let kept = || async { house.site.keys().vault.open(place, &house.site.store.secret(place).await.unwrap().unwrap()).unwrap() };
     assert_eq!(kept().await.expose(), [0; 16]);
     for (body, version) in [(with(None, "id"), 1), (with(Some(one), "id"), 1), (with(Some(other), "id"), 2)] {
         assert_eq!(put(body).await.body["version"], version);
