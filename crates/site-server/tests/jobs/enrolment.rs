@@ -158,7 +158,7 @@ async fn a_certificate_is_renewed_a_few_times_an_hour() {
     let proven = check_enrolment(&request, &code, house.site.now()).unwrap();
     // Issued again as it would have been 80 days ago.
     let before = WallTime(house.site.now().0 - 80 * 86_400);
-    let issued = house.site.keys.infrastructure.member(&proven.role, &proven.key, before).unwrap();
+    let issued = house.site.keys().infrastructure.member(&proven.role, &proven.key, before).unwrap();
     let mut change = house.site.store.begin(house.now()).await.unwrap();
     let certificate = IssuedCertificate {
         serial: issued.serial.clone(),

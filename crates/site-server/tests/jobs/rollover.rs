@@ -45,7 +45,7 @@ async fn says(house: &House, applied: GenerationId) {
     let body = serde_json::to_string(&status).unwrap();
     let status = cmg_store::MemberStatus { kind: "gateway".to_owned(), name: "gw-1".to_owned(), body, seen_at: house.now() };
     let mut change = house.site.store.begin(house.now()).await.unwrap();
-    change.put_member_statuses(&[status]).await.unwrap();
+    change.put_member_statuses(&[status], house.now()).await.unwrap();
     change.commit().await.unwrap();
 }
 
