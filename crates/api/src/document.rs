@@ -110,6 +110,33 @@ pub struct ConnectionPointDocument {
     pub endpoint: Vec<ServedEndpointFile>,
 }
 
+/// The document in a management point's snapshot, TOML.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ManagementPointDocument {
+    /// The addresses of the site servers, such as `https://site.corp.example:8445`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub site_servers: Vec<String>,
+    /// SHA-256 of members' certificates that were revoked and have not ended.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub revoked_members: Vec<Sha256>,
+    /// Names of the connection points that count: of no others is a client's identity believed.
+    #[serde(default)]
+    pub connection_points: Vec<String>,
+    /// The `[trust.*]` that client certificates are checked against. Default none: no client registers with one.
+    #[serde(default)]
+    pub client_trust: Option<String>,
+    /// `[trust.NAME]`
+    #[serde(default)]
+    pub trust: BTreeMap<String, TrustFile>,
+    /// Parts with one block a line.
+    #[serde(default)]
+    pub block_lists: Vec<PathBuf>,
+    /// `[[token_key]]`
+    #[serde(default)]
+    pub token_key: Vec<TokenKeyFile>,
+}
+
 /// `[[gateway]]` of a connection point's document: one instance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -192,7 +219,7 @@ pub struct MembershipFile {
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EnrolmentCode {
-    /// `gateway` or `connection-point`.
+    /// `gateway`, `connection-point` or `management-point`.
     pub kind: String,
     /// The member's name.
     pub name: String,
@@ -202,7 +229,7 @@ pub struct EnrolmentCode {
     pub code: String,
     /// When it stops counting, in seconds since 1970.
     pub ends: u64,
-    /// For a connection point: the addresses of the site servers, such as `https://site.corp.example:8445`.
+    /// For a connection point or a management point: the addresses of the site servers, such as `https://site.corp.example:8445`.
     #[serde(default)]
     pub site_servers: Vec<String>,
 }

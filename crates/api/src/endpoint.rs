@@ -110,6 +110,10 @@ with_published_keys! {
         pub server_certificate: Option<PathBuf>,
         /// The key of `server_certificate`, PEM, mode 0600.
         pub server_key: Option<PathBuf>,
+        /// Whether the servers are management points of the site: they are shown the connection point's role certificate, and
+        /// believed by the infrastructure authority under their names. Then no other certificates are named here. Default false.
+        #[serde(default)]
+        pub management_point: bool,
         /// How long a server may take to accept a connection, TLS included. Default `5s`: servers are near.
         #[serde(default = "connect_time")]
         pub connect_time: Duration,

@@ -7,6 +7,7 @@
 //! The files can be written as well as read, for those who generate them.
 
 pub mod bytes;
+pub mod clients;
 mod connection_point;
 pub mod control;
 mod defaults;
@@ -15,6 +16,7 @@ mod endpoint;
 mod gateway;
 mod limits;
 mod log;
+mod management_point;
 pub mod resource;
 #[cfg(feature = "openapi")]
 mod schema;
@@ -25,10 +27,11 @@ mod trust;
 pub use connection_point::{ConnectionPointFile, DialFile};
 pub use document::{
     AcmeChallenge, ConnectionPointDocument, DialledGateway, EnrolledConnectionPointFile, EnrolledGatewayFile, EnrolmentCode,
-    GatewayDocument, MembershipFile,
+    GatewayDocument, ManagementPointDocument, MembershipFile,
 };
 pub use endpoint::{EndpointFile, Face, Forwarded, HealthFile, ProofDemand, ServedEndpointFile, Stickiness};
 pub use gateway::{CertificateFile, GatewayFile, ServiceFile, TunnelEndFile, WhenWithheld};
 pub use limits::LimitsFile;
 pub use log::{LogFile, LogFormat, LogLevel};
+pub use management_point::ManagementPointFile;
 pub use trust::{Algorithm, BlockFile, EntraTenantFile, TokenKeyFile, TokenKind, TrustFile, WhenStale, WhenUnsure};

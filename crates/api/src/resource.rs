@@ -7,6 +7,7 @@ mod certificate;
 mod connection_point;
 mod endpoint;
 mod gateway;
+mod management_point;
 mod sign_in_provider;
 mod site;
 mod site_system;
@@ -21,6 +22,7 @@ pub use certificate::{Acme, AcmeChallengeKind, Certificate, CertificateUpload, E
 pub use connection_point::ConnectionPoint;
 pub use endpoint::PublishedEndpoint;
 pub use gateway::{Gateway, Instance};
+pub use management_point::{ManagementPoint, RegistrationTraffic};
 pub use sign_in_provider::{SignInProvider, SignInProviderUpload};
 pub use site::Site;
 pub use site_system::{AllowCmgTraffic, SiteSystem, SiteSystemRole};
@@ -54,6 +56,7 @@ macro_rules! resource {
 resource!(Site, "site", "sites");
 resource!(Gateway, "gateway", "gateways");
 resource!(ConnectionPoint, "connection-point", "connection-points");
+resource!(ManagementPoint, "management-point", "management-points");
 resource!(ClientTrust, "trust", "trusts");
 resource!(Certificate, "certificate", "certificates");
 resource!(TokenIssuer, "token-issuer", "token-issuers");

@@ -11,7 +11,7 @@ use aws_lc_rs::hmac;
 use cmg_api::EnrolmentCode;
 use cmg_api::bytes::Sha256;
 use cmg_api::control::{EnrolRequest, RenewRequest};
-use cmg_core::ids::{ConnectionPointId, GatewayId, Role, is_name};
+use cmg_core::ids::{ConnectionPointId, GatewayId, ManagementPointId, Role, is_name};
 use cmg_core::time::WallTime;
 use cmg_credentials::facts;
 use cmg_credentials::members::{self, MemberRefused, Purpose};
@@ -33,6 +33,8 @@ pub enum MemberKind {
     Gateway,
     /// A CMG connection point.
     ConnectionPoint,
+    /// A management point.
+    ManagementPoint,
 }
 
 impl MemberKind {
@@ -41,12 +43,13 @@ impl MemberKind {
         match self {
             Self::Gateway => "gateway",
             Self::ConnectionPoint => "connection-point",
+            Self::ManagementPoint => "management-point",
         }
     }
 
     /// The kind called `name`.
     pub fn named(name: &str) -> Option<Self> {
-        [Self::Gateway, Self::ConnectionPoint].into_iter().find(|kind| kind.name() == name)
+        [Self::Gateway, Self::ConnectionPoint, Self::ManagementPoint].into_iter().find(|kind| kind.name() == name)
     }
 
     /// The role of the member called `name`.
@@ -54,6 +57,7 @@ impl MemberKind {
         match self {
             Self::Gateway => Role::Gateway(GatewayId::new(name)),
             Self::ConnectionPoint => Role::ConnectionPoint(ConnectionPointId::new(name)),
+            Self::ManagementPoint => Role::ManagementPoint(ManagementPointId::new(name)),
         }
     }
 }
@@ -118,7 +122,7 @@ pub enum EnrolmentRefused {
     Mac,
     /// The connection's exporter is missing, or there is one where none belongs.
     #[error(
-        "the request names no connection that its kind enrols over; a gateway is enrolled by a connection point, which asks itself directly"
+        "the request names no connection that its kind enrols over; a gateway is enrolled by a connection point; other members ask directly"
     )]
     Exporter,
     /// The request for a certificate is not sound.
@@ -144,7 +148,7 @@ pub fn check_enrolment(request: &EnrolRequest, code: &EnrolmentCode, now: WallTi
     let kind = MemberKind::named(&code.kind).ok_or(EnrolmentRefused::OtherMember)?;
     let exporter = match kind {
         MemberKind::Gateway => EXPORTER_SIZE,
-        MemberKind::ConnectionPoint => 0,
+        MemberKind::ConnectionPoint | MemberKind::ManagementPoint => 0,
     };
     if request.exporter.0.len() != exporter {
         return Err(EnrolmentRefused::Exporter);
@@ -177,7 +181,7 @@ pub enum RenewalRefused {
     /// The certificate that it shows does not count: over, or another authority's.
     #[error("the certificate that it shows does not count; enrol the member again with a new code")]
     Certificate(#[source] MemberRefused),
-    /// Its certificate is not that of a gateway or a connection point.
+    /// Its certificate is that of a site server or of what signs snapshots.
     #[error("the certificate that it shows is no member's")]
     NoMember,
     /// Whoever asks does not hold the key in force, or what was asked for was changed.
@@ -195,7 +199,7 @@ pub enum RenewalRefused {
 pub fn check_renewal(request: &RenewRequest, roots: &[Vec<u8>], now: WallTime) -> Result<Renewal, RenewalRefused> {
     let chain: Vec<_> = request.chain.iter().map(|der| der.0.as_slice()).collect();
     let role = match members::role(&chain, Purpose::Client, roots, now).map_err(RenewalRefused::Certificate)? {
-        role @ (Role::Gateway(_) | Role::ConnectionPoint(_)) => role,
+        role @ (Role::Gateway(_) | Role::ConnectionPoint(_) | Role::ManagementPoint(_)) => role,
         Role::SiteServer(_) | Role::Snapshot(_) => return Err(RenewalRefused::NoMember),
     };
     let in_force = chain.first().copied().unwrap_or_default();

@@ -36,8 +36,8 @@ pub enum IssueRefused {
     /// A DNS name that is none.
     #[error("`{0}` is no DNS name; write it without scheme and port, international names as xn--")]
     DnsName(String),
-    /// Only gateways and connection points are members.
-    #[error("a {0} is no member; only a gateway or a connection point gets such a certificate")]
+    /// Another role gets its certificate in another way.
+    #[error("a {0} does not get its certificate like a gateway or a connection point")]
     NoMember(&'static str),
     /// The issuing key's own certificate is over.
     #[error("the issuing certificate ended; make a new issuing key with the export of the root keys")]
@@ -62,7 +62,7 @@ pub struct RevokedCertificate {
     pub at: WallTime,
 }
 
-/// Issues role certificates: gateways, connection points, site servers, and what signs snapshots.
+/// Issues role certificates: gateways, connection points, management points, site servers, and what signs snapshots.
 pub struct InfrastructureIssuer(pub(crate) Issuing);
 
 /// Issues certificates of clients where there is no other authority for them.
@@ -76,8 +76,14 @@ impl InfrastructureIssuer {
     pub fn member(&self, role: &Role, key: &PublicKey, now: WallTime) -> Result<Issued, IssueRefused> {
         match role {
             Role::Gateway(_) | Role::ConnectionPoint(_) => self.role(role, Vec::new(), &ROLE_USAGES, ROLE_LIFETIME, key, now),
-            Role::SiteServer(_) | Role::Snapshot(_) => Err(IssueRefused::NoMember(role.kind())),
+            Role::ManagementPoint(_) | Role::SiteServer(_) | Role::Snapshot(_) => Err(IssueRefused::NoMember(role.kind())),
         }
+    }
+
+    /// A certificate for the management point `name`, for [`ROLE_LIFETIME`]; `host` is the DNS name that connection points dial.
+    pub fn management_point(&self, name: &str, host: &str, key: &PublicKey, now: WallTime) -> Result<Issued, IssueRefused> {
+        let role = Role::ManagementPoint(cmg_core::ids::ManagementPointId::new(name));
+        self.role(&role, vec![dns_name(host)?], &ROLE_USAGES, ROLE_LIFETIME, key, now)
     }
 
     /// A certificate for the site server `name`, for [`ROLE_LIFETIME`]; the names and addresses are those that it is dialled by.

@@ -1,4 +1,4 @@
-//! Gateways and connection points: start, stop, enrolment, and how their members do.
+//! Gateways, connection points and management points: start, stop, enrolment, and how their members do.
 
 use std::path::{Path, PathBuf};
 
@@ -6,7 +6,7 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
-use crate::kinds::{CONNECTION_POINT, GATEWAY};
+use crate::kinds::{CONNECTION_POINT, GATEWAY, Kind, MANAGEMENT_POINT};
 use crate::resources::{self, Changed, Guard, Look, Verb, Written};
 use crate::server::{Request, Server};
 use crate::session::new_secret;
@@ -50,9 +50,9 @@ pub enum GatewayVerb {
     },
 }
 
-/// What is done with connection points.
+/// What is done with connection points and management points.
 #[derive(Debug, Subcommand)]
-pub enum ConnectionPointVerb {
+pub enum PointVerb {
     #[command(flatten)]
     Common(Verb),
     /// Make the one-time code by which it is enrolled
@@ -80,12 +80,18 @@ pub(crate) async fn gateway(verb: GatewayVerb, server: &Server) -> Result<Told, 
     }
 }
 
-pub(crate) async fn connection_point(verb: ConnectionPointVerb, server: &Server) -> Result<Told, Failure> {
+pub(crate) async fn connection_point(verb: PointVerb, server: &Server) -> Result<Told, Failure> {
+    point(CONNECTION_POINT, "connection point", verb, server).await
+}
+
+pub(crate) async fn management_point(verb: PointVerb, server: &Server) -> Result<Told, Failure> {
+    point(MANAGEMENT_POINT, "management point", verb, server).await
+}
+
+async fn point(kind: Kind, words: &str, verb: PointVerb, server: &Server) -> Result<Told, Failure> {
     match verb {
-        ConnectionPointVerb::Common(verb) => resources::verb(CONNECTION_POINT, verb, server).await,
-        ConnectionPointVerb::Enrol { name, out } => {
-            enrol(&[CONNECTION_POINT.plural, &name, "enrolment-code"], &format!("connection point {name}"), &out, server).await
-        }
+        PointVerb::Common(verb) => resources::verb(kind, verb, server).await,
+        PointVerb::Enrol { name, out } => enrol(&[kind.plural, &name, "enrolment-code"], &format!("{words} {name}"), &out, server).await,
     }
 }
 

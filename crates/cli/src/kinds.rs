@@ -1,8 +1,8 @@
 //! The kinds of resource, one row each: how a kind is called, which keys it has, and what its list shows.
 
 use cmg_api::resource::{
-    BoundaryGroup, CertificateUpload, ClientTrust, ConnectionPoint, Gateway, PublishedEndpoint, Resource, SignInProviderUpload, Site,
-    SiteSystem, TokenIssuer,
+    BoundaryGroup, CertificateUpload, ClientTrust, ConnectionPoint, Gateway, ManagementPoint, PublishedEndpoint, Resource,
+    SignInProviderUpload, Site, SiteSystem, TokenIssuer,
 };
 
 use crate::schema::Schema;
@@ -57,6 +57,11 @@ pub(crate) const GATEWAY: Kind = kind!(
 
 pub(crate) const CONNECTION_POINT: Kind =
     kind!(ConnectionPoint, &[NAME, plain("SITE", "site"), plain("GATEWAYS", "gateways"), DESCRIPTION]);
+
+pub(crate) const MANAGEMENT_POINT: Kind = kind!(
+    ManagementPoint,
+    &[NAME, plain("SITE", "site"), plain("HOST", "host"), plain("PORT", "port"), plain("ROLE ID", "role_id"), DESCRIPTION]
+);
 
 pub(crate) const ENDPOINT: Kind = kind!(
     PublishedEndpoint,
@@ -124,5 +129,16 @@ pub(crate) const SIGN_IN_PROVIDER: Kind = kind!(
 );
 
 /// Every kind.
-pub(crate) const KINDS: [Kind; 10] =
-    [SITE, GATEWAY, CONNECTION_POINT, ENDPOINT, SITE_SYSTEM, CERTIFICATE, TRUST, TOKEN_ISSUER, BOUNDARY_GROUP, SIGN_IN_PROVIDER];
+pub(crate) const KINDS: [Kind; 11] = [
+    SITE,
+    GATEWAY,
+    CONNECTION_POINT,
+    MANAGEMENT_POINT,
+    ENDPOINT,
+    SITE_SYSTEM,
+    CERTIFICATE,
+    TRUST,
+    TOKEN_ISSUER,
+    BOUNDARY_GROUP,
+    SIGN_IN_PROVIDER,
+];

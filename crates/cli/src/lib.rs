@@ -99,7 +99,9 @@ pub enum Command {
     /// Cloud management gateways and their instances
     Gateway(Area<gateways::GatewayVerb>),
     /// CMG connection points
-    ConnectionPoint(Area<gateways::ConnectionPointVerb>),
+    ConnectionPoint(Area<gateways::PointVerb>),
+    /// Management points, where clients register
+    ManagementPoint(Area<gateways::PointVerb>),
     /// Published endpoints
     Endpoint(Area<resources::Verb>),
     /// Site systems, and whether clients on the internet reach them
@@ -183,6 +185,7 @@ async fn carry_out(command: Command, common: &Common, surroundings: &mut Surroun
         Command::Site(area) => sites::site(area.verb, &server).await,
         Command::Gateway(area) => gateways::gateway(area.verb, &server).await,
         Command::ConnectionPoint(area) => gateways::connection_point(area.verb, &server).await,
+        Command::ManagementPoint(area) => gateways::management_point(area.verb, &server).await,
         Command::Endpoint(area) => resources::verb(kinds::ENDPOINT, area.verb, &server).await,
         Command::SiteSystem(area) => resources::verb(kinds::SITE_SYSTEM, area.verb, &server).await,
         Command::Certificate(area) => certificates::verb(area.verb, &server).await,
@@ -221,7 +224,7 @@ impl Command {
             Self::Site(area) => &area.common,
             Self::Endpoint(area) | Self::SiteSystem(area) | Self::BoundaryGroup(area) | Self::SignInProvider(area) => &area.common,
             Self::Gateway(area) => &area.common,
-            Self::ConnectionPoint(area) => &area.common,
+            Self::ConnectionPoint(area) | Self::ManagementPoint(area) => &area.common,
             Self::Certificate(area) => &area.common,
             Self::Trust(area) => &area.common,
             Self::TokenIssuer(area) => &area.common,

@@ -10,6 +10,7 @@ pub(crate) fn run(program: Program, file: &Path) -> ExitCode {
     let checked = match program {
         Program::Gateway => cmg_gateway::config::check(file),
         Program::ConnectionPoint => cmg_connection_point::config::check(file),
+        Program::ManagementPoint => cmg_management_point::config::check(file),
         Program::Site => cmg_site_server::config::check(file),
     };
     match checked {

@@ -54,6 +54,8 @@ enum Program {
     Gateway,
     /// The CMG connection point
     ConnectionPoint,
+    /// The management point
+    ManagementPoint,
     /// The site server
     Site,
 }
@@ -75,6 +77,7 @@ fn main() -> ExitCode {
     match cli.command {
         Command::Run { program: Program::Gateway, config } => exit::code(runtime.block_on(cmg_gateway::run(&config))),
         Command::Run { program: Program::ConnectionPoint, config } => exit::code(runtime.block_on(cmg_connection_point::run(&config))),
+        Command::Run { program: Program::ManagementPoint, config } => exit::code(runtime.block_on(cmg_management_point::run(&config))),
         Command::Run { program: Program::Site, config } => exit::code(runtime.block_on(cmg_site_server::run(&config))),
         Command::Quickstart(options) => runtime.block_on(quickstart::run(options)),
         Command::Administrator(command) => {

@@ -84,7 +84,8 @@ fn config(file: &ConnectionPointFile, parts: Parts, findings: &mut Vec<Finding>,
     let machine = Machine::of_file(file, reading);
     let (sessions, lanes) = dial::connections(&file.tunnel, reading);
     let routes = dial::routes(&file.tunnel, reading);
-    let server_tls = server_tls::read(&file.endpoint, &parts.deliveries, findings, reading);
+    let membership = role.as_ref().zip(infrastructure.as_deref());
+    let server_tls = server_tls::read(&file.endpoint, &parts.deliveries, membership, findings, reading);
     let overdue_lists = reading.overdue_lists(&parts, now());
     let (role, infrastructure) = (role?, infrastructure?);
     let revoked: RevokedMembers = file.tunnel.revoked_members.iter().map(|digest| digest.0).collect();

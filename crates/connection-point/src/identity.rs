@@ -82,6 +82,12 @@ fn byte_sequence(der: &[u8]) -> String {
     format!(":{}:", STANDARD.encode(der))
 }
 
+/// Tells the URL that the client asked for, without its query: what a proof of possession is about.
+pub(crate) fn push_original_url(authority: &str, target: &[u8], out: &mut Vec<u8>) {
+    let path = target.split(|byte| *byte == b'?').next().unwrap_or_default();
+    push_field(b"X-Original-URL", &[b"https://", authority.as_bytes(), path].concat(), out);
+}
+
 /// Tells the client's address and the name it used.
 pub(crate) fn push_forwarded(how: Forwarded, client: SocketAddr, authority: &[u8], out: &mut Vec<u8>) {
     let address = client.ip().to_canonical();

@@ -117,6 +117,7 @@ mod tests {
             identity_headers: vec![],
             client_cert_header: false,
             forwarded: Forwarded::None,
+            original_url: false,
             request_id_header: None,
             map_redirects: true,
             redirect_hosts: vec![],

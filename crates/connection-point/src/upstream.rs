@@ -45,6 +45,9 @@ impl Upstream<'_> {
             push_credential(self, claim, has_authorization, out);
         }
         identity::push_forwarded(delivery.forwarded, head.client, external.as_bytes(), out);
+        if delivery.original_url {
+            identity::push_original_url(external, head.target, out);
+        }
         if let Some(name) = &delivery.request_id_header {
             push_field(name.as_bytes(), &head.id.to_hex(), out);
         }

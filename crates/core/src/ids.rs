@@ -53,6 +53,10 @@ id!(
     SiteServerId
 );
 id!(
+    /// One running management point.
+    ManagementPointId
+);
+id!(
     /// A named set of client certificate authorities.
     TrustName
 );
@@ -94,6 +98,8 @@ pub enum Role {
     Gateway(GatewayId),
     /// A connection point.
     ConnectionPoint(ConnectionPointId),
+    /// A management point.
+    ManagementPoint(ManagementPointId),
     /// A site server.
     SiteServer(SiteServerId),
     /// What signs snapshots for a site; the name tells one such key from the next.
@@ -101,7 +107,8 @@ pub enum Role {
 }
 
 impl Role {
-    /// Reads a role URI: `spiffe://<site>/<kind>/<name>`, the kind being `gateway`, `connection-point`, `site-server` or `snapshot`.
+    /// Reads a role URI: `spiffe://<site>/<kind>/<name>`, the kind being `gateway`, `connection-point`, `management-point`,
+    /// `site-server` or `snapshot`.
     ///
     /// The issuing authority decides whether a role counts at all; this reads the name only.
     pub fn from_uri(uri: &str) -> Option<Self> {
@@ -113,6 +120,7 @@ impl Role {
         match kind {
             "gateway" => Some(Self::Gateway(GatewayId::new(name))),
             "connection-point" => Some(Self::ConnectionPoint(ConnectionPointId::new(name))),
+            "management-point" => Some(Self::ManagementPoint(ManagementPointId::new(name))),
             "site-server" => Some(Self::SiteServer(SiteServerId::new(name))),
             "snapshot" => Some(Self::Snapshot(name.into())),
             _ => None,
@@ -124,6 +132,7 @@ impl Role {
         match self {
             Self::Gateway(_) => "gateway",
             Self::ConnectionPoint(_) => "connection-point",
+            Self::ManagementPoint(_) => "management-point",
             Self::SiteServer(_) => "site-server",
             Self::Snapshot(_) => "snapshot",
         }
@@ -134,6 +143,7 @@ impl Role {
         match self {
             Self::Gateway(id) => id.as_str(),
             Self::ConnectionPoint(id) => id.as_str(),
+            Self::ManagementPoint(id) => id.as_str(),
             Self::SiteServer(id) => id.as_str(),
             Self::Snapshot(name) => name,
         }
@@ -154,6 +164,7 @@ mod tests {
         for role in [
             Role::Gateway(GatewayId::new("gw-1")),
             Role::ConnectionPoint(ConnectionPointId::new("cp-1")),
+            Role::ManagementPoint(ManagementPointId::new("mp-1")),
             Role::SiteServer(SiteServerId::new("site-1")),
             Role::Snapshot("1".into()),
         ] {

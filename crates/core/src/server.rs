@@ -30,6 +30,8 @@ pub struct Delivery {
     pub client_cert_header: bool,
     /// How the server learns the client's address and the external name.
     pub forwarded: Forwarded,
+    /// Whether the server learns the URL that the client asked for, in `X-Original-URL`.
+    pub original_url: bool,
     /// Header that carries the request id; none: it is not sent.
     pub request_id_header: Option<String>,
     /// Whether internal names in `Location`, `Content-Location` and cookies are mapped back; otherwise they are refused.
@@ -396,6 +398,7 @@ mod tests {
             identity_headers: vec![("X-Client-DN".to_string(), IdentityField::Subject)],
             client_cert_header: false,
             forwarded: Forwarded::None,
+            original_url: false,
             request_id_header: Some("X-Request-Id".to_string()),
             map_redirects: true,
             redirect_hosts: vec!["login.example".to_string()],

@@ -24,7 +24,7 @@ const LARGEST_CHAIN: usize = 64 << 10;
 /// What a certificate of the infrastructure authority must be good for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// The accepting end of TLS: gateways, site servers.
+    /// The accepting end of TLS: gateways, management points, site servers.
     Server,
     /// The dialling end of TLS: connection points.
     Client,
@@ -77,7 +77,7 @@ pub fn role(chain: &[impl AsRef<[u8]>], purpose: Purpose, roots: &[Vec<u8>], now
 /// The role that a member's own `chain` proves, for what such a role is used for.
 pub fn own_role(chain: &[impl AsRef<[u8]>], roots: &[Vec<u8>], now: WallTime) -> Result<Role, MemberRefused> {
     let purpose = match role_of(&certificates(chain)?).ok_or(MemberRefused::WrongRole)? {
-        Role::Gateway(_) | Role::SiteServer(_) => Purpose::Server,
+        Role::Gateway(_) | Role::ManagementPoint(_) | Role::SiteServer(_) => Purpose::Server,
         Role::ConnectionPoint(_) => Purpose::Client,
         Role::Snapshot(_) => Purpose::Signing,
     };

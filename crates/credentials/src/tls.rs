@@ -5,9 +5,11 @@
 //!   judged under the policy of its endpoint (`public`, `strangers`);
 //! - both ends of a tunnel believe the infrastructure authority only, and only a certificate with the right role (`tunnel`);
 //! - a site server is believed by its role, a new member's first one by the root that its code pins (`site`);
+//! - a management point is believed by its role and its name, and believes connection points (`management_point`);
 //! - a server behind a connection point is believed by its name and the authorities configured for it (`servers`).
 mod believed;
 mod enrolment;
+mod management_point;
 mod public;
 mod servers;
 mod site;
@@ -26,6 +28,7 @@ use webpki::EndEntityCert;
 
 pub use believed::{Believed, RevokedMembers};
 pub use enrolment::new_gateway;
+pub use management_point::{management_point_client, management_point_server};
 pub use public::PublicTls;
 pub use servers::server_client;
 pub use site::{enrolling_gateway, pinned_site_client, site_client, site_server};

@@ -10,7 +10,7 @@ use aws_lc_rs::hmac;
 use cmg_api::EnrolmentCode;
 use cmg_api::bytes::{Base64, Sha256};
 use cmg_api::control::{EnrolRequest, Enrolled};
-use cmg_core::ids::{ConnectionPointId, GatewayId, Role, is_name};
+use cmg_core::ids::{ConnectionPointId, GatewayId, ManagementPointId, Role, is_name};
 use cmg_core::problem::Problem;
 use cmg_core::time::WallTime;
 use cmg_credentials::load::{Disk, Files};
@@ -146,6 +146,7 @@ fn role_named(kind: &str, name: &str) -> Option<Role> {
     match kind {
         "gateway" => Some(Role::Gateway(GatewayId::new(name))),
         "connection-point" => Some(Role::ConnectionPoint(ConnectionPointId::new(name))),
+        "management-point" => Some(Role::ManagementPoint(ManagementPointId::new(name))),
         _ => None,
     }
 }

@@ -32,7 +32,7 @@ pub use error::LabError;
 pub use flaw::Flaw;
 pub use issued::{Issued, RevocationList};
 pub use lab::{Discovery, Lab, LabOptions};
-pub use managed::{Managed, SiteServer};
+pub use managed::{Managed, ManagementPoint, SiteServer};
 pub use origin::Origin;
 pub use probe::{Probe, probe};
 pub use profile::{KeyType, Profile, Role};

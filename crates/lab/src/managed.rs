@@ -37,6 +37,33 @@ pub struct SiteServer {
     pub control_port: u16,
     /// Port of `/livez`, `/readyz`, `/metrics`.
     pub metrics_port: u16,
+    /// The management point, where clients register.
+    pub management_point: ManagementPoint,
+}
+
+/// The management point of a managed laboratory.
+#[derive(Clone, Debug)]
+pub struct ManagementPoint {
+    /// Name.
+    pub name: String,
+    /// Configuration file.
+    pub config: PathBuf,
+    /// Port on 127.0.0.1 where connection points reach it, as `localhost`.
+    pub port: u16,
+    /// Port of `/livez`, `/readyz`, `/metrics`.
+    pub metrics_port: u16,
+}
+
+impl ManagementPoint {
+    fn new(dir: &Path) -> Result<Self, LabError> {
+        let name = "management-point-1".to_owned();
+        Ok(Self { config: config_path(dir, &name), name, port: free_port()?, metrics_port: free_port()? })
+    }
+
+    /// How to start it.
+    pub fn plan(&self, lab: &Lab) -> Plan {
+        system::plan(lab, Role::ManagementPoint, &self.name, &self.config, self.metrics_port)
+    }
 }
 
 /// What the site server has given to whoever set it up.
@@ -53,7 +80,9 @@ pub struct Managed {
 impl SiteServer {
     pub(crate) fn new(dir: &Path) -> Result<Self, LabError> {
         let name = "site-1".to_owned();
-        Ok(Self { config: config_path(dir, &name), name, port: free_port()?, control_port: free_port()?, metrics_port: free_port()? })
+        let management_point = ManagementPoint::new(dir)?;
+        let (port, control_port, metrics_port) = (free_port()?, free_port()?, free_port()?);
+        Ok(Self { config: config_path(dir, &name), name, port, control_port, metrics_port, management_point })
     }
 
     /// The administrators' interface.
@@ -71,7 +100,7 @@ impl SiteServer {
     pub(crate) fn write_programs(&self, lab: &Lab, client_authorities: Vec<String>) -> Result<(), LabError> {
         let site = lab.site_dir();
         let names = lab.gateways.iter().map(|gateway| &gateway.name).chain(lab.connection_points.iter().map(|point| &point.name));
-        for name in names.chain([&self.name]) {
+        for name in names.chain([&self.name, &self.management_point.name]) {
             remove_folder(&site.join(format!("{name}-data")))?;
         }
         file::write_secret(&site.join("root-passphrase"), random()? + "\n")?;
@@ -83,6 +112,8 @@ impl SiteServer {
         for point in &lab.connection_points {
             file::write(&point.config, enrolled_file(&point.name, point.metrics_port, ""))?;
         }
+        let own = format!("listen = \"127.0.0.1:{}\"\n", self.management_point.port);
+        file::write(&self.management_point.config, enrolled_file(&self.management_point.name, self.management_point.metrics_port, &own))?;
         file::write(&site.join("client-authorities"), client_authorities.join("\n"))
     }
 
@@ -165,6 +196,10 @@ impl Wanted {
         });
         let mut resources = vec![("certificates", certificate), ("trusts", trust), ("token-issuers", issuer), ("gateways", gateway)];
         resources.extend(lab.connection_points.iter().map(|point| ("connection-points", json!({ "name": point.name }))));
+        let point = &server.management_point;
+        let traffic = json!({ "trust": "devices" });
+        let point = json!({ "name": point.name, "host": "localhost", "port": point.port, "allow_cmg_traffic": traffic });
+        resources.push(("management-points", point));
         for endpoint in &lab.endpoints {
             for (id, place) in forms(endpoint) {
                 resources.push(("endpoints", published(endpoint, &id, place)?));
@@ -175,11 +210,13 @@ impl Wanted {
             lab.gateways.iter().map(|gateway| (format!("/gateways/main/instances/{}/enrolment-code", gateway.name), code(&gateway.name)));
         let of_points =
             lab.connection_points.iter().map(|point| (format!("/connection-points/{}/enrolment-code", point.name), code(&point.name)));
+        let of_management_points =
+            [&server.management_point.name].map(|name| (format!("/management-points/{name}/enrolment-code"), code(name)));
         Ok(Self {
             setup_code: site.join(format!("{}-data", server.name)).join("setup-code"),
             client_dir: lab.client_dir(),
             resources,
-            codes: of_gateways.chain(of_points).collect(),
+            codes: of_gateways.chain(of_points).chain(of_management_points).collect(),
         })
     }
 

@@ -51,6 +51,8 @@ pub enum Role {
     Gateway,
     /// A CMG connection point.
     ConnectionPoint,
+    /// A management point.
+    ManagementPoint,
     /// A site server.
     SiteServer,
 }
@@ -61,6 +63,7 @@ impl Role {
         match self {
             Self::Gateway => "gateway",
             Self::ConnectionPoint => "connection-point",
+            Self::ManagementPoint => "management-point",
             Self::SiteServer => "site",
         }
     }

@@ -38,6 +38,8 @@ pub struct System {
     pub gateways: Vec<Program>,
     /// Connection points, in the order of `lab.connection_points`.
     pub connection_points: Vec<Program>,
+    /// Management points: one, where there is a site server.
+    pub management_points: Vec<Program>,
     _relay: Relay,
 }
 
@@ -70,15 +72,24 @@ impl System {
         for program in &mut gateways {
             program.wait_for("/readyz", START_TIME).await?;
         }
+        let mut management_points = Vec::new();
+        if let Some(server) = &lab.site {
+            let started = Instant::now();
+            let mut program = Program::start(binary, server.management_point.plan(&lab))?;
+            program.wait_for("/readyz", START_TIME).await?;
+            report(hop(&program.plan.name, format!("https://localhost:{}", server.management_point.port), started));
+            management_points.push(program);
+        }
 
-        Ok(Self { lab, site, managed, gateways, connection_points, _relay: relay })
+        Ok(Self { lab, site, managed, gateways, connection_points, management_points, _relay: relay })
     }
 
     /// Ends every program that still runs, connection points last, so that requests under way can finish. Returns those
     /// that did not end well, with how they ended.
     pub async fn stop(&mut self) -> Vec<(String, String)> {
         let mut failures = Vec::new();
-        for program in self.gateways.iter_mut().chain(&mut self.connection_points).chain(&mut self.site) {
+        for program in self.gateways.iter_mut().chain(&mut self.connection_points).chain(&mut self.management_points).chain(&mut self.site)
+        {
             if let Err(how) = program.stop(STOP_TIME).await {
                 failures.push((program.plan.name.clone(), how));
             }
@@ -88,7 +99,13 @@ impl System {
 
     /// Programs that have ended since the last call, with how.
     pub fn newly_ended(&mut self) -> Vec<(String, std::process::ExitStatus)> {
-        self.gateways.iter_mut().chain(&mut self.connection_points).chain(&mut self.site).filter_map(Program::newly_ended).collect()
+        self.gateways
+            .iter_mut()
+            .chain(&mut self.connection_points)
+            .chain(&mut self.management_points)
+            .chain(&mut self.site)
+            .filter_map(Program::newly_ended)
+            .collect()
     }
 }
 

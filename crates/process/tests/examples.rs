@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 
 use cmg_api::site::SiteFile;
-use cmg_api::{ConnectionPointFile, GatewayFile};
+use cmg_api::{ConnectionPointFile, GatewayFile, ManagementPointFile};
 use cmg_process::file::{keys, parse};
 use proptest::prelude::*;
 use serde::de::DeserializeOwned;
 
 const GATEWAY: &str = include_str!("../../../docs/examples/gateway.toml");
 const SITE: &str = include_str!("../../../docs/examples/site.toml");
+const MANAGEMENT_POINT: &str = include_str!("../../../docs/examples/management-point.toml");
 const CONNECTION_POINT: &str = include_str!("../../../docs/examples/connection-point.toml");
 
 /// The example with its alternatives, which are written `#key = value` there.
@@ -56,6 +57,11 @@ fn the_gateway_example_has_every_key() {
 #[test]
 fn the_site_servers_example_has_every_key() {
     assert_complete::<SiteFile>(SITE);
+}
+
+#[test]
+fn the_management_points_example_has_every_key() {
+    assert_complete::<ManagementPointFile>(MANAGEMENT_POINT);
 }
 
 #[test]

@@ -31,6 +31,7 @@ pub(crate) mod oidc;
 mod own_roots;
 pub mod passwords;
 pub mod publish;
+pub mod registration;
 pub mod reports;
 pub mod resources;
 pub mod roles;

@@ -17,6 +17,7 @@ use crate::app::founding::{self, FoundingRefused};
 use crate::app::in_force::{InForce, NotInForce, id};
 use crate::app::keys::Keys;
 use crate::app::publish::Judged;
+use crate::app::registration::{Limits, Verifiers};
 use crate::app::reports::Reports;
 use crate::app::wanted_keys::WantedKeys;
 use crate::config::Config;
@@ -48,6 +49,10 @@ pub struct Site {
     in_force: ArcSwap<InForce>,
     turn: Mutex<()>,
     judged: Judged,
+    /// How often clients may ask.
+    pub(crate) limits: Limits,
+    /// What verifies what clients show.
+    pub(crate) verifiers: Verifiers,
     newest: watch::Sender<GenerationId>,
     freshness: ArcSwap<Option<Signed>>,
     /// Whose keys members want.
@@ -98,6 +103,8 @@ impl Site {
             in_force: ArcSwap::from_pointee(in_force),
             turn: Mutex::default(),
             judged,
+            limits: Limits::default(),
+            verifiers: Verifiers::default(),
             freshness: ArcSwap::default(),
             wanted_keys: WantedKeys::default(),
             reports: Reports::default(),

@@ -28,7 +28,11 @@ pub(crate) fn read(files: &[ServedEndpointFile], reading: &mut Reading) -> Vec<D
     let published: BTreeSet<&str> = files.iter().map(|file| file.host.as_str()).collect();
     let mut deliveries = Vec::new();
     for (place, file) in files.iter().enumerate() {
-        let mut delivery = delivery(&format!("endpoint[{place}]"), file, reading);
+        let key = format!("endpoint[{place}]");
+        let mut delivery = delivery(&key, file, reading);
+        if file.management_point {
+            management_point(&key, file, &delivery.servers, reading);
+        }
         // A server may send clients on to whatever is published beside it.
         delivery.redirect_hosts = published.iter().filter(|host| **host != file.host).map(|host| (*host).to_owned()).collect();
         deliveries.push(delivery);
@@ -54,9 +58,22 @@ fn delivery(key: &str, file: &ServedEndpointFile, reading: &mut Reading) -> Deli
             ForwardedName::Forwarded => Forwarded::Standard,
             ForwardedName::XForwarded => Forwarded::XForwarded,
         },
+        original_url: file.management_point,
         request_id_header: request_id_header(&format!("{key}.request_id_header"), &file.request_id_header, reading),
         map_redirects: file.map_redirects,
         redirect_hosts: Vec::new(),
+    }
+}
+
+/// A management point is spoken with as a member of the site, so there is nothing else to believe and to show.
+fn management_point(key: &str, file: &ServedEndpointFile, servers: &[ServerUrl], reading: &mut Reading) {
+    let key = format!("{key}.management_point");
+    if !servers.iter().all(|server| server.https) {
+        reading.problem(&key, "stands beside a server without https", "write https:// and the name in the management point's certificate");
+    }
+    if !file.server_authorities.is_empty() || file.server_certificate.is_some() || file.server_key.is_some() {
+        let what = "stands beside certificates for the server";
+        reading.problem(key, what, "remove server_authorities, server_certificate and server_key: the role certificates are used");
     }
 }
 

@@ -17,9 +17,10 @@ mod reading;
 mod trusts;
 pub mod tunnel;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use cmg_api::{BlockFile, ConnectionPointFile, EndpointFile, GatewayFile, ServedEndpointFile};
+use cmg_api::{BlockFile, ConnectionPointFile, EndpointFile, GatewayFile, ServedEndpointFile, TokenKeyFile, TrustFile};
 use cmg_core::snapshot::Parts;
 use cmg_core::trust::Block;
 
@@ -48,6 +49,23 @@ pub fn connection_point_parts(file: &ConnectionPointFile, reading: &mut Reading)
         endpoints: endpoints::read(&published, reading),
         deliveries: deliveries::read(&file.endpoint, reading),
         open_acknowledged: acknowledged(&published),
+    }
+}
+
+/// What verifies credentials, and nothing that is published: of a management point.
+pub fn credential_parts(
+    trust: &BTreeMap<String, TrustFile>,
+    block_lists: &[PathBuf],
+    token_key: &[TokenKeyFile],
+    reading: &mut Reading,
+) -> Parts {
+    Parts {
+        trusts: trusts::trusts(trust, reading),
+        blocks: blocks(&[], block_lists, reading),
+        token_keys: trusts::token_keys(token_key, reading),
+        endpoints: Vec::new(),
+        deliveries: Vec::new(),
+        open_acknowledged: Vec::new(),
     }
 }
 

@@ -29,6 +29,8 @@ const ALLOWED: &[Row] = &[
     ("cmg-tunnel", &["cmg-core", "cmg-http1", "cmg-transport"], &["cmg-credentials", "cmg-lab"]),
     ("cmg-standalone", &["cmg-core", "cmg-api", "cmg-credentials", "cmg-process"], &["cmg-lab"]),
     ("cmg-enrolled", &["cmg-core", "cmg-api", "cmg-credentials", "cmg-process"], &["cmg-lab"]),
+    // How members inside ask the site.
+    ("cmg-site-client", &["cmg-core", "cmg-api", "cmg-credentials", "cmg-process", "cmg-enrolled"], &[]),
     // Adapters of the site server only: a database, and what may issue.
     ("cmg-store", &[], &[]),
     ("cmg-authority", &["cmg-core", "cmg-api", "cmg-credentials"], &[]),
@@ -60,8 +62,14 @@ const ALLOWED: &[Row] = &[
             "cmg-tunnel",
             "cmg-standalone",
             "cmg-enrolled",
+            "cmg-site-client",
         ],
         &["cmg-lab", "cmg-authority"],
+    ),
+    (
+        "cmg-management-point",
+        &["cmg-core", "cmg-api", "cmg-credentials", "cmg-process", "cmg-standalone", "cmg-enrolled", "cmg-site-client"],
+        &[],
     ),
     (
         "cmg-site-server",
@@ -70,7 +78,20 @@ const ALLOWED: &[Row] = &[
     ),
     // The administrator's end of the site server's API: it asks, and decides nothing, so it knows no program.
     ("cmg-cli", &["cmg-core", "cmg-api", "cmg-credentials", "cmg-process"], &["cmg-site-server", "cmg-lab"]),
-    ("cmg", &["cmg-core", "cmg-gateway", "cmg-connection-point", "cmg-site-server", "cmg-cli", "cmg-process", "cmg-lab"], &[]),
+    (
+        "cmg",
+        &[
+            "cmg-core",
+            "cmg-gateway",
+            "cmg-connection-point",
+            "cmg-management-point",
+            "cmg-site-server",
+            "cmg-cli",
+            "cmg-process",
+            "cmg-lab",
+        ],
+        &[],
+    ),
     // Tools that are not shipped.
     ("cmg-link", &[], &[]),
     ("cmg-bench", &["cmg-lab", "cmg-store"], &[]),

@@ -8,6 +8,7 @@ mod issuers;
 mod kills;
 mod membership;
 mod proofs;
+mod registration;
 mod revocation;
 mod several;
 mod sign_in;

@@ -3,5 +3,5 @@
 mod addresses;
 mod certificates;
 mod resumption;
-mod tunnels;
+pub(crate) mod tunnels;
 mod versions;

@@ -97,6 +97,10 @@ pub struct PublishedEndpoint {
     /// The certificate that is shown to the server, by the name of a certificate resource. Default none.
     #[serde(default)]
     pub client_certificate: Option<String>,
+    /// Whether the servers are management points of the site: they are shown the connection point's role certificate, and believed by
+    /// the infrastructure authority under their names. Default false.
+    #[serde(default)]
+    pub management_point: bool,
     /// How long a server may take to accept a connection. Default `5s`.
     #[serde(default = "connect_time")]
     pub connect_time: Duration,

@@ -6,10 +6,11 @@ use serde_json::{Value, json};
 use crate::house::House;
 
 /// A kind, what a new one needs, what is changed of it, and how that reads afterwards.
-const PLAIN: [(&str, &str, &[&str], &str, &str); 8] = [
+const PLAIN: [(&str, &str, &[&str], &str, &str); 9] = [
     ("site", "XYZ", &["description=second"], "description=third", "/description=\"third\""),
     ("gateway", "main", &["host=cmg.example", "limits.connections=4000"], "instances[0].name=gw-1", "/instances/0/name=\"gw-1\""),
     ("connection-point", "cp-1", &["gateways="], "connections=3", "/connections=3"),
+    ("management-point", "mp-1", &["host=mp1.corp.example"], "port=8443", "/port=8443"),
     ("site-system", "mp-1", &["role=web", "urls=http://127.0.0.1:9"], "description=a, b", "/description=\"a, b\""),
     (
         "endpoint",

@@ -53,7 +53,9 @@ impl Screen {
             return self.line("\nEverything worked");
         }
         self.line("\nNot everything worked; the logs of the programs say more:\n");
-        for program in summary.site_servers.iter().chain(&summary.gateways).chain(&summary.connection_points) {
+        for program in
+            summary.site_servers.iter().chain(&summary.gateways).chain(&summary.connection_points).chain(&summary.management_points)
+        {
             self.line(&format!("  {}", program.log.display()));
         }
     }
@@ -171,6 +173,7 @@ mod tests {
             site_servers: Vec::new(),
             gateways: Vec::new(),
             connection_points: Vec::new(),
+            management_points: Vec::new(),
             site_dir: "/lab/site".into(),
             findings: Vec::new(),
         };

@@ -29,6 +29,8 @@ pub(super) struct Summary {
     pub(super) site_servers: Vec<ProgramSummary>,
     pub(super) gateways: Vec<ProgramSummary>,
     pub(super) connection_points: Vec<ProgramSummary>,
+    /// Where clients register.
+    pub(super) management_points: Vec<ProgramSummary>,
     /// The programs' configuration files, certificates and keys.
     pub(super) site_dir: PathBuf,
     /// What an administrator should know.
@@ -84,6 +86,11 @@ impl Summary {
                 .connection_points
                 .iter()
                 .map(|program| summary_of(program, format!("127.0.0.1:{}", program.plan.metrics_port)))
+                .collect(),
+            management_points: system
+                .management_points
+                .iter()
+                .map(|program| summary_of(program, format!("localhost:{}", server.management_point.port)))
                 .collect(),
             site_dir: lab.site_dir(),
             findings: findings(lab),

@@ -150,7 +150,8 @@ fn config(
     let role = tunnel::role(&Role::ConnectionPoint(me.clone()), &whole.tunnel.certificate, &whole.tunnel.key, reading);
     let infrastructure = tunnel::authority(&whole.tunnel.authority, &parts, reading);
     let (sessions, lanes) = dial::connections(&whole.tunnel, reading);
-    let server_tls = server_tls::read(&whole.endpoint, &parts.deliveries, findings, reading);
+    let membership = role.as_ref().zip(infrastructure.as_deref());
+    let server_tls = server_tls::read(&whole.endpoint, &parts.deliveries, membership, findings, reading);
     let overdue_lists = reading.overdue_lists(&parts, now());
     let (role, infrastructure) = (role?, infrastructure?);
     let revoked: RevokedMembers = whole.tunnel.revoked_members.iter().map(|digest| digest.0).collect();

@@ -6,22 +6,33 @@ use cmg_api::ServedEndpointFile;
 use cmg_core::ids::EndpointId;
 use cmg_core::problem::Finding;
 use cmg_core::server::Delivery;
+use cmg_credentials::RoleIdentity;
 use cmg_credentials::load::{PairFiles, read_certificates, read_pair};
-use cmg_credentials::tls::server_client;
+use cmg_credentials::tls::{management_point_client, server_client};
 use cmg_standalone::Reading;
 use rustls::ClientConfig;
 use rustls::sign::CertifiedKey;
 
-/// A configuration for each endpoint with `https` servers. The deliveries are those of the endpoints, in their order.
+/// Who this connection point is, and the roots of the infrastructure authority (DER).
+pub(super) type Membership<'a> = Option<(&'a RoleIdentity, &'a [Vec<u8>])>;
+
+/// A configuration for each endpoint with `https` servers. The deliveries are those of the endpoints, in their order. Without
+/// `membership` management points are left out: what is wrong with it is told already.
 pub(super) fn read(
     files: &[ServedEndpointFile],
     deliveries: &[Delivery],
+    membership: Membership<'_>,
     findings: &mut Vec<Finding>,
     reading: &mut Reading,
 ) -> BTreeMap<EndpointId, Arc<ClientConfig>> {
     let mut configs = BTreeMap::new();
     for (place, (file, delivery)) in files.iter().zip(deliveries).enumerate() {
         let key = format!("endpoint[{place}]");
+        if file.management_point {
+            let config = membership.and_then(|(role, roots)| reading.keep(management_point_client(role, roots)));
+            configs.extend(config.map(|config| (delivery.endpoint.clone(), config)));
+            continue;
+        }
         let authorities_key = format!("{key}.server_authorities");
         let authorities = authorities(&authorities_key, file, reading);
         let identity = identity(&key, file, reading);

@@ -12,6 +12,7 @@ use cmg_api::control::{ENROL_PROTOCOL, EnrolRequest, Enrolled};
 use cmg_credentials::tls::enrolling_gateway;
 use cmg_process::dice;
 use cmg_process::log::chain;
+use cmg_site_client::{Backoff, Site, SiteError, Trouble};
 use cmg_transport::connect::{DialError, Proxy, dial};
 use cmg_tunnel::connector::Route;
 use rustls::pki_types::ServerName;
@@ -23,11 +24,6 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tracing::{info, warn};
-
-use super::Site;
-use super::backoff::Backoff;
-use super::client::SiteError;
-use super::trouble::Trouble;
 
 /// The label of what TLS exports.
 const EXPORTER: &[u8] = b"EXPORTER-cmg-enrol";

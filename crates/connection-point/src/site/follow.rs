@@ -10,19 +10,16 @@ use cmg_api::control::{GenerationId, Manifest, News, Signed};
 use cmg_enrolled::{DataError, ManifestRefused, PartError, Parts, Snapshots, freshness, manifest};
 use cmg_process::dice;
 use cmg_process::log::chain;
+use cmg_site_client::{Backoff, Site, SiteError, Trouble};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, info, warn};
 
-use super::Site;
-use super::backoff::Backoff;
 use super::board::Posted;
-use super::client::SiteError;
 use super::metrics::Heard;
 use super::relay::Relay;
 use super::store::GatewayStore;
-use super::trouble::Trouble;
 use crate::state::now;
 
 /// Shortest time between two questions where the first has brought nothing new: it should have been held.

@@ -17,8 +17,8 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{debug, info, warn};
 
-use super::Site;
 use super::board::Board;
+use cmg_site_client::Site;
 
 /// Longest time that a gateway's question is held.
 const LONGEST_HOLD: Duration = Duration::from_secs(30);

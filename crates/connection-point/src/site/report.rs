@@ -9,14 +9,12 @@ use std::time::Duration;
 use cmg_api::control::{GenerationId, MemberStatus, RefusedGeneration, StatusReport};
 use cmg_process::dice;
 use cmg_process::log::chain;
+use cmg_site_client::{Backoff, Site, SiteError, Trouble};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
-use super::Site;
-use super::backoff::Backoff;
 use super::relay::{LARGEST_STATUS, Relay};
-use super::trouble::Trouble;
 use crate::state::{Point, now};
 use crate::tunnels::Live;
 
@@ -85,7 +83,7 @@ impl Reporter {
         }
     }
 
-    async fn say(&self, members: &BTreeMap<String, MemberStatus>) -> Result<(), super::client::SiteError> {
+    async fn say(&self, members: &BTreeMap<String, MemberStatus>) -> Result<(), SiteError> {
         let all: Vec<_> = members.iter().collect();
         for some in all.chunks(MEMBERS) {
             let members = some.iter().map(|(name, status)| ((*name).clone(), (*status).clone())).collect();

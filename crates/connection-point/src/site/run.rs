@@ -10,6 +10,7 @@ use cmg_enrolled::{DataFolder, Identity, Snapshots};
 use cmg_process::log::{self, chain};
 use cmg_process::open_files;
 use cmg_process::shutdown::{Signal, Signals};
+use cmg_site_client::{Applying, Member, Site, enrol, of_data, renew_until_dropped};
 use cmg_standalone::AtStart;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
@@ -20,9 +21,8 @@ use super::follow::{Follower, Update};
 use super::metrics::SiteMetrics;
 use super::relay::Relay;
 use super::report::{Own, Reporter};
-use super::store::{self, GatewayStore};
-use super::{Member, Site, enrolment, of_data, renewal};
-use crate::config::enrolled::{self, Document, Local};
+use super::store::GatewayStore;
+use crate::config::enrolled::{self, Document, Local, no_code};
 use crate::events::Reload;
 use crate::run::{RunError, refuse};
 use crate::running::{Running, telemetry};
@@ -38,7 +38,7 @@ pub(crate) async fn run(file: &Path, mut signals: Signals) -> Result<(), RunErro
     let site_metrics = SiteMetrics::new(&mut metrics);
     let known = Identity::load(&folder).map_err(|error| wrong(of_data(error)))?;
     if known.is_none() {
-        enrolment::code(&local).map_err(wrong)?;
+        applying(&local).read().map_err(wrong)?;
     }
     let running = Running::start(&local.machine, metrics, events).await?;
     let identity = match known {
@@ -70,6 +70,10 @@ fn wrong(problem: Problem) -> RunError {
     RunError::Config(vec![problem])
 }
 
+fn applying(local: &Local) -> Applying<'_> {
+    Applying { kind: "connection-point", code: local.enrolment.as_deref(), no_code }
+}
+
 /// Asks until this machine is a member; none: it was told to end before.
 async fn wait_for_identity(
     file: &Path,
@@ -80,8 +84,9 @@ async fn wait_for_identity(
 ) -> Option<Identity> {
     running.obstacle.set(Some("not enrolled yet".to_owned()));
     loop {
+        let (applying, obstacle) = (applying(local), running.obstacle.clone());
         let signal = tokio::select! {
-            identity = enrolment::enrol(local, folder, &running.obstacle) => return Some(identity),
+            identity = enrol(&applying, folder, |why| obstacle.set(Some(why))) => return Some(identity),
             signal = signals.next() => signal,
         };
         match signal {
@@ -179,7 +184,7 @@ impl Enrolled {
             site: Arc::clone(&self.site),
         };
         self.tasks.spawn(reporter.run());
-        self.tasks.spawn(renewal::run(Arc::clone(&self.site), self.folder.clone(), Arc::clone(&self.renewed)));
+        self.tasks.spawn(renew_until_dropped(Arc::clone(&self.site), self.folder.clone(), Arc::clone(&self.renewed)));
         info!(member = member.identity.member(), "Connection point ready");
         taken
     }
@@ -250,7 +255,7 @@ impl Enrolled {
         let found = enrolled::read(&self.local, &self.folder, &member.identity, Document { text, files })?;
         let GenerationId { epoch, number } = manifest.generation;
         self.running.apply(found.config, Generation { epoch, number })?;
-        self.know_servers(&found.site_servers);
+        self.site.know_servers(&self.folder, &found.site_servers);
         self.enrolling.follow(&found.candidates, &self.site);
         self.relay.board.send_modify(|board| board.keep(|name| found.gateways.iter().any(|known| known == name)));
         let is_new = self.current.as_ref().is_none_or(|current| current.generation != manifest.generation);
@@ -267,19 +272,6 @@ impl Enrolled {
             self.metrics.applied(manifest.generation);
         }
         Ok(())
-    }
-
-    /// Asks the site where it says that it is.
-    fn know_servers(&self, told: &[String]) {
-        let client = &self.site.member().client;
-        let kept = store::site_servers(&self.folder).and_then(|known| {
-            let next = known.after(told, client.answered().as_deref());
-            if next != known { store::keep_site_servers(&self.folder, &next).map(|()| next) } else { Ok(next) }
-        });
-        match kept {
-            Ok(servers) => client.ask_at(servers.all()),
-            Err(error) => error!(error = chain(&error), "The addresses of the site servers cannot be kept"),
-        }
     }
 
     /// Reads the file again. What the site says stays.

@@ -1,4 +1,4 @@
-//! What this connection point keeps on disk for its gateways and about the site, so that it can serve them after a restart while the
+//! What this connection point keeps on disk for its gateways, so that it can serve them after a restart while the
 //! site is away.
 use std::collections::BTreeMap;
 
@@ -9,10 +9,6 @@ use serde::{Deserialize, Serialize};
 use tracing::warn;
 
 use super::board::{Board, Posted};
-use super::servers::Servers;
-
-/// The addresses of the site servers.
-const SITE: &str = "site.json";
 
 /// The manifests of gateways.
 const MANIFESTS: &str = "manifests.json";
@@ -22,16 +18,6 @@ const MANIFESTS: &str = "manifests.json";
 struct Accepted {
     at: u64,
     manifest: Signed,
-}
-
-/// The addresses of the site servers.
-pub(crate) fn site_servers(folder: &DataFolder) -> Result<Servers, DataError> {
-    Ok(folder.read(SITE)?.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default())
-}
-
-/// Keeps the addresses of the site servers.
-pub(crate) fn keep_site_servers(folder: &DataFolder, servers: &Servers) -> Result<(), DataError> {
-    folder.write(SITE, &json(servers))
 }
 
 /// The gateways' manifests and parts.

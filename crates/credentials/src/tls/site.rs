@@ -3,8 +3,8 @@
 //! What the handshakes prove. To a connection point: the peer holds the key of a certificate that the infrastructure authority has
 //! issued to a site server; host names prove nothing, the role does. To a connection point that is not enrolled yet: the same, the
 //! root being the one whose digest its code pins, which therefore has to be in the chain that the site server shows. To a site
-//! server: whoever shows a certificate is a connection point; a new one shows none. To a connection point that meets a new gateway:
-//! nothing, since such a gateway has no certificate; the code proves it, to the site.
+//! server: whoever shows a certificate is a connection point or a management point; a new one shows none. To a connection point
+//! that meets a new gateway: nothing, since such a gateway has no certificate; the code proves it, to the site.
 use std::sync::Arc;
 
 use cmg_core::ids::Role;
@@ -47,17 +47,17 @@ pub fn enrolling_gateway(role: &RoleIdentity, roots: &[Vec<u8>], protocol: &[u8]
 }
 
 /// The site server's end: shows `identity`, whose chain must hold the root for those that are not enrolled yet. Who shows a
-/// certificate must be a connection point of the infrastructure authority (`roots`, DER); it may show none.
+/// certificate must be a connection point or a management point of the infrastructure authority (`roots`, DER); it may show none.
 pub fn site_server(identity: RoleIdentity, roots: &[Vec<u8>]) -> Result<ServerConfig, Problem> {
     if !matches!(identity.role, Role::SiteServer(_)) {
         let what = format!("it is the certificate of a {}", identity.role.kind());
         return Err(Problem::new("certificate", what, "use the certificate with this site server's role"));
     }
-    let connection_points = MaybeConnectionPoints(Peers::new(roots, End::ConnectionPoint)?);
+    let members = MaybeMembers(Peers::new(roots, End::Asker)?);
     let mut config = ServerConfig::builder_with_provider(Arc::clone(provider()))
         .with_protocol_versions(&[&TLS13])
         .expect("the provider has suites for TLS 1.3")
-        .with_client_cert_verifier(Arc::new(connection_points))
+        .with_client_cert_verifier(Arc::new(members))
         .with_cert_resolver(shown(&identity.key));
     config.alpn_protocols = vec![ALPN_HTTP1.to_vec()];
     config.session_storage = Arc::new(NoServerSessionStorage {});
@@ -92,9 +92,9 @@ struct Pinned([u8; 32]);
 #[derive(Debug)]
 struct AnyGateway;
 
-/// Demands no certificate; one that is shown is a connection point's.
+/// Demands no certificate; one that is shown is a connection point's or a management point's.
 #[derive(Debug)]
-struct MaybeConnectionPoints(Peers);
+struct MaybeMembers(Peers);
 
 impl Pinned {
     fn verify(&self, leaf: &CertificateDer<'_>, others: &[CertificateDer<'_>], now: UnixTime) -> Result<(), Error> {
@@ -127,7 +127,7 @@ believes!(SiteServers, |this, leaf, others, now| this.0.verify(leaf, others, now
 believes!(Pinned, Pinned::verify);
 believes!(AnyGateway, |_, _, _, _| Ok(()));
 
-impl ClientCertVerifier for MaybeConnectionPoints {
+impl ClientCertVerifier for MaybeMembers {
     fn client_auth_mandatory(&self) -> bool {
         false
     }

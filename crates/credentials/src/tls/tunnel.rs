@@ -108,11 +108,15 @@ pub(super) fn shown(key: &Arc<CertifiedKey>) -> Arc<SingleCertAndKey> {
     Arc::new(SingleCertAndKey::from(CertifiedKey::clone(key)))
 }
 
-/// Where a peer stands: at an end of a tunnel, or behind the control interface of the site.
+/// Where a peer stands: at an end of a tunnel, or at an end of the way to the site.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
     Gateway,
     ConnectionPoint,
+    /// Behind a connection point, as one of its servers.
+    ManagementPoint,
+    /// Whoever asks a site server: a connection point or a management point.
+    Asker,
     SiteServer,
 }
 
@@ -120,7 +124,8 @@ impl End {
     fn fits(self, role: &Role) -> bool {
         match role {
             Role::Gateway(_) => self == Self::Gateway,
-            Role::ConnectionPoint(_) => self == Self::ConnectionPoint,
+            Role::ConnectionPoint(_) => matches!(self, Self::ConnectionPoint | Self::Asker),
+            Role::ManagementPoint(_) => matches!(self, Self::ManagementPoint | Self::Asker),
             Role::SiteServer(_) => self == Self::SiteServer,
             Role::Snapshot(_) => false,
         }
@@ -128,8 +133,8 @@ impl End {
 
     fn usage(self) -> KeyUsage {
         match self {
-            Self::Gateway | Self::SiteServer => KeyUsage::server_auth(),
-            Self::ConnectionPoint => KeyUsage::client_auth(),
+            Self::Gateway | Self::ManagementPoint | Self::SiteServer => KeyUsage::server_auth(),
+            Self::ConnectionPoint | Self::Asker => KeyUsage::client_auth(),
         }
     }
 }

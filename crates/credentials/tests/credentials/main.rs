@@ -7,6 +7,7 @@ mod files;
 mod issuers;
 mod jwk;
 mod lab;
+mod management_point;
 mod replay_proof;
 mod revocation;
 mod site;

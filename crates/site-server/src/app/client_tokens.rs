@@ -4,11 +4,12 @@
 //! token was for. The token before counts to its own end, so that a client whose answer was lost is not stranded. Whether a token is
 //! blocked stands in the blocks only.
 
-use cmg_authority::{Confirmation, IssuedToken};
+use cmg_authority::{Confirmation, IssuedToken, TokenSigner};
 use cmg_core::problem::Problem;
 use cmg_store::{BlockKind, ClientState, ClientToken};
 
 use super::change::{ChangeRefused, Draft};
+use super::keys::Keys;
 use super::{blocking, clients};
 use crate::site::Site;
 
@@ -37,7 +38,8 @@ pub async fn renew(
     confirmation: &Confirmation,
 ) -> Result<IssuedToken, ChangeRefused> {
     let not_found = || ChangeRefused::NotFound { kind: KIND, name: old.to_owned() };
-    let token = draft.change.client_token(old).await?.filter(|token| token.client == client).ok_or_else(not_found)?;
+    let token =
+        draft.change.client_token(old).await?.filter(|token| token.client == client && token.kind == "client").ok_or_else(not_found)?;
     if token.expires_at + OVERLAP <= draft.now {
         return refused("token", "it ended too long ago to be renewed", "register the client again");
     }
@@ -59,22 +61,36 @@ async fn issue_as(
         ClientState::Pending => return refused("client", "it waits for approval", "approve it first"),
         ClientState::Blocked => return refused("client", "it is blocked", "unblock it first"),
     }
-    let keys = site.keys();
-    let signer = keys.tokens.first();
-    let signer = signer.ok_or_else(|| ChangeRefused::Failed("the site has no key for tokens".into()))?;
-    let issued = signer.client(client, confirmation, site.now()).map_err(|error| ChangeRefused::Failed(Box::new(error)))?;
+    let issued = signer(&site.keys())?.client(client, confirmation, site.now()).map_err(|error| ChangeRefused::Failed(Box::new(error)))?;
+    note(draft, client, "client", &issued, action).await?;
+    Ok(issued)
+}
+
+/// Issues a CCM token to the approved client that has shown another credential, and to the user at it where there is one.
+pub async fn exchange(site: &Site, draft: &mut Draft<'_>, client: &str, user: Option<&str>) -> Result<IssuedToken, ChangeRefused> {
+    let device = format!("GUID:{client}");
+    let issued = signer(&site.keys())?.ccm(&device, user, site.now()).map_err(|error| ChangeRefused::Failed(Box::new(error)))?;
+    note(draft, client, "ccm", &issued, "exchange").await?;
+    Ok(issued)
+}
+
+fn signer(keys: &Keys) -> Result<&TokenSigner, ChangeRefused> {
+    keys.tokens.first().ok_or_else(|| ChangeRefused::Failed("the site has no key for tokens".into()))
+}
+
+/// Keeps the id of a token that was issued, so that it is blocked with its client.
+async fn note(draft: &mut Draft<'_>, client: &str, kind: &str, issued: &IssuedToken, action: &str) -> Result<(), ChangeRefused> {
     let token = ClientToken {
         id: issued.id.clone(),
         client: client.to_owned(),
-        kind: "client".to_owned(),
+        kind: kind.to_owned(),
         issued_at: draft.now,
         expires_at: issued.expires.0 as i64,
         blocked_at: None,
     };
     draft.change.add_client_token(&token).await?;
-    let after = serde_json::json!({ "id": token.id, "client": client, "expires_at": token.expires_at }).to_string();
-    draft.record(action, KIND, &token.id, None, Some(after)).await?;
-    Ok(issued)
+    let after = serde_json::json!({ "id": token.id, "kind": kind, "client": client, "expires_at": token.expires_at }).to_string();
+    draft.record(action, KIND, &token.id, None, Some(after)).await
 }
 
 fn refused<T>(key: &str, what: &str, instead: &str) -> Result<T, ChangeRefused> {

@@ -23,6 +23,8 @@ pub enum IdentityKind {
     Certificate,
     /// By a device identity of Entra ID.
     EntraDevice,
+    /// By a user who has signed in with an identity provider.
+    OidcUser,
     /// By a bulk registration token.
     BulkToken,
 }
@@ -34,6 +36,7 @@ impl IdentityKind {
             Self::Key => "key",
             Self::Certificate => "certificate",
             Self::EntraDevice => "entra-device",
+            Self::OidcUser => "oidc-user",
             Self::BulkToken => "bulk-token",
         }
     }

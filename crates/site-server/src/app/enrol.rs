@@ -75,6 +75,7 @@ impl Model {
         match kind {
             "gateway" => self.gateways.values().any(|gateway| gateway.instances.iter().any(|instance| instance.name == name)),
             "connection-point" => self.connection_points.contains_key(name),
+            "management-point" => self.management_points.contains_key(name),
             _ => false,
         }
     }
@@ -94,7 +95,7 @@ pub async fn offer_code(site: &Site, actor: &Actor, kind: MemberKind, name: &str
         return Err(EnrolRefused::NoMember { kind: kind.name().to_owned(), name: name.to_owned() });
     }
     let site_servers = match kind {
-        MemberKind::ConnectionPoint => site.control_urls.clone(),
+        MemberKind::ConnectionPoint | MemberKind::ManagementPoint => site.control_urls.clone(),
         MemberKind::Gateway => Vec::new(),
     };
     let root = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &site.keys().infrastructure_root);
@@ -134,7 +135,7 @@ pub async fn enrol(site: &Site, actor: &Actor, request: &EnrolRequest) -> Result
         drop(draft);
         return answered_before(site, actor, request).await;
     }
-    let issued = site.keys().infrastructure.member(&proven.role, &proven.key, site.now()).map_err(failed)?;
+    let issued = issue(site, &draft.model, &proven.role, &proven.key)?;
     // Whoever holds an earlier key of this member is not this member any more.
     draft.change.revoke_certificates_of(MEMBERS, &format!("{kind}/{name}"), None).await?;
     certify(&mut draft, &proven.role, &issued, &proven.sealing_key).await?;
@@ -236,7 +237,7 @@ pub async fn renew(site: &Site, actor: &Actor, request: &RenewRequest) -> Result
     if draft.change.revoke_certificates_of(MEMBERS, &format!("{kind}/{name}"), Some(&in_force.serial)).await? > 0 {
         draft.publish();
     }
-    let issued = site.keys().infrastructure.member(&proven.role, &proven.key, site.now()).map_err(failed)?;
+    let issued = issue(site, &draft.model, &proven.role, &proven.key)?;
     certify(&mut draft, &proven.role, &issued, &proven.sealing_key).await?;
     draft.record("renew", kind, &name, None, Some(told(&issued))).await?;
     draft.commit().await?;
@@ -246,6 +247,22 @@ pub async fn renew(site: &Site, actor: &Actor, request: &RenewRequest) -> Result
 
 /// Certificates that a member gets in an hour: whoever has an earlier key in these 24 hours would have one a request.
 const MOST_RENEWALS: usize = 4;
+
+/// A certificate of the role; that of a management point has the name by which connection points reach it.
+fn issue(site: &Site, model: &Model, role: &Role, key: &PublicKey) -> Result<Issued, EnrolRefused> {
+    let (keys, now) = (site.keys(), site.now());
+    let authority = &keys.infrastructure;
+    match role {
+        Role::ManagementPoint(id) => {
+            let no_member = || EnrolRefused::NoMember { kind: role.kind().to_owned(), name: id.to_string() };
+            let point = model.management_points.get(id.as_str()).ok_or_else(no_member)?;
+            authority.management_point(&point.name, &point.host, key, now).map_err(failed)
+        }
+        Role::Gateway(_) | Role::ConnectionPoint(_) | Role::SiteServer(_) | Role::Snapshot(_) => {
+            authority.member(role, key, now).map_err(failed)
+        }
+    }
+}
 
 /// How long the certificate before the latest may renew too, in seconds: the answer to a renewal may have been lost.
 const ANSWER_LOST: i64 = 24 * 3600;

@@ -5,9 +5,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use cmg_api::TokenKind;
 use cmg_api::resource::{
-    BoundaryGroup, Certificate, ClientTrust, ConnectionPoint, Gateway, PublishedEndpoint, Resource, SignInProvider, Site, SiteSystem,
-    TokenIssuer,
+    BoundaryGroup, Certificate, ClientTrust, ConnectionPoint, Gateway, ManagementPoint, PublishedEndpoint, Resource, SignInProvider, Site,
+    SiteSystem, TokenIssuer,
 };
 use cmg_core::ids::is_name;
 use cmg_core::problem::Problem;
@@ -26,6 +27,8 @@ pub struct Model {
     pub gateways: Named<Gateway>,
     /// CMG connection points.
     pub connection_points: Named<ConnectionPoint>,
+    /// Management points of the site.
+    pub management_points: Named<ManagementPoint>,
     /// Client certificate authorities.
     pub trusts: Named<ClientTrust>,
     /// Server certificates.
@@ -84,6 +87,7 @@ kept! {
     Site in sites,
     Gateway in gateways,
     ConnectionPoint in connection_points,
+    ManagementPoint in management_points,
     ClientTrust in trusts,
     Certificate in certificates,
     TokenIssuer in token_issuers,
@@ -113,6 +117,7 @@ impl Model {
         check.names();
         check.gateways();
         check.connection_points();
+        check.management_points();
         check.site_systems();
         check.endpoints();
         check.boundary_groups();
@@ -135,6 +140,7 @@ impl Check<'_> {
         self.names_of(&model.sites);
         self.names_of(&model.gateways);
         self.names_of(&model.connection_points);
+        self.names_of(&model.management_points);
         self.names_of(&model.trusts);
         self.names_of(&model.certificates);
         self.names_of(&model.token_issuers);
@@ -211,9 +217,45 @@ impl Check<'_> {
         }
     }
 
+    fn management_points(&mut self) {
+        let model = self.model;
+        for point in model.management_points.values() {
+            let key = format!("management-points/{}", point.name);
+            self.site(format!("{key}.site"), &point.site);
+            if !is_host_name(&point.host) {
+                let what = format!("\"{}\" is no DNS name", point.host);
+                self.problem(format!("{key}.host"), what, "write the name that connection points dial, such as mp1.corp.example");
+            }
+            if point.port == 0 {
+                self.problem(format!("{key}.port"), "0 does not fit", "write 1 to 65535");
+            }
+            let Some(allowed) = &point.allow_cmg_traffic else { continue };
+            let key = format!("{key}.allow_cmg_traffic");
+            for (place, name) in allowed.gateways.iter().enumerate() {
+                self.names_one_of(format!("{key}.gateways[{place}]"), name, &model.gateways);
+            }
+            if let Some(trust) = &allowed.trust {
+                self.names_one_of(format!("{key}.trust"), trust, &model.trusts);
+            }
+            for (place, kind) in allowed.token_kinds.iter().enumerate().filter(|(_, kind)| matches!(kind, TokenKind::Site | TokenKind::Ccm))
+            {
+                let what = format!("nobody registers with a token of kind {kind:?}");
+                self.problem(format!("{key}.token_kinds[{place}]"), what, "write bulk, oidc-device or oidc-user");
+            }
+        }
+    }
+
     fn site_systems(&mut self) {
         let model = self.model;
         let mut role_ids = BTreeMap::new();
+        for point in model.management_points.values() {
+            if let Some(id) = &point.role_id
+                && let Some(other) = role_ids.insert(id, &point.name)
+            {
+                let (key, what) = (format!("management-points/{}.role_id", point.name), format!("management point \"{other}\" has it too"));
+                self.problem(key, what, "write another, or remove it to be given one");
+            }
+        }
         for system in model.site_systems.values() {
             let key = format!("site-systems/{}", system.name);
             self.site(format!("{key}.site"), &system.site);
@@ -223,7 +265,7 @@ impl Check<'_> {
             if let Some(id) = &system.role_id
                 && let Some(other) = role_ids.insert(id, &system.name)
             {
-                let what = format!("site system \"{other}\" has it too");
+                let what = format!("\"{other}\" has it too");
                 self.problem(format!("{key}.role_id"), what, "write another, or remove it to be given one");
             }
             if let Some(allowed) = &system.allow_cmg_traffic {
@@ -270,6 +312,11 @@ impl Check<'_> {
             }
         }
     }
+}
+
+/// Whether `text` can stand in a certificate as a DNS name.
+fn is_host_name(text: &str) -> bool {
+    matches!(pki_types::ServerName::try_from(text), Ok(pki_types::ServerName::DnsName(_))) && !text.ends_with('.') && !text.contains('_')
 }
 
 fn is_host_and_port(text: &str) -> bool {

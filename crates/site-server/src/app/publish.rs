@@ -122,6 +122,12 @@ pub fn publication(model: &Model, ground: &Ground, judged: &Judged, generation: 
         let digest = desk.document(&document);
         desk.manifest(format!("connection-point/{}", point.name), digest, &document, ground);
     }
+    for point in model.management_points.values() {
+        let (document, origins) = papers.management_point(point);
+        desk.judge_management_point(&document, &origins, judged);
+        let digest = desk.document(&document);
+        desk.manifest(format!("management-point/{}", point.name), digest, &document, ground);
+    }
     desk.finish()
 }
 

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use cmg_api::resource::{
-    BoundaryGroup, Certificate, ClientTrust, ConnectionPoint, Gateway, PublishedEndpoint, SignInProvider, Site, SiteSystem, TokenIssuer,
+    BoundaryGroup, Certificate, ClientTrust, ConnectionPoint, Gateway, ManagementPoint, PublishedEndpoint, SignInProvider, Site,
+    SiteSystem, TokenIssuer,
 };
 use cmg_authority::Secret;
 use cmg_core::problem::Problem;
@@ -167,11 +168,32 @@ impl Written for SiteSystem {
     }
 }
 
+impl Written for ManagementPoint {
+    type Body = Self;
+    type Read = Self;
+    type Beside = Nothing;
+
+    fn read(body: Self) -> Result<Self, Vec<Problem>> {
+        Ok(body)
+    }
+
+    fn named(read: &Self) -> &str {
+        &read.name
+    }
+
+    fn accept(mut read: Self, present: Option<&Self>, model: &Model) -> Result<Accepted<Self>, Vec<Problem>> {
+        let known = present.and_then(|present| present.role_id.clone());
+        read.role_id = read.role_id.or(known).or_else(|| Some(free_role_id(model)));
+        Ok(Accepted::plain(read))
+    }
+}
+
 /// The first number that no site system has and no endpoint stands under.
 fn free_role_id(model: &Model) -> String {
     let systems = model.site_systems.values().filter_map(|system| system.role_id.as_deref());
+    let points = model.management_points.values().filter_map(|point| point.role_id.as_deref());
     let endpoints = model.endpoints.values().filter_map(|endpoint| endpoint.role_id.as_deref());
-    let taken: BTreeSet<u64> = systems.chain(endpoints).filter_map(|id| id.parse().ok()).collect();
+    let taken: BTreeSet<u64> = systems.chain(points).chain(endpoints).filter_map(|id| id.parse().ok()).collect();
     (FIRST_ROLE_ID..).find(|id| !taken.contains(id)).unwrap_or(FIRST_ROLE_ID).to_string()
 }
 
@@ -179,7 +201,7 @@ fn free_role_id(model: &Model) -> String {
 macro_rules! for_kind {
     ($kind:expr, $function:ident($($argument:expr),*)) => {
         $crate::app::resources::for_kind!(@ $kind, $function($($argument),*);
-            Site, Gateway, ConnectionPoint, ClientTrust, Certificate, TokenIssuer, SiteSystem, PublishedEndpoint, BoundaryGroup, SignInProvider)
+            Site, Gateway, ConnectionPoint, ManagementPoint, ClientTrust, Certificate, TokenIssuer, SiteSystem, PublishedEndpoint, BoundaryGroup, SignInProvider)
     };
     (@ $kind:expr, $function:ident $arguments:tt; $($type:ident),*) => {
         match $kind {
@@ -196,12 +218,13 @@ macro_rules! for_kind {
 pub(crate) use for_kind;
 
 /// All kinds, as they are stored.
-pub fn kinds() -> [&'static str; 10] {
+pub fn kinds() -> [&'static str; 11] {
     use cmg_api::resource::Resource;
     [
         Site::KIND,
         Gateway::KIND,
         ConnectionPoint::KIND,
+        ManagementPoint::KIND,
         ClientTrust::KIND,
         Certificate::KIND,
         TokenIssuer::KIND,

@@ -194,7 +194,7 @@ fn subjects(name: &str, address: &str) -> Vec<Subject> {
 }
 
 /// An address as it is counted: of IPv6 the network, since one machine has as many addresses there as it likes.
-fn network(address: &str) -> String {
+pub(crate) fn network(address: &str) -> String {
     match address.parse() {
         Ok(std::net::IpAddr::V6(address)) => {
             let [a, b, c, d, ..] = address.segments();

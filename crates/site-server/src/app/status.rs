@@ -135,7 +135,8 @@ pub async fn status(site: &Site, seen: &Seen) -> Result<SiteStatus, Error> {
 fn members(model: &Model) -> BTreeSet<String> {
     let instances = model.gateways.values().flat_map(|gateway| &gateway.instances);
     let gateways = instances.map(|instance| format!("gateway/{}", instance.name));
-    gateways.chain(model.connection_points.keys().map(|name| format!("connection-point/{name}"))).collect()
+    let points = model.connection_points.keys().map(|name| format!("connection-point/{name}"));
+    gateways.chain(points).chain(model.management_points.keys().map(|name| format!("management-point/{name}"))).collect()
 }
 
 fn shown(member: String, known: Option<Member>, heard: Option<Heard>, expected: GenerationId, seen: &Seen, now: i64) -> ShownMember {

@@ -3,6 +3,8 @@
 //! A management point is mounted path by path, and no more of it than clients need; its administration service only by a site system
 //! of that role.
 
+pub(crate) mod registration;
+
 use cmg_api::resource::{AllowCmgTraffic, PublishedEndpoint, SiteSystem, SiteSystemRole};
 use cmg_api::text::{Duration, Size};
 use cmg_api::{Face, ProofDemand, Stickiness, TokenKind};
@@ -129,6 +131,7 @@ fn web(system: &SiteSystem, allowed: &AllowCmgTraffic) -> PublishedEndpoint {
         stickiness: Stickiness::None,
         host_header: None,
         server_authorities: system.authorities.clone(),
+        management_point: false,
         client_certificate: system.client_certificate.clone(),
         connect_time: Duration::seconds(5),
         health: allowed.health.clone(),

@@ -1,9 +1,12 @@
-//! The control interface: what connection points ask, for themselves and for their gateways.
+//! The control interface: what connection points ask, for themselves and for their gateways, and what management points ask, for
+//! themselves and for clients.
 //!
 //! The protocol is written down in `cmg_api::control`. Whoever shows no certificate may enrol and nothing else; `intake` looks at that
 //! before it takes a body in.
 
+mod clients;
 mod intake;
+mod management_point;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +32,7 @@ use self::intake::Intake;
 use super::listener::Peer;
 use crate::app::change::{Actor, ChangeRefused};
 use crate::app::enrol::{self, EnrolRefused};
+use crate::app::in_force::InForce;
 use crate::app::reports::REPEATED;
 use crate::site::Site;
 
@@ -49,6 +53,13 @@ pub fn router(site: Arc<Site>) -> Router {
         .route("/control/v1/renew", takes(Intake::CERTIFICATE, post(renew_point)))
         .route("/control/v1/gateway/enrol", takes(Intake::CERTIFICATE, post(enrol_gateway)))
         .route("/control/v1/gateway/renew", takes(Intake::CERTIFICATE, post(renew_gateway)))
+        .route("/control/v1/management-point/news", takes(Intake::NOTHING.of_management_point(), get(management_point::news)))
+        .route("/control/v1/management-point/part/{digest}", takes(Intake::NOTHING.of_management_point(), get(management_point::part)))
+        .route("/control/v1/management-point/status", takes(Intake::STATES.of_management_point(), post(management_point::status)))
+        .route("/control/v1/management-point/renew", takes(Intake::CERTIFICATE.of_management_point(), post(management_point::renew)))
+        .route("/control/v1/client/register", takes(Intake::CLIENT, post(clients::register)))
+        .route("/control/v1/client/token", takes(Intake::CLIENT, post(clients::renew)))
+        .route("/control/v1/client/exchange", takes(Intake::CLIENT, post(clients::exchange)))
         // A body that got through was measured by its route.
         .layer(DefaultBodyLimit::disable())
         .with_state(site)
@@ -115,6 +126,20 @@ fn connection_point(peer: &Peer, site: &Site) -> Result<String, Refused> {
     }
 }
 
+/// The management point at the other end.
+fn management_point(peer: &Peer, site: &Site) -> Result<String, Refused> {
+    let in_force = site.in_force();
+    let is_revoked = peer.fingerprint.is_some_and(|fingerprint| in_force.ground.revoked_members.contains(&fingerprint));
+    match &peer.member {
+        Some(Role::ManagementPoint(id)) if !is_revoked && in_force.is_member(&format!("management-point/{id}")) => Ok(id.to_string()),
+        Some(Role::ManagementPoint(id)) => {
+            let what = format!("management point \"{id}\" was removed from the site, or its certificate was revoked: enrol it again");
+            Err(Refused::new(StatusCode::FORBIDDEN, what))
+        }
+        Some(_) | None => Err(Refused::new(StatusCode::UNAUTHORIZED, "a management point shows its role certificate here")),
+    }
+}
+
 fn actor(account: String, peer: &Peer) -> Actor {
     Actor { account, role: "member".to_owned(), address: peer.address.ip().to_string(), request_id: String::new() }
 }
@@ -125,10 +150,10 @@ fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refused> {
 
 async fn enrol_point(State(site): State<Arc<Site>>, Extension(peer): Extension<Peer>, body: Bytes) -> Answer {
     let request: EnrolRequest = read(&body)?;
-    if request.kind != "connection-point" {
+    if !["connection-point", "management-point"].contains(&request.kind.as_str()) {
         return Err(Refused::new(StatusCode::FORBIDDEN, "a gateway is enrolled by a connection point that dials it"));
     }
-    let actor = actor(format!("connection-point/{}", request.name), &peer);
+    let actor = actor(format!("{}/{}", request.kind, request.name), &peer);
     Ok(Json(enrol::enrol(&site, &actor, &request).await?).into_response())
 }
 
@@ -167,19 +192,28 @@ struct Asked {
 
 async fn news(State(site): State<Arc<Site>>, Extension(peer): Extension<Peer>, Query(asked): Query<Asked>) -> Answer {
     let point = connection_point(&peer, &site)?;
+    tell_news(&site, &asked, |in_force| {
+        connection_point(&peer, &site)?;
+        let instances = in_force.model.instances_of(&point).into_iter().map(|name| format!("gateway/{name}"));
+        Ok(instances.chain([format!("connection-point/{point}")]).collect())
+    })
+    .await
+}
+
+/// Waits for news, and tells those of the members that `members` names: whoever counted when it asked may have been revoked by the
+/// very news.
+async fn tell_news(site: &Site, asked: &Asked, members: impl FnOnce(&InForce) -> Result<Vec<String>, Refused>) -> Answer {
     let after = GenerationId::parse(&asked.after)
         .ok_or_else(|| Refused::new(StatusCode::BAD_REQUEST, "write after=EPOCH.NUMBER, such as after=1.42"))?;
     let mut newest = site.newest();
     let wait = Duration::from_secs(asked.wait.min(LONGEST_WAIT));
     // Whether the time is over or there is news, the answer is what is in force then.
     let _ = timeout(wait, newest.wait_for(|newest| *newest != after)).await;
-    // Whoever counted when it asked may have been revoked by the very news.
-    connection_point(&peer, &site)?;
     let in_force = site.in_force();
+    let members = members(&in_force)?;
     let mut news = News { freshness: site.freshness(), ..News::default() };
     if in_force.generation() != after {
-        let instances = in_force.model.instances_of(&point).into_iter().map(|name| format!("gateway/{name}"));
-        for member in instances.chain([format!("connection-point/{point}")]) {
+        for member in members {
             if let Some(signed) = in_force.signed.get(&member) {
                 news.manifests.insert(member, signed.clone());
             }
@@ -191,7 +225,11 @@ async fn news(State(site): State<Arc<Site>>, Extension(peer): Extension<Peer>, Q
 async fn part(State(site): State<Arc<Site>>, Extension(peer): Extension<Peer>, Path(digest): Path<String>) -> Answer {
     connection_point(&peer, &site)?;
     let digest: Sha256 = digest.parse().map_err(|_| Refused::new(StatusCode::BAD_REQUEST, "write the SHA-256 of a part"))?;
-    match site.in_force().publication.parts.get(&digest) {
+    tell_part(&site.in_force(), &digest)
+}
+
+fn tell_part(in_force: &InForce, digest: &Sha256) -> Answer {
+    match in_force.publication.parts.get(digest) {
         Some(part) => Ok(Bytes::copy_from_slice(part).into_response()),
         None => Err(Refused::new(StatusCode::NOT_FOUND, "there is no such part in the generation in force")),
     }
@@ -217,14 +255,20 @@ async fn status(State(site): State<Arc<Site>>, Extension(peer): Extension<Peer>,
         let body = serde_json::to_string(status).map_err(|error| Refused::new(StatusCode::BAD_REQUEST, error.to_string()))?;
         statuses.push(MemberStatus { kind: kind.to_owned(), name: name.to_owned(), body, seen_at });
     }
-    let Ok(turn) = site.reports.take(&point, statuses).await else {
+    keep_statuses(&site, &format!("connection-point/{point}"), statuses).await?;
+    site.wanted_keys.note(&in_force.model, wanted);
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// Keeps what `whose` has said of members, unless it says too much.
+async fn keep_statuses(site: &Site, whose: &str, statuses: Vec<MemberStatus>) -> Result<(), Refused> {
+    let Ok(turn) = site.reports.take(whose, statuses).await else {
         return Err(Refused::new(StatusCode::TOO_MANY_REQUESTS, "say the state of members once a second at most, and all of it at once"));
     };
-    site.wanted_keys.note(&in_force.model, wanted);
     if let Some(statuses) = turn {
-        let mut change = site.store.begin(seen_at).await?;
+        let mut change = site.store.begin(site.now().0 as i64).await?;
         change.put_member_statuses(&statuses, REPEATED).await?;
         change.commit().await?;
     }
-    Ok(StatusCode::NO_CONTENT.into_response())
+    Ok(())
 }

@@ -11,7 +11,7 @@ use arc_swap::ArcSwap;
 use axum::Extension;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::http::{Request, StatusCode};
-use cmg_core::ids::{ConnectionPointId, Role};
+use cmg_core::ids::{ConnectionPointId, ManagementPointId, Role};
 use cmg_lab::{Authority, Issued};
 use cmg_process::shutdown::Drain;
 use cmg_site_server::app::change::Actor;
@@ -100,6 +100,46 @@ async fn a_revoked_certificate_of_a_member_that_was_enrolled_again_does_not_coun
 
     for (who, expected) in [(now, 200), (before, 403)] {
         assert_eq!(send(&house, "GET", "news?after=0.0", who, Body::empty()).await.as_u16(), expected);
+    }
+}
+
+#[tokio::test]
+async fn each_kind_of_member_has_its_own_routes_and_no_others() {
+    let house = House::new().await;
+    let point = point(&house).await;
+    let made = house.ask_as("ian", Ask::post("/management-points", json!({ "name": "mp-1", "host": "mp1.corp.example" }))).await;
+    assert_eq!(made.status.as_u16(), 201, "{made:?}");
+    enrol(&house, "management-point/mp-1").await;
+    let management_point = Peer { member: Some(Role::ManagementPoint(ManagementPointId::new("mp-1"))), ..peer("127.0.0.1:1", true) };
+    let gateway = Peer { member: Some(Role::Gateway(cmg_core::ids::GatewayId::new("gw-1"))), ..peer("127.0.0.1:1", true) };
+    let part = format!("part/{}", "0".repeat(64));
+    let of_points = [
+        ("GET", "news?after=0.0"),
+        ("GET", &part),
+        ("POST", "status"),
+        ("POST", "renew"),
+        ("POST", "gateway/enrol"),
+        ("POST", "gateway/renew"),
+    ];
+    let part = format!("management-point/{part}");
+    let of_management_points = [
+        ("GET", "management-point/news?after=0.0"),
+        ("GET", &part),
+        ("POST", "management-point/status"),
+        ("POST", "management-point/renew"),
+        ("POST", "client/register"),
+        ("POST", "client/token"),
+        ("POST", "client/exchange"),
+    ];
+
+    for (own, other, routes) in [(&point, &management_point, &of_points[..]), (&management_point, &point, &of_management_points[..])] {
+        for (method, path) in routes {
+            let mut statuses = Vec::new();
+            for who in [own, other, &gateway, &peer("127.0.0.1:1", true)] {
+                statuses.push(send(&house, method, path, who.clone(), Body::empty()).await.as_u16());
+            }
+            assert!(statuses[0] != 401 && statuses[1..] == [401, 401, 401], "{method} {path}: {statuses:?}");
+        }
     }
 }
 

@@ -156,6 +156,7 @@ pub(crate) fn reload(program: &Program) -> bool {
     let prefix = match program.plan.role {
         cmg_lab::Role::Gateway => "cmg_gateway",
         cmg_lab::Role::ConnectionPoint => "cmg_connection_point",
+        cmg_lab::Role::ManagementPoint => "cmg_management_point",
         cmg_lab::Role::SiteServer => "cmg_site",
     };
     let count = |result: &str| metric_of(program, &format!("{prefix}_reloads_total{{result=\"{result}\"}}"));

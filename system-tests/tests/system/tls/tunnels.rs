@@ -21,7 +21,7 @@ fn is_welcome(caller: &Caller) -> bool {
 
 /// Believes every server: these tests are about what gateways believe.
 #[derive(Debug)]
-struct AnyServer;
+pub(crate) struct AnyServer;
 
 impl ServerCertVerifier for AnyServer {
     fn verify_server_cert(
@@ -75,15 +75,17 @@ fn a_tunnel_is_refused_to_whoever_is_no_connection_point() {
     let lab = site.lab();
     let of_clients = lab.clients.issue(&Profile::role(Role::ConnectionPoint, "connection-point-1")).unwrap();
     let a_gateway = lab.infrastructure.issue(&Profile::role(Role::Gateway, "gateway-1")).unwrap();
+    let a_management_point = lab.infrastructure.issue(&Profile::role(Role::ManagementPoint, "management-point-1")).unwrap();
     let no_role = lab.infrastructure.client("nobody").unwrap();
     let old = lab.infrastructure.issue(&Profile::role(Role::ConnectionPoint, "connection-point-1").expired()).unwrap();
 
-    for certificate in [Some(&lab.client), Some(&of_clients), Some(&a_gateway), Some(&no_role), Some(&old), None] {
+    for certificate in [Some(&lab.client), Some(&of_clients), Some(&a_gateway), Some(&a_management_point), Some(&no_role), Some(&old), None]
+    {
         let caller = match certificate {
             Some(certificate) => site.with_certificate(certificate),
             None => site.stranger(),
         };
         assert!(!is_welcome(&caller), "{:?}", certificate.map(cmg_lab::Issued::serial_hex));
     }
-    until("all are counted", || (site.metric("cmg_gateway_connections_refused_total{reason=\"tunnel_refused\"}") >= 6.0).then_some(()));
+    until("all are counted", || (site.metric("cmg_gateway_connections_refused_total{reason=\"tunnel_refused\"}") >= 7.0).then_some(()));
 }

@@ -1,21 +1,22 @@
-//! The documents of gateways and connection points.
+//! The documents of gateways, connection points and management points.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use cmg_api::bytes::Sha256;
-use cmg_api::resource::{AcmeChallengeKind, ClientTrust, ConnectionPoint, Gateway, PublishedEndpoint, TokenIssuer};
+use cmg_api::resource::{AcmeChallengeKind, ClientTrust, ConnectionPoint, Gateway, ManagementPoint, PublishedEndpoint, TokenIssuer};
 use cmg_api::{
-    AcmeChallenge, CertificateFile, ConnectionPointDocument, DialledGateway, EntraTenantFile, GatewayDocument, ServedEndpointFile,
-    ServiceFile, TokenKeyFile, TrustFile,
+    AcmeChallenge, CertificateFile, ConnectionPointDocument, DialledGateway, EntraTenantFile, GatewayDocument, ManagementPointDocument,
+    ServedEndpointFile, ServiceFile, TokenKeyFile, TrustFile,
 };
 
 use super::origins::Origins;
 use super::{Desk, Ground, digest};
 use crate::app::acme::Challenge;
 use crate::app::model::Model;
-use crate::app::{templates, token_issuers};
+use crate::app::templates::{self, registration};
+use crate::app::token_issuers;
 
 /// What several documents have in common, made once.
 pub(super) struct Papers<'m> {
@@ -148,6 +149,30 @@ impl<'m> Papers<'m> {
         challenges.filter_map(acme_challenge).collect()
     }
 
+    /// What a management point runs by: what it verifies credentials with, and which connection points tell it of clients.
+    pub(super) fn management_point(&self, point: &ManagementPoint) -> (ManagementPointDocument, Origins) {
+        let client_trust = point.allow_cmg_traffic.as_ref().and_then(|allowed| allowed.trust.clone());
+        let of_site = |other: &&Arc<ConnectionPoint>| self.model.site_of(&other.site) == self.model.site_of(&point.site);
+        let counts = |other: &&Arc<ConnectionPoint>| self.ground.sealing_keys.contains_key(&format!("connection-point/{}", other.name));
+        let document = ManagementPointDocument {
+            revoked_members: self.ground.revoked_members.iter().copied().collect(),
+            site_servers: self.ground.site_servers.clone(),
+            connection_points: self
+                .model
+                .connection_points
+                .values()
+                .filter(of_site)
+                .filter(counts)
+                .map(|other| other.name.clone())
+                .collect(),
+            trust: self.trusts_of(client_trust.as_deref().into_iter()),
+            client_trust,
+            block_lists: self.block_lists.clone(),
+            token_key: self.token_keys.iter().map(|(_, file)| file.clone()).collect(),
+        };
+        (document, self.origins())
+    }
+
     /// Every policy, whether an endpoint names it or not.
     pub(super) fn all_trusts(&self) -> BTreeMap<String, TrustFile> {
         self.trusts.clone()
@@ -211,6 +236,7 @@ impl<'m> Papers<'m> {
             server_authorities: published.server_authorities.clone(),
             server_certificate: shown.and_then(|name| self.chains.get(name)).copied().map(path),
             server_key: shown.filter(|name| self.chains.contains_key(*name)).map(sealed),
+            management_point: endpoint.management_point,
             connect_time: endpoint.connect_time,
             health: endpoint.health,
             identity_headers: endpoint.identity_headers,
@@ -256,7 +282,11 @@ pub(super) fn all_endpoints(model: &Model) -> impl Iterator<Item = (String, Arc<
         let resource = format!("site-systems/{}.allow_cmg_traffic", system.name);
         templates::endpoints(system, role_id).into_iter().map(move |endpoint| (resource.clone(), Arc::new(endpoint)))
     });
-    own.chain(of_systems)
+    let of_points = model.management_points.values().flat_map(|point| {
+        let resource = format!("management-points/{}.allow_cmg_traffic", point.name);
+        registration::endpoints(point).into_iter().map(move |endpoint| (resource.clone(), Arc::new(endpoint)))
+    });
+    own.chain(of_systems).chain(of_points)
 }
 
 fn trust_file(trust: &ClientTrust, ground: &Ground, desk: &mut Desk) -> TrustFile {
@@ -358,6 +388,12 @@ impl Names for GatewayDocument {
     fn paths(&self) -> Vec<&PathBuf> {
         let certificates = self.certificate.iter().flat_map(|certificate| certificate.chain.iter().chain(&certificate.key));
         shared_paths(&self.trust, &self.block_lists, &self.token_key).chain(certificates).collect()
+    }
+}
+
+impl Names for ManagementPointDocument {
+    fn paths(&self) -> Vec<&PathBuf> {
+        shared_paths(&self.trust, &self.block_lists, &self.token_key).collect()
     }
 }
 

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use cmg_api::bytes::Sha256;
 use cmg_api::{
-    BlockFile, ConnectionPointDocument, ConnectionPointFile, DialFile, GatewayDocument, GatewayFile, LogFile, ServiceFile, TunnelEndFile,
-    WhenWithheld,
+    BlockFile, ConnectionPointDocument, ConnectionPointFile, DialFile, GatewayDocument, GatewayFile, LogFile, ManagementPointDocument,
+    ServiceFile, TunnelEndFile, WhenWithheld,
 };
 use cmg_core::problem::Problem;
 use cmg_core::snapshot::Parts;
@@ -66,6 +66,11 @@ impl Desk {
         let file = connection_point_file(document);
         let text = toml::to_string(&file).expect("a file is tables of texts, numbers and lists");
         self.judge(&text, origins, judged, |reading| connection_point_parts(&file, reading));
+    }
+
+    pub(super) fn judge_management_point(&mut self, document: &ManagementPointDocument, origins: &Origins, judged: &Judged) {
+        let credentials = GatewayDocument { trust: document.trust.clone(), token_key: document.token_key.clone(), ..nothing() };
+        self.judge_gateway(&credentials, origins, judged);
     }
 
     fn judge(&mut self, text: &str, origins: &Origins, judged: &Judged, parts: impl FnOnce(&mut Reading) -> Parts) {

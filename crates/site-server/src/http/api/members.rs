@@ -1,4 +1,4 @@
-//! Enrolment codes of gateway instances and connection points.
+//! Enrolment codes of gateway instances, connection points and management points.
 
 use axum::http::StatusCode;
 use cmg_authority::MemberKind;
@@ -32,6 +32,14 @@ pub(super) fn routes() -> Vec<Route> {
             of_connection_point,
         )
         .gives::<MadeCode>(),
+        Route::new(
+            Method::Post,
+            "/management-points/{name}/enrolment-code",
+            Needs::Infrastructure,
+            format!("{words} a management point"),
+            of_management_point,
+        )
+        .gives::<MadeCode>(),
     ]
 }
 
@@ -56,6 +64,10 @@ async fn of_gateway(asked: Asked) -> Result<Answer, Refused> {
 
 async fn of_connection_point(asked: Asked) -> Result<Answer, Refused> {
     made(&asked, MemberKind::ConnectionPoint).await
+}
+
+async fn of_management_point(asked: Asked) -> Result<Answer, Refused> {
+    made(&asked, MemberKind::ManagementPoint).await
 }
 
 async fn made(asked: &Asked, kind: MemberKind) -> Result<Answer, Refused> {

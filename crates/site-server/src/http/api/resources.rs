@@ -3,8 +3,8 @@
 use axum::http::StatusCode;
 use cmg_api::control::GenerationId;
 use cmg_api::resource::{
-    BoundaryGroup, Certificate, ClientTrust, ConnectionPoint, Gateway, PublishedEndpoint, Resource, SignInProvider, Site, SiteSystem,
-    TokenIssuer,
+    BoundaryGroup, Certificate, ClientTrust, ConnectionPoint, Gateway, ManagementPoint, PublishedEndpoint, Resource, SignInProvider, Site,
+    SiteSystem, TokenIssuer,
 };
 use cmg_core::problem::Problem;
 use cmg_store::DocumentPage;
@@ -40,6 +40,7 @@ pub(super) fn routes() -> Vec<Route> {
     routes.extend(routes_of::<Site>());
     routes.extend(routes_of::<Gateway>());
     routes.extend(routes_of::<ConnectionPoint>());
+    routes.extend(routes_of::<ManagementPoint>());
     routes.extend(routes_of::<ClientTrust>());
     routes.extend(routes_of::<Certificate>());
     routes.extend(routes_of::<TokenIssuer>());

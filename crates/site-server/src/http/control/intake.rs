@@ -8,18 +8,27 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::middleware::Next;
 use axum::response::Response;
+use cmg_api::clients::LARGEST_ASKED;
 use cmg_api::control::LARGEST_MESSAGE;
 use tokio::time::timeout;
 
-use super::{Refused, connection_point};
+use super::{Refused, connection_point, management_point};
 use crate::http::listener::Peer;
 use crate::site::Site;
+
+/// Who may ask on a route. Each kind of member has routes of its own.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Who {
+    Anybody,
+    ConnectionPoint,
+    ManagementPoint,
+}
 
 /// What a route takes.
 #[derive(Clone, Copy)]
 pub(super) struct Intake {
-    /// Whether only a connection point may ask.
-    members_only: bool,
+    /// Who may ask.
+    who: Who,
     /// The largest body, in bytes.
     largest: usize,
     /// The longest that it may take.
@@ -28,16 +37,24 @@ pub(super) struct Intake {
 
 impl Intake {
     /// A first certificate: anybody may ask.
-    pub(super) const OF_ANYBODY: Self = Self { members_only: false, largest: 64 << 10, patience: Duration::from_secs(10) };
+    pub(super) const OF_ANYBODY: Self = Self { who: Who::Anybody, largest: 64 << 10, patience: Duration::from_secs(10) };
 
     /// A question without a body.
-    pub(super) const NOTHING: Self = Self { members_only: true, largest: 0, patience: PATIENCE };
+    pub(super) const NOTHING: Self = Self { who: Who::ConnectionPoint, largest: 0, patience: PATIENCE };
 
     /// A request for a certificate, with the one before.
-    pub(super) const CERTIFICATE: Self = Self { members_only: true, largest: 64 << 10, patience: PATIENCE };
+    pub(super) const CERTIFICATE: Self = Self { who: Who::ConnectionPoint, largest: 64 << 10, patience: PATIENCE };
 
     /// The states of all members that a connection point speaks for.
-    pub(super) const STATES: Self = Self { members_only: true, largest: LARGEST_MESSAGE, patience: PATIENCE };
+    pub(super) const STATES: Self = Self { who: Who::ConnectionPoint, largest: LARGEST_MESSAGE, patience: PATIENCE };
+
+    /// A client's request, as a management point passes it on.
+    pub(super) const CLIENT: Self = Self { who: Who::ManagementPoint, largest: LARGEST_ASKED, patience: PATIENCE };
+
+    /// The same of a management point.
+    pub(super) const fn of_management_point(self) -> Self {
+        Self { who: Who::ManagementPoint, ..self }
+    }
 }
 
 /// The longest that a body of a member may take.
@@ -45,10 +62,12 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Lets a request through with its body, or refuses it.
 pub(super) async fn take(State((site, intake)): State<(Arc<Site>, Intake)>, request: Request, next: Next) -> Result<Response, Refused> {
-    if intake.members_only {
-        let peer = request.extensions().get::<Peer>();
-        let peer = peer.ok_or_else(|| Refused::new(StatusCode::UNAUTHORIZED, "nobody is known to be at the other end"))?;
-        connection_point(peer, &site)?;
+    let peer = request.extensions().get::<Peer>();
+    let peer = || peer.ok_or_else(|| Refused::new(StatusCode::UNAUTHORIZED, "nobody is known to be at the other end"));
+    match intake.who {
+        Who::Anybody => {}
+        Who::ConnectionPoint => _ = connection_point(peer()?, &site)?,
+        Who::ManagementPoint => _ = management_point(peer()?, &site)?,
     }
     let (parts, body) = request.into_parts();
     let body = receive(body, intake).await?;

@@ -2,11 +2,11 @@
 
 /// What was told last.
 #[derive(Default)]
-pub(crate) struct Trouble(Option<String>);
+pub struct Trouble(Option<String>);
 
 impl Trouble {
     /// It is there; true: that was not told yet.
-    pub(crate) fn is_news(&mut self, text: &str) -> bool {
+    pub fn is_news(&mut self, text: &str) -> bool {
         let is_news = self.0.as_deref() != Some(text);
         if is_news {
             self.0 = Some(text.to_owned());
@@ -15,7 +15,7 @@ impl Trouble {
     }
 
     /// It is over; true: it was there.
-    pub(crate) fn is_over(&mut self) -> bool {
+    pub fn is_over(&mut self) -> bool {
         self.0.take().is_some()
     }
 }

@@ -1,4 +1,4 @@
-//! The next certificate of this connection point, asked for when two thirds of the life of the one in force are over.
+//! The next certificate of this member, asked for when two thirds of the life of the one in force are over.
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use tokio::sync::Notify;
 use tokio::time::sleep;
 use tracing::{info, warn};
 
-use super::backoff::Backoff;
-use super::client::SiteError;
-use super::{Member, Site};
-use crate::state::now;
+use crate::backoff::Backoff;
+use crate::client::SiteError;
+use crate::member::{Member, Site};
+use crate::now;
 
 /// Longest time between two looks at the clock, which may be set meanwhile.
 const LOOK: Duration = Duration::from_secs(600);
@@ -32,7 +32,7 @@ enum RenewalError {
 }
 
 /// Renews until dropped; `renewed` rings for each new certificate.
-pub(crate) async fn run(site: Arc<Site>, folder: DataFolder, renewed: Arc<Notify>) {
+pub async fn renew_until_dropped(site: Arc<Site>, folder: DataFolder, renewed: Arc<Notify>) {
     let mut backoff = Backoff::new(Duration::from_secs(2), Duration::from_secs(600));
     loop {
         let draw = dice::draw();

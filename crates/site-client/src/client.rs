@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use cmg_api::bytes::Sha256;
+use cmg_api::clients::Asked;
 use cmg_api::control::{EnrolRequest, Enrolled, GenerationId, LARGEST_MESSAGE, LARGEST_PART, News, RenewRequest, StatusReport};
 use reqwest::redirect::Policy;
 use reqwest::{Method, Response};
@@ -17,7 +18,7 @@ use thiserror::Error;
 
 /// How long a site server that has no news holds a question. With the answer comes what the site says about the newest, which gateways
 /// count as stale after 30 seconds.
-pub(crate) const HELD: Duration = Duration::from_secs(10);
+pub const HELD: Duration = Duration::from_secs(10);
 
 /// Longest time to a connection: several site servers may have to be tried.
 const CONNECT_TIME: Duration = Duration::from_secs(5);
@@ -35,8 +36,10 @@ const SILENCE: Duration = Duration::from_secs(30);
 const LARGEST_EXPLANATION: usize = 16 * 1024;
 
 /// Asks site servers.
-pub(crate) struct SiteClient {
+pub struct SiteClient {
     http: reqwest::Client,
+    /// What paths begin with: each kind of member has its own.
+    base: &'static str,
     servers: ArcSwap<Vec<String>>,
     /// The place of the one that answered last.
     current: AtomicUsize,
@@ -45,17 +48,56 @@ pub(crate) struct SiteClient {
 
 /// Why no site server has answered as it should.
 #[derive(Debug, Error)]
-pub(crate) enum SiteError {
+pub enum SiteError {
+    /// Nobody answers there.
     #[error("{server} cannot be asked")]
-    Unreachable { server: String, source: reqwest::Error },
+    Unreachable {
+        /// The site server.
+        server: String,
+        /// Why.
+        source: reqwest::Error,
+    },
+    /// It says no.
     #[error("{server} answered {status}{}", explained(.detail))]
-    Refused { server: String, status: u16, detail: String, retry_after: Option<Duration> },
+    Refused {
+        /// The site server.
+        server: String,
+        /// The status.
+        status: u16,
+        /// In its words.
+        detail: String,
+        /// When to ask again.
+        retry_after: Option<Duration>,
+    },
+    /// It says too much.
     #[error("{server} answered with more than {limit} bytes")]
-    TooLarge { server: String, limit: usize },
+    TooLarge {
+        /// The site server.
+        server: String,
+        /// The most that it may say, in bytes.
+        limit: usize,
+    },
+    /// It says what nobody understands.
     #[error("{server} answered with what is no such answer")]
-    Malformed { server: String, source: serde_json::Error },
+    Malformed {
+        /// The site server.
+        server: String,
+        /// Why.
+        source: serde_json::Error,
+    },
+    /// There is none to ask.
     #[error("no site server is known: enrol again with a new code")]
     NoServer,
+}
+
+/// An answer that is passed on as it is.
+pub struct Answered {
+    /// The status.
+    pub status: u16,
+    /// The body.
+    pub body: Vec<u8>,
+    /// When to ask again.
+    pub retry_after: Option<Duration>,
 }
 
 fn explained(detail: &str) -> String {
@@ -64,7 +106,7 @@ fn explained(detail: &str) -> String {
 
 impl SiteError {
     /// The status that a site server refused with.
-    pub(crate) fn status(&self) -> Option<u16> {
+    pub fn status(&self) -> Option<u16> {
         match self {
             Self::Refused { status, .. } => Some(*status),
             Self::Unreachable { .. } | Self::TooLarge { .. } | Self::Malformed { .. } | Self::NoServer => None,
@@ -72,7 +114,7 @@ impl SiteError {
     }
 
     /// How long the site server asks to be left alone.
-    pub(crate) fn retry_after(&self) -> Option<Duration> {
+    pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Refused { retry_after, .. } => *retry_after,
             Self::Unreachable { .. } | Self::TooLarge { .. } | Self::Malformed { .. } | Self::NoServer => None,
@@ -90,8 +132,8 @@ impl SiteError {
 }
 
 impl SiteClient {
-    /// Asks the `servers` (`https://HOST:PORT`), each over TLS as `tls` says.
-    pub(crate) fn new(servers: Vec<String>, tls: ClientConfig) -> Result<Self, reqwest::Error> {
+    /// Asks the `servers` (`https://HOST:PORT`) as a member of this kind, each over TLS as `tls` says.
+    pub fn new(kind: &str, servers: Vec<String>, tls: ClientConfig) -> Result<Self, reqwest::Error> {
         let http = reqwest::Client::builder()
             .tls_backend_preconfigured(tls)
             .http1_only()
@@ -101,13 +143,14 @@ impl SiteClient {
             .https_only(true)
             .connect_timeout(CONNECT_TIME)
             .read_timeout(SILENCE)
-            .user_agent(concat!("opencmg-connection-point/", env!("CARGO_PKG_VERSION")))
+            .user_agent(format!("opencmg-{kind}/{}", env!("CARGO_PKG_VERSION")))
             .build()?;
-        Ok(Self { http, servers: ArcSwap::from_pointee(servers), current: AtomicUsize::new(0), has_answered: AtomicBool::new(false) })
+        let base = if kind == "management-point" { "management-point/" } else { "" };
+        Ok(Self { http, base, servers: ArcSwap::from_pointee(servers), current: AtomicUsize::new(0), has_answered: AtomicBool::new(false) })
     }
 
     /// Asks these `servers` from now on.
-    pub(crate) fn ask_at(&self, servers: Vec<String>) {
+    pub fn ask_at(&self, servers: Vec<String>) {
         if **self.servers.load() != servers {
             self.has_answered.store(false, Ordering::Relaxed);
             self.current.store(0, Ordering::Relaxed);
@@ -116,48 +159,75 @@ impl SiteClient {
     }
 
     /// The server that answered last, if one of those that are asked has.
-    pub(crate) fn answered(&self) -> Option<String> {
+    pub fn answered(&self) -> Option<String> {
         let servers = self.servers.load();
         self.has_answered.load(Ordering::Relaxed).then(|| servers.get(self.current.load(Ordering::Relaxed)).cloned()).flatten()
     }
 
-    /// Asks for the certificate of a new connection point.
-    pub(crate) async fn enrol(&self, request: &EnrolRequest) -> Result<Enrolled, SiteError> {
+    /// Asks for the certificate of a new member.
+    pub async fn enrol(&self, request: &EnrolRequest) -> Result<Enrolled, SiteError> {
         self.message("enrol", request).await
     }
 
     /// Asks for the certificate of a new gateway.
-    pub(crate) async fn enrol_gateway(&self, request: &EnrolRequest) -> Result<Enrolled, SiteError> {
+    pub async fn enrol_gateway(&self, request: &EnrolRequest) -> Result<Enrolled, SiteError> {
         self.message("gateway/enrol", request).await
     }
 
-    /// Asks for a new certificate for this connection point.
-    pub(crate) async fn renew(&self, request: &RenewRequest) -> Result<Enrolled, SiteError> {
-        self.message("renew", request).await
+    /// Asks for a new certificate for this member.
+    pub async fn renew(&self, request: &RenewRequest) -> Result<Enrolled, SiteError> {
+        self.message(&self.own("renew"), request).await
     }
 
     /// Passes on that a gateway asks for a new certificate.
-    pub(crate) async fn renew_gateway(&self, request: &RenewRequest) -> Result<Enrolled, SiteError> {
+    pub async fn renew_gateway(&self, request: &RenewRequest) -> Result<Enrolled, SiteError> {
         self.message("gateway/renew", request).await
     }
 
     /// What is newer than `after`; held for a while where nothing is.
-    pub(crate) async fn news(&self, after: GenerationId) -> Result<News, SiteError> {
-        let path = format!("news?after={after}&wait={}", HELD.as_secs());
+    pub async fn news(&self, after: GenerationId) -> Result<News, SiteError> {
+        let path = format!("{}news?after={after}&wait={}", self.base, HELD.as_secs());
         let (server, bytes) = self.ask(&Question { limit: LARGEST_MESSAGE, within: HELD + ANSWER_TIME, ..Question::get(&path) }).await?;
         read(&server, &bytes)
     }
 
     /// A part by its digest, which the caller checks.
-    pub(crate) async fn part(&self, digest: Sha256) -> Result<Vec<u8>, SiteError> {
-        let path = format!("part/{digest}");
+    pub async fn part(&self, digest: Sha256) -> Result<Vec<u8>, SiteError> {
+        let path = self.own(&format!("part/{digest}"));
         let (_, bytes) = self.ask(&Question { limit: LARGEST_PART, within: PART_TIME, ..Question::get(&path) }).await?;
         Ok(bytes)
     }
 
-    /// Tells how this connection point and its gateways are.
-    pub(crate) async fn report(&self, report: &StatusReport) -> Result<(), SiteError> {
-        self.ask(&Question::post("status", report)).await.map(|_| ())
+    /// Tells how this member is, and whom it speaks for.
+    pub async fn report(&self, report: &StatusReport) -> Result<(), SiteError> {
+        self.ask(&Question::post(&self.own("status"), report)).await.map(|_| ())
+    }
+
+    /// Asks in a client's name. What a site server answers below 500 is an answer, whatever it says.
+    pub async fn client(&self, what: &str, asked: &Asked) -> Result<Answered, SiteError> {
+        let servers = self.servers.load_full();
+        let (first, count) = (self.current.load(Ordering::Relaxed), servers.len());
+        let path = format!("client/{what}");
+        let mut failed = SiteError::NoServer;
+        for place in (first..first + count).map(|place| place % count) {
+            let server = &servers[place];
+            match self.send(server, &Question::post(&path, asked)).await {
+                Ok(response) if response.status().as_u16() >= 500 => failed = refused(server, response).await,
+                Ok(response) => {
+                    if Arc::ptr_eq(&servers, &self.servers.load()) {
+                        self.current.store(place, Ordering::Relaxed);
+                    }
+                    return answered(server, response).await;
+                }
+                Err(error) => failed = error,
+            }
+        }
+        Err(failed)
+    }
+
+    /// The path of this kind of member.
+    fn own(&self, path: &str) -> String {
+        format!("{}{path}", self.base)
     }
 
     async fn message<T: DeserializeOwned>(&self, path: &str, message: &impl Serialize) -> Result<T, SiteError> {
@@ -187,19 +257,22 @@ impl SiteClient {
         Err(failed)
     }
 
-    async fn ask_one(&self, server: &str, question: &Question<'_>) -> Result<Vec<u8>, SiteError> {
-        let unreachable = |source: reqwest::Error| SiteError::Unreachable { server: server.to_owned(), source: source.without_url() };
+    async fn send(&self, server: &str, question: &Question<'_>) -> Result<Response, SiteError> {
         let url = format!("{}/control/v1/{}", server.trim_end_matches('/'), question.path);
         let mut request = self.http.request(question.method.clone(), url).timeout(question.within);
         if let Some(body) = &question.body {
             request = request.header("content-type", "application/json").body(body.clone());
         }
-        let mut response = request.send().await.map_err(unreachable)?;
+        request.send().await.map_err(|source| unreachable(server, source))
+    }
+
+    async fn ask_one(&self, server: &str, question: &Question<'_>) -> Result<Vec<u8>, SiteError> {
+        let mut response = self.send(server, question).await?;
         if !response.status().is_success() {
             return Err(refused(server, response).await);
         }
         let limit = question.limit;
-        match bounded(&mut response, limit).await.map_err(unreachable)? {
+        match bounded(&mut response, limit).await.map_err(|source| unreachable(server, source))? {
             Some(bytes) => Ok(bytes),
             None => Err(SiteError::TooLarge { server: server.to_owned(), limit }),
         }
@@ -225,6 +298,23 @@ impl<'a> Question<'a> {
     }
 }
 
+fn unreachable(server: &str, source: reqwest::Error) -> SiteError {
+    SiteError::Unreachable { server: server.to_owned(), source: source.without_url() }
+}
+
+async fn answered(server: &str, mut response: Response) -> Result<Answered, SiteError> {
+    let (status, retry_after) = (response.status().as_u16(), retry_after(&response));
+    match bounded(&mut response, LARGEST_MESSAGE).await.map_err(|source| unreachable(server, source))? {
+        Some(body) => Ok(Answered { status, body, retry_after }),
+        None => Err(SiteError::TooLarge { server: server.to_owned(), limit: LARGEST_MESSAGE }),
+    }
+}
+
+fn retry_after(response: &Response) -> Option<Duration> {
+    let seconds = response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.trim().parse().ok());
+    seconds.map(Duration::from_secs)
+}
+
 fn read<T: DeserializeOwned>(server: &str, bytes: &[u8]) -> Result<T, SiteError> {
     serde_json::from_slice(bytes).map_err(|source| SiteError::Malformed { server: server.to_owned(), source })
 }
@@ -242,10 +332,9 @@ async fn bounded(response: &mut Response, limit: usize) -> Result<Option<Vec<u8>
 }
 
 async fn refused(server: &str, mut response: Response) -> SiteError {
-    let status = response.status().as_u16();
-    let seconds = response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.trim().parse().ok());
+    let (status, retry_after) = (response.status().as_u16(), retry_after(&response));
     let body = bounded(&mut response, LARGEST_EXPLANATION).await.ok().flatten().unwrap_or_default();
-    SiteError::Refused { server: server.to_owned(), status, detail: explanation(&body), retry_after: seconds.map(Duration::from_secs) }
+    SiteError::Refused { server: server.to_owned(), status, detail: explanation(&body), retry_after }
 }
 
 /// What the body of a refusal says, as problem details (RFC 9457) or as text.

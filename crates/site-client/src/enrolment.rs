@@ -1,6 +1,7 @@
-//! How this connection point becomes a member: with its code it asks a site server whose chain holds the root that the code pins.
+//! How a program inside becomes a member: with its code it asks a site server whose chain holds the root that the code pins.
 //!
 //! It goes on asking until it is told yes. The code file is read anew each time, so that a new code needs no restart.
+use std::path::Path;
 use std::time::Duration;
 
 use cmg_api::EnrolmentCode;
@@ -13,25 +14,23 @@ use thiserror::Error;
 use tokio::time::sleep;
 use tracing::{info, warn};
 
-use super::backoff::Backoff;
-use super::client::{SiteClient, SiteError};
-use super::servers::Servers;
-use super::store;
-use super::trouble::Trouble;
-use crate::config::enrolled::{Local, no_code};
-use crate::running::Obstacle;
-use crate::state::now;
+use crate::backoff::Backoff;
+use crate::client::{SiteClient, SiteError};
+use crate::member::keep_site_servers;
+use crate::now;
+use crate::servers::Servers;
+use crate::trouble::Trouble;
 
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 const LONGEST_WAIT: Duration = Duration::from_secs(15);
 
 /// Why this attempt made nobody a member.
 #[derive(Debug, Error)]
-pub(crate) enum Attempt {
+enum Attempt {
     #[error("{0}")]
     Code(Problem),
-    #[error("the enrolment code is for a {0}; name the file that the site wrote for this connection point")]
-    OtherKind(String),
+    #[error("the enrolment code is for a {0}; name the file that the site wrote for this {1}")]
+    OtherKind(String, &'static str),
     #[error(transparent)]
     Unusable(#[from] CodeError),
     #[error("no site server with the root in the enrolment code was reached")]
@@ -46,12 +45,22 @@ pub(crate) enum Attempt {
     Data(#[from] DataError),
 }
 
-/// Asks until this machine is a member; `obstacle` says why it is not.
-pub(crate) async fn enrol(local: &Local, folder: &DataFolder, obstacle: &Obstacle) -> Identity {
+/// A program that applies to become a member.
+pub struct Applying<'a> {
+    /// What it wants to be: `connection-point` or `management-point`.
+    pub kind: &'static str,
+    /// The file with its code, where one is named.
+    pub code: Option<&'a Path>,
+    /// What is wrong where none is.
+    pub no_code: fn() -> Problem,
+}
+
+/// Asks until this machine is a member; `obstacle` hears why it is not.
+pub async fn enrol(applying: &Applying<'_>, folder: &DataFolder, obstacle: impl Fn(String)) -> Identity {
     let mut backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
     let (mut trouble, mut applicant) = (Trouble::default(), None);
     loop {
-        match attempt(local, folder, &mut applicant).await {
+        match attempt(applying, folder, &mut applicant).await {
             Ok(identity) => {
                 info!(member = identity.member(), "Enrolled");
                 return identity;
@@ -61,7 +70,7 @@ pub(crate) async fn enrol(local: &Local, folder: &DataFolder, obstacle: &Obstacl
                 if trouble.is_news(&text) {
                     warn!(error = text, "Not enrolled");
                 }
-                obstacle.set(Some(format!("not enrolled: {text}")));
+                obstacle(format!("not enrolled: {text}"));
                 let asked = match &error {
                     Attempt::Client(error) | Attempt::Refused(error) => error.retry_after(),
                     _ => None,
@@ -72,16 +81,22 @@ pub(crate) async fn enrol(local: &Local, folder: &DataFolder, obstacle: &Obstacl
     }
 }
 
-/// The code that `local` names.
-pub(crate) fn code(local: &Local) -> Result<EnrolmentCode, Problem> {
-    local.enrolment.as_ref().ok_or_else(no_code).and_then(|path| read_code("site.enrolment", path))
+impl Applying<'_> {
+    /// The code that counts at the moment.
+    pub fn read(&self) -> Result<EnrolmentCode, Problem> {
+        self.code.ok_or_else(self.no_code).and_then(|path| read_code("site.enrolment", path))
+    }
 }
 
 /// Asks once. `applicant` asks again with the same keys while the code is the same: if an answer gets lost, the site tells it once more.
-async fn attempt(local: &Local, folder: &DataFolder, applicant: &mut Option<(EnrolmentCode, Applicant)>) -> Result<Identity, Attempt> {
-    let code = code(local).map_err(Attempt::Code)?;
-    if code.kind != "connection-point" {
-        return Err(Attempt::OtherKind(code.kind));
+async fn attempt(
+    applying: &Applying<'_>,
+    folder: &DataFolder,
+    applicant: &mut Option<(EnrolmentCode, Applicant)>,
+) -> Result<Identity, Attempt> {
+    let code = applying.read().map_err(Attempt::Code)?;
+    if code.kind != applying.kind {
+        return Err(Attempt::OtherKind(code.kind, applying.kind));
     }
     let kept = applicant.take().filter(|(of, _)| *of == code);
     let (code, applicant) = match kept {
@@ -91,12 +106,12 @@ async fn attempt(local: &Local, folder: &DataFolder, applicant: &mut Option<(Enr
             applicant.insert((code, new))
         }
     };
-    let client = SiteClient::new(code.site_servers.clone(), pinned_site_client(applicant.root())).map_err(Attempt::Tls)?;
+    let client = SiteClient::new(applying.kind, code.site_servers.clone(), pinned_site_client(applicant.root())).map_err(Attempt::Tls)?;
     let answer = client.enrol(&applicant.request(&[])?).await.map_err(|error| match error.status() {
         Some(403) => Attempt::Refused(error),
         Some(_) | None => Attempt::Client(error),
     })?;
     // First: a folder with a certificate in it is a whole one.
-    store::keep_site_servers(folder, &Servers::of_code(&code.site_servers))?;
+    keep_site_servers(folder, &Servers::of_code(&code.site_servers))?;
     Ok(applicant.accept(&answer, folder, now())?)
 }

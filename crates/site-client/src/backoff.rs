@@ -2,7 +2,7 @@
 use std::time::Duration;
 
 /// Waits after failures in a row.
-pub(crate) struct Backoff {
+pub struct Backoff {
     first: Duration,
     longest: Duration,
     failures: u32,
@@ -10,17 +10,17 @@ pub(crate) struct Backoff {
 
 impl Backoff {
     /// At most `first` after the first failure, at most `longest` after many.
-    pub(crate) const fn new(first: Duration, longest: Duration) -> Self {
+    pub const fn new(first: Duration, longest: Duration) -> Self {
         Self { first, longest, failures: 0 }
     }
 
     /// It went well.
-    pub(crate) fn reset(&mut self) {
+    pub fn reset(&mut self) {
         self.failures = 0;
     }
 
     /// How long to wait after one more failure, as the random number `draw` says; never less than `asked`.
-    pub(crate) fn failed(&mut self, asked: Option<Duration>, draw: u64) -> Duration {
+    pub fn failed(&mut self, asked: Option<Duration>, draw: u64) -> Duration {
         let ceiling = self.first.saturating_mul(1 << self.failures.min(16)).min(self.longest);
         self.failures += 1;
         let drawn = ceiling.mul_f64(draw as f64 / u64::MAX as f64);

@@ -1,0 +1,75 @@
+//! Both ends of the connection between a connection point and a management point of the site.
+//!
+//! What the handshake proves to the management point: the peer holds the key of a certificate that the infrastructure authority has
+//! issued to a connection point; so nobody else inside can tell it who a client is. To the connection point: the peer is a management
+//! point of the same authority, and it is the one of the name that was dialled.
+use std::sync::Arc;
+
+use cmg_core::ids::Role;
+use cmg_core::problem::Problem;
+use pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::client::Resumption;
+use rustls::client::danger::{ServerCertVerified, ServerCertVerifier};
+use rustls::server::NoServerSessionStorage;
+use rustls::version::TLS13;
+use rustls::{CertificateError, ClientConfig, Error, ServerConfig};
+use webpki::EndEntityCert;
+
+use super::tls13::signed_by_holder;
+use super::tunnel::{End, Peers, shown};
+use super::{ALPN_HTTP1, provider};
+use crate::load::RoleIdentity;
+
+/// The connection point's end: shows `role`, believes a management point of the infrastructure authority (`roots`, DER) under its name.
+pub fn management_point_client(role: &RoleIdentity, roots: &[Vec<u8>]) -> Result<Arc<ClientConfig>, Problem> {
+    let management_points = Named(Peers::new(roots, End::ManagementPoint)?);
+    let mut config = ClientConfig::builder_with_provider(Arc::clone(provider()))
+        .with_protocol_versions(&[&TLS13])
+        .expect("the provider has suites for TLS 1.3")
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(management_points))
+        .with_client_cert_resolver(shown(&role.key));
+    config.alpn_protocols = vec![ALPN_HTTP1.to_vec()];
+    config.resumption = Resumption::disabled();
+    Ok(Arc::new(config))
+}
+
+/// The management point's end: shows `identity`, demands a connection point of the infrastructure authority (`roots`, DER).
+pub fn management_point_server(identity: &RoleIdentity, roots: &[Vec<u8>]) -> Result<Arc<ServerConfig>, Problem> {
+    if !matches!(identity.role, Role::ManagementPoint(_)) {
+        let what = format!("it is the certificate of a {}", identity.role.kind());
+        return Err(Problem::new("certificate", what, "use the certificate with this management point's role"));
+    }
+    let connection_points = Peers::new(roots, End::ConnectionPoint)?;
+    let mut config = ServerConfig::builder_with_provider(Arc::clone(provider()))
+        .with_protocol_versions(&[&TLS13])
+        .expect("the provider has suites for TLS 1.3")
+        .with_client_cert_verifier(Arc::new(connection_points))
+        .with_cert_resolver(shown(&identity.key));
+    config.alpn_protocols = vec![ALPN_HTTP1.to_vec()];
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    Ok(Arc::new(config))
+}
+
+/// Believes management points under their names.
+#[derive(Debug)]
+struct Named(Peers);
+
+impl ServerCertVerifier for Named {
+    fn verify_server_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        self.0.verify(leaf, intermediates, now)?;
+        let certificate = EndEntityCert::try_from(leaf).map_err(|_| CertificateError::BadEncoding)?;
+        certificate.verify_is_valid_for_subject_name(server_name).map_err(|_| CertificateError::NotValidForName)?;
+        Ok(ServerCertVerified::assertion())
+    }
+
+    signed_by_holder!();
+}

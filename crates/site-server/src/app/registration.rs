@@ -1,0 +1,272 @@
+//! Clients come in: they register, renew their tokens, and exchange a credential for a CCM token.
+//!
+//! A management point asks in a client's name, and is believed no more than it has to be: tokens and proofs are verified here by the
+//! site's own keys. What only it and the connection point can know, they are believed: which address a client came from, which URL it
+//! asked for, and that it holds the key of the certificate that it has shown.
+//!
+//! A client is its key. Whoever registers again with the same key is the same client, and costs its bulk registration token nothing, so
+//! that an answer that was lost on the way is no harm. Whether a token of the site is blocked, and whether a bulk registration token has
+//! uses left, is decided in the transaction that issues.
+
+mod limits;
+mod proving;
+
+use std::sync::Arc;
+
+use cmg_api::TokenKind as Kind;
+use cmg_api::clients::{Asked, CcmToken, ClientToken};
+use cmg_authority::{Confirmation, IssuedToken};
+use cmg_core::identity::TokenKind;
+use cmg_core::problem::Problem;
+use cmg_core::refusal::Refusal;
+use cmg_credentials::dpop::DpopRefused;
+use cmg_store::{BlockKind, BulkRefusal, Client, ClientState};
+
+pub(crate) use limits::Limits;
+use proving::{Asking, Credential};
+pub(crate) use proving::{Verifiers, is_bounded};
+
+use super::change::{Actor, ChangeRefused, Draft};
+use super::clients::{self, IdentityKind, NewClient};
+use super::networks::contains;
+use super::text::line_problem;
+use super::{blocking, bulk_tokens, client_tokens};
+use crate::site::Site;
+
+/// After which part of its life a client asks for its next token: 60 of 90 days.
+const RENEWED_AFTER: (u64, u64) = (2, 3);
+
+/// Why a client gets nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistrationRefused {
+    /// Too many requests.
+    #[error("there were too many requests {0}: wait a little, and ask again")]
+    TooMany(&'static str),
+    /// What the client says about itself has a problem.
+    #[error("{0}")]
+    Invalid(Problem),
+    /// Nobody registers through this management point.
+    #[error("this management point is not published: allow CMG traffic for it")]
+    NotPublished,
+    /// The token or the certificate does not count.
+    #[error("the credential does not count: {}", .0.row().label)]
+    Credential(Refusal),
+    /// A token of a kind that does not count here.
+    #[error("a token of kind {0} does not count here")]
+    WrongKind(&'static str),
+    /// A token for somebody else.
+    #[error("the token is for another audience")]
+    WrongAudience,
+    /// There is no proof that the client holds a key.
+    #[error("there is no proof of possession: send one in DPoP (RFC 9449), signed by the client's own key")]
+    NoProof,
+    /// The proof does not count.
+    #[error("the proof of possession does not count: {0}")]
+    Proof(DpopRefused),
+    /// The proof is by another key than the token.
+    #[error("the token is bound to another key than the one that the request is proven with")]
+    WrongKey,
+    /// The token is not one of the site's any more.
+    #[error("the site does not know this token: register again with another credential")]
+    UnknownToken,
+    /// The token has ended.
+    #[error("the token has ended: get another one")]
+    Expired,
+    /// The token is blocked.
+    #[error("the token is blocked")]
+    Blocked,
+    /// The bulk registration token was used as often as it may be.
+    #[error("the token was used as often as it may be: get another one")]
+    UsedUp,
+    /// The bulk registration token is good from another network.
+    #[error("the token does not count from this address")]
+    WrongNetwork,
+    /// No client has this key.
+    #[error("no client is registered with this key: register first")]
+    NotRegistered,
+    /// The client waits for an administrator.
+    #[error("the client waits for an administrator's approval")]
+    Waits,
+    /// The client is blocked.
+    #[error("the client is blocked")]
+    ClientBlocked,
+    /// The change was refused.
+    #[error(transparent)]
+    Change(#[from] ChangeRefused),
+}
+
+impl From<cmg_store::Error> for RegistrationRefused {
+    fn from(error: cmg_store::Error) -> Self {
+        Self::Change(error.into())
+    }
+}
+
+impl From<Refusal> for RegistrationRefused {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::TokenExpired => Self::Expired,
+            Refusal::TokenBlocked => Self::Blocked,
+            refusal => Self::Credential(refusal),
+        }
+    }
+}
+
+impl From<BulkRefusal> for RegistrationRefused {
+    fn from(refusal: BulkRefusal) -> Self {
+        match refusal {
+            BulkRefusal::Unknown => Self::UnknownToken,
+            BulkRefusal::Expired => Self::Expired,
+            BulkRefusal::Blocked => Self::Blocked,
+            BulkRefusal::UsedUp => Self::UsedUp,
+        }
+    }
+}
+
+/// Registers a client, or finds it again by its key, and gives it a token.
+pub async fn register(site: &Arc<Site>, point: &str, asked: &Asked) -> Result<ClientToken, RegistrationRefused> {
+    let name = asked.register.as_ref().map_or("", |register| register.name.as_str());
+    if let Some(problem) = line_problem("name", name) {
+        return Err(RegistrationRefused::Invalid(problem));
+    }
+    let asking = proving::prove(site, point, asked, &[Kind::Bulk, Kind::OidcDevice, Kind::OidcUser]).await?;
+    let mut draft = site.draft(&actor(point, asked)).await?;
+    let known = draft.change.clients_by_key(&asking.key).await?.into_iter().next();
+    let client = match known {
+        Some(client) => again(&mut draft, &asking, client, name, asked).await?,
+        None => first(&mut draft, &asking, name, asked).await?,
+    };
+    let issued = client_tokens::issue(site, &mut draft, &client, &asking.confirmation).await?;
+    draft.commit().await?;
+    Ok(answer(site, client, issued, &asking.confirmation))
+}
+
+/// Gives a registered client its next token: by the one that it has and the key of that one, or by its certificate.
+pub async fn renew(site: &Arc<Site>, point: &str, asked: &Asked) -> Result<ClientToken, RegistrationRefused> {
+    let asking = proving::prove(site, point, asked, &[Kind::Site]).await?;
+    let mut draft = site.draft(&actor(point, asked)).await?;
+    let client = registered(&mut draft, &asking).await?.id;
+    let issued = match &asking.credential {
+        Credential::Token(facts) => {
+            let old = known_token(&mut draft, facts.id.as_deref(), &client).await?;
+            client_tokens::renew(site, &mut draft, &client, &old, &asking.confirmation).await?
+        }
+        Credential::Certificate(_) => client_tokens::issue(site, &mut draft, &client, &asking.confirmation).await?,
+    };
+    draft.commit().await?;
+    Ok(answer(site, client, issued, &asking.confirmation))
+}
+
+/// Gives a registered client a CCM token for its credential.
+pub async fn exchange(site: &Arc<Site>, point: &str, asked: &Asked) -> Result<CcmToken, RegistrationRefused> {
+    let asking = proving::prove(site, point, asked, &[Kind::Bulk, Kind::OidcDevice, Kind::OidcUser, Kind::Site]).await?;
+    let mut draft = site.draft(&actor(point, asked)).await?;
+    let client = registered(&mut draft, &asking).await?.id;
+    let mut user = None;
+    if let Credential::Token(facts) = &asking.credential {
+        match facts.kind {
+            TokenKind::Site => _ = known_token(&mut draft, facts.id.as_deref(), &client).await?,
+            TokenKind::Bulk => _ = good_bulk_token(&mut draft, &asking, asked).await?,
+            TokenKind::OidcUser => user = facts.claims.get("oid").or(facts.subject.as_ref()).cloned(),
+            TokenKind::OidcDevice | TokenKind::Ccm => {}
+        }
+    }
+    let issued = client_tokens::exchange(site, &mut draft, &client, user.as_deref()).await?;
+    draft.commit().await?;
+    let expires_in = issued.expires.0.saturating_sub(site.now().0);
+    Ok(CcmToken { access_token: issued.token, token_type: "Bearer".to_owned(), expires_in })
+}
+
+fn actor(point: &str, asked: &Asked) -> Actor {
+    let account = format!("management-point/{point}");
+    Actor { account, role: "member".to_owned(), address: asked.address.clone(), request_id: asked.request_id.clone() }
+}
+
+fn answer(site: &Site, client_id: String, issued: IssuedToken, confirmation: &Confirmation) -> ClientToken {
+    let (now, (part, of)) = (site.now().0, RENEWED_AFTER);
+    let life = issued.expires.0.saturating_sub(now);
+    let token_type = match confirmation {
+        Confirmation::Key(_) => "DPoP",
+        Confirmation::Certificate(_) => "mTLS",
+    };
+    ClientToken {
+        client_id,
+        token: issued.token,
+        token_type: token_type.to_owned(),
+        expires_at: issued.expires.0,
+        renew_after: now + life * part / of,
+    }
+}
+
+/// A client that nobody knew.
+async fn first(draft: &mut Draft<'_>, asking: &Asking, name: &str, asked: &Asked) -> Result<String, RegistrationRefused> {
+    let (identity_kind, identity) = asking.identity();
+    if identity_kind == IdentityKind::BulkToken {
+        let id = good_bulk_token(draft, asking, asked).await?;
+        let uses = draft.change.use_bulk_token(&id).await??;
+        let after = serde_json::json!({ "uses": uses, "key_thumbprint": asking.key }).to_string();
+        draft.record("use", bulk_tokens::KIND, &id, None, Some(after)).await?;
+    }
+    let new =
+        NewClient { name: name.to_owned(), identity_kind, identity: Some(identity), key_thumbprint: asking.key.clone(), approved: true };
+    Ok(clients::add(draft, &new).await?.id)
+}
+
+/// A client that has registered before: it stays what it is, under the name that it has today.
+async fn again(draft: &mut Draft<'_>, asking: &Asking, client: Client, name: &str, asked: &Asked) -> Result<String, RegistrationRefused> {
+    demand_approved(&client)?;
+    if asking.identity().0 == IdentityKind::BulkToken {
+        good_bulk_token(draft, asking, asked).await?;
+    }
+    if client.name != name {
+        draft.change.replace_client(&Client { name: name.to_owned(), ..client.clone() }).await?;
+        let told = |name: &str| Some(serde_json::json!({ "name": name }).to_string());
+        draft.record("set", clients::KIND, &client.id, told(&client.name), told(name)).await?;
+    }
+    Ok(client.id)
+}
+
+/// The id of a bulk registration token that counts, whether or not it has uses left.
+async fn good_bulk_token(draft: &mut Draft<'_>, asking: &Asking, asked: &Asked) -> Result<String, RegistrationRefused> {
+    let id = asking.token_id().ok_or(RegistrationRefused::UnknownToken)?;
+    let token = draft.change.bulk_token(id).await?.ok_or(RegistrationRefused::UnknownToken)?;
+    if token.blocked_at.is_some() || blocking::live(&mut draft.change, BlockKind::Token, id, None).await?.is_some() {
+        return Err(RegistrationRefused::Blocked);
+    }
+    if token.expires_at <= draft.now {
+        return Err(RegistrationRefused::Expired);
+    }
+    match &token.network {
+        Some(network) if !contains(network, &asked.address) => Err(RegistrationRefused::WrongNetwork),
+        _ => Ok(token.id),
+    }
+}
+
+/// The id of a token of the site that is this client's and not blocked.
+async fn known_token(draft: &mut Draft<'_>, id: Option<&str>, client: &str) -> Result<String, RegistrationRefused> {
+    let id = id.ok_or(RegistrationRefused::UnknownToken)?;
+    let token = draft.change.client_token(id).await?.filter(|token| token.client == client);
+    let token = token.ok_or(RegistrationRefused::UnknownToken)?;
+    match blocking::live(&mut draft.change, BlockKind::Token, id, None).await? {
+        Some(_) => Err(RegistrationRefused::Blocked),
+        None => Ok(token.id),
+    }
+}
+
+/// The client whose key is proven. A token of the site names its client, and that one it must be.
+async fn registered(draft: &mut Draft<'_>, asking: &Asking) -> Result<Client, RegistrationRefused> {
+    let mut of_key = draft.change.clients_by_key(&asking.key).await?.into_iter();
+    let client = of_key.next().ok_or(RegistrationRefused::NotRegistered)?;
+    if asking.subject_of_site().is_some_and(|subject| subject != client.id) {
+        return Err(RegistrationRefused::WrongKey);
+    }
+    demand_approved(&client)?;
+    Ok(client)
+}
+
+fn demand_approved(client: &Client) -> Result<(), RegistrationRefused> {
+    match client.state {
+        ClientState::Approved => Ok(()),
+        ClientState::Pending => Err(RegistrationRefused::Waits),
+        ClientState::Blocked => Err(RegistrationRefused::ClientBlocked),
+    }
+}

@@ -1,0 +1,208 @@
+//! Clients register, renew and exchange over the internet, through gateway, connection point, management point and site server.
+
+use cmg_lab::lab::HOST;
+use cmg_lab::{Program, ProofKey, Signal};
+use serde_json::{Value, json};
+
+use crate::support::{Caller, ManagedSite, PATIENCE, Reply, binary, until, wait};
+
+const REGISTER: &str = "/cmg/v1/register";
+const RENEW: &str = "/cmg/v1/token";
+
+/// A device on the internet with a key of its own.
+struct Device {
+    caller: Caller,
+    key: ProofKey,
+}
+
+impl Device {
+    fn new(managed: &ManagedSite) -> Self {
+        Self { caller: managed.callers(None).remove(0), key: ProofKey::new().unwrap() }
+    }
+
+    /// Asks with a token and a proof; once more with the nonce where one is asked for.
+    fn ask(&self, method: &str, path: &str, token: &str, body: &Value) -> Reply {
+        let reply = self.ask_with(method, path, token, body, None);
+        match reply.field("DPoP-Nonce") {
+            Some(nonce) if reply.status == 401 => self.ask_with(method, path, token, body, Some(nonce)),
+            _ => reply,
+        }
+    }
+
+    fn ask_with(&self, method: &str, path: &str, token: &str, body: &Value, nonce: Option<&str>) -> Reply {
+        let proof = self.key.proof(method, &format!("https://{HOST}{path}"), token, nonce).unwrap();
+        let bearer = format!("Bearer {token}");
+        let fields = [("Authorization", bearer.as_str()), ("DPoP", proof.as_str()), ("Content-Type", "application/json")];
+        let body = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
+        self.caller.request(method, path, &fields, &body)
+    }
+
+    fn register(&self, token: &str) -> Reply {
+        self.ask("POST", REGISTER, token, &json!({ "name": "PC-1" }))
+    }
+}
+
+fn of(reply: &Reply) -> Value {
+    serde_json::from_slice(&reply.body).unwrap_or_else(|_| panic!("{} {}: {}", reply.status, reply.reason, reply.text()))
+}
+
+fn text(reply: &Reply, field: &str) -> String {
+    of(reply)[field].as_str().unwrap_or_else(|| panic!("no {field} in {}", reply.text())).to_owned()
+}
+
+fn reason(reply: &Reply) -> (u16, String) {
+    (reply.status, text(reply, "type").trim_start_matches("/problems/").to_owned())
+}
+
+fn bulk(managed: &ManagedSite, wanted: Value) -> (String, String) {
+    let made = managed.api.add("bulk-tokens", &wanted).unwrap();
+    (made["token"].as_str().unwrap().to_owned(), made["id"].as_str().unwrap().to_owned())
+}
+
+/// The published address of the exchange.
+fn exchange(managed: &ManagedSite) -> String {
+    let point = managed.api.ask("GET", "/management-points/management-point-1", None).unwrap();
+    format!("/CCM_Proxy_ServerAuth/{}/CCM_STS", point["role_id"].as_str().unwrap())
+}
+
+fn with_ccm(managed: &ManagedSite) {
+    let endpoint = json!({
+        "name": "ccm",
+        "prefix": "/ccm",
+        "face": "server",
+        "token_kinds": ["ccm"],
+        "audiences": ["urn:sccm:service"],
+        "servers": [managed.site.origin.url()],
+    });
+    managed.api.add("endpoints", &endpoint).unwrap();
+    managed.everywhere();
+}
+
+fn restart(program: &mut Program) {
+    wait(program.signal(Signal::Kill)).unwrap();
+    wait(program.wait()).unwrap();
+    let plan = program.plan.clone();
+    *program = wait(async { Program::start(binary(), plan) }).unwrap();
+    wait(program.wait_for("/readyz", PATIENCE)).unwrap();
+}
+
+#[test]
+fn a_client_registers_works_renews_and_exchanges_over_the_internet() {
+    let managed = ManagedSite::of(1, 1);
+    with_ccm(&managed);
+    let (device, (token, id)) = (Device::new(&managed), bulk(&managed, json!({})));
+
+    let registered = device.register(&token);
+    assert_eq!(registered.status, 201, "{}", registered.text());
+    let own = text(&registered, "token");
+    let at_work = device.ask("GET", &(managed.site.server() + "/echo"), &own, &Value::Null);
+    assert_eq!(at_work.status, 200, "{} {}", at_work.reason, at_work.text());
+
+    let renewed = device.ask("POST", RENEW, &own, &Value::Null);
+    assert_eq!(renewed.status, 200, "{}", renewed.text());
+    assert_eq!(text(&renewed, "client_id"), text(&registered, "client_id"));
+    for token in [&own, &text(&renewed, "token")] {
+        assert_eq!(device.ask("GET", &(managed.site.server() + "/echo"), token, &Value::Null).status, 200, "both count");
+    }
+
+    let exchanged = device.ask("POST", &exchange(&managed), &own, &Value::Null);
+    assert_eq!(exchanged.status, 200, "{}", exchanged.text());
+    let ccm = text(&exchanged, "access_token");
+    assert_eq!(device.ask("GET", "/ccm/echo", &ccm, &Value::Null).status, 200);
+    assert_eq!(managed.api.ask("GET", &format!("/bulk-tokens/{id}"), None).unwrap()["uses"], 1);
+}
+
+#[test]
+fn a_bulk_token_that_is_used_up_lets_the_same_client_in_again_and_no_other() {
+    let managed = ManagedSite::of(1, 1);
+    managed.everywhere();
+    let (device, other) = (Device::new(&managed), Device::new(&managed));
+    let (token, _) = bulk(&managed, json!({ "max_uses": 1 }));
+
+    let (first, again, other) = (device.register(&token), device.register(&token), other.register(&token));
+
+    assert_eq!((first.status, again.status), (201, 201), "{} {}", first.text(), again.text());
+    assert_eq!(text(&first, "client_id"), text(&again, "client_id"));
+    assert_eq!(reason(&other), (403, "token-used-up".to_owned()));
+    assert_eq!(device.ask("POST", RENEW, &token, &Value::Null).status, 403, "it counts where devices register only");
+}
+
+#[test]
+fn a_bulk_token_of_another_network_is_refused() {
+    let managed = ManagedSite::of(1, 1);
+    managed.everywhere();
+    let device = Device::new(&managed);
+
+    let (elsewhere, _) = bulk(&managed, json!({ "network": "203.0.113.0/24" }));
+    let (here, _) = bulk(&managed, json!({ "network": "127.0.0.0/8" }));
+
+    assert_eq!(reason(&device.register(&elsewhere)), (403, "wrong-network".to_owned()));
+    assert_eq!(device.register(&here).status, 201);
+}
+
+#[test]
+fn a_blocked_client_is_refused_everywhere_and_what_is_under_way_ends() {
+    let managed = ManagedSite::of(1, 1);
+    with_ccm(&managed);
+    let (device, (token, _)) = (Device::new(&managed), bulk(&managed, json!({})));
+    let registered = device.register(&token);
+    let own = text(&registered, "token");
+    let ccm = text(&device.ask("POST", &exchange(&managed), &own, &Value::Null), "access_token");
+    let mut wire = device.caller.open();
+    // Events for an hour.
+    wire.send("GET", "/ccm/events?count=36000&every=100", &[("Authorization", &format!("Bearer {ccm}"))], b"");
+    assert_eq!(wire.read_head().unwrap().status, 200);
+    wire.read_chunk().unwrap();
+
+    let client = text(&registered, "client_id");
+    managed.api.ask("POST", &format!("/clients/{client}/block"), Some(&json!({ "note": "stolen" }))).unwrap();
+
+    until("its tokens are refused", || {
+        let refused = |path: &str, token: &str| device.ask("GET", path, token, &Value::Null).status == 401;
+        (refused("/ccm/echo", &ccm) && refused(&(managed.site.server() + "/echo"), &own)).then_some(())
+    });
+    until("the answer under way ends", || wire.read_chunk().err());
+    assert_eq!(reason(&device.register(&token)), (403, "client-blocked".to_owned()));
+}
+
+#[test]
+fn a_kill_of_management_point_and_site_server_loses_nothing_acknowledged() {
+    let mut managed = ManagedSite::of(1, 1);
+    managed.everywhere();
+    let (device, (token, id)) = (Device::new(&managed), bulk(&managed, json!({ "max_uses": 1 })));
+    let registered = device.register(&token);
+    assert_eq!(registered.status, 201, "{}", registered.text());
+
+    restart(&mut managed.site.system.management_points[0]);
+    wait(managed.server().signal(Signal::Kill)).unwrap();
+    wait(managed.server().wait()).unwrap();
+    let away = device.register(&token);
+    assert_eq!(reason(&away), (503, "unavailable".to_owned()));
+    assert!(away.field("Retry-After").is_some());
+    let plan = managed.server().plan.clone();
+    *managed.server() = wait(async { Program::start(binary(), plan) }).unwrap();
+    wait(managed.server().wait_for("/readyz", PATIENCE)).unwrap();
+
+    let again = until("clients are served again", || Some(device.register(&token)).filter(|reply| reply.status == 201));
+    assert_eq!(text(&again, "client_id"), text(&registered, "client_id"));
+    assert_eq!(managed.api.ask("GET", &format!("/bulk-tokens/{id}"), None).unwrap()["uses"], 1);
+    assert_eq!(device.ask("POST", RENEW, &text(&registered, "token"), &Value::Null).status, 200);
+}
+
+#[test]
+fn nobody_but_a_connection_point_comes_in_at_a_management_point() {
+    let managed = ManagedSite::of(1, 1);
+    let lab = managed.site.lab();
+    let port = lab.site.as_ref().unwrap().management_point.port;
+
+    for certificate in [None, Some(&lab.client)] {
+        let caller = Caller::new(lab, certificate).port(port).host("localhost").tls(|tls| {
+            tls.dangerous().set_certificate_verifier(std::sync::Arc::new(crate::tls::tunnels::AnyServer));
+        });
+        let answered = caller.try_open().and_then(|mut wire| {
+            wire.send("POST", REGISTER, &[("X-Forwarded-For", "203.0.113.7")], b"{}");
+            wire.try_read()
+        });
+        assert!(answered.is_err(), "{answered:?}");
+    }
+}
