@@ -124,9 +124,8 @@ async fn read_model(view: &mut View, own_site: &str) -> Result<Model, NotInForce
 }
 
 async fn read_ground(view: &mut View, keys: &Keys) -> Result<Ground, NotInForce> {
-    let mut ground = Ground::default();
-    ground.site_clients =
-        Some(SiteClients { roots: vec![keys.client_root.clone()], issuers: vec![keys.clients.certificate().to_vec()], lists: Vec::new() });
+    let (roots, issuers) = (vec![keys.client_root.clone()], vec![keys.clients.certificate().to_vec()]);
+    let mut ground = Ground { site_clients: Some(SiteClients { roots, issuers, lists: Vec::new() }), ..Ground::default() };
     let mut blocks = Blocks::default();
     for block in view.live_blocks().await? {
         if let Some(line) = block_line(block.kind, &block.value, block.issuer.as_deref()) {
