@@ -100,16 +100,17 @@ fn allow<'s>(
     endpoint.admits(head.method, head.upgrade, length)?;
     let asker = verify(claim, demand, endpoint, state)?;
     if let (Asker::Token(facts), Some(Claim { credential: ClaimedCredential::Token(token), .. })) = (&asker, claim) {
-        proof::demand(request, token, facts, endpoint, &point.proofs)?;
+        proof::demand(request, token, facts, (endpoint, &state.snapshot.endpoints), &point.proofs)?;
     }
     Ok(Allowed { endpoint, service, prefix_len, asker })
 }
 
-/// What the gateway is told of a refusal: whether it knows more than this side, and no reason.
+/// What the gateway is told of a refusal: whether it knows more than this side, or this side is full, and no other reason.
 fn told(refusal: Refusal) -> Refusal {
     match refusal {
         Refusal::ConnectorNotPublished => refusal,
-        _ if is_full(refusal) => Refusal::ConnectorOverloaded,
+        Refusal::ProofTooMany => Refusal::ConnectorProofTooMany,
+        Refusal::Overloaded => Refusal::ConnectorOverloaded,
         _ => Refusal::ConnectorRefused,
     }
 }
@@ -225,7 +226,8 @@ mod tests {
         for refusal in Refusal::ALL {
             let expected = match refusal {
                 Refusal::ConnectorNotPublished => Refusal::ConnectorNotPublished,
-                Refusal::ProofTooMany | Refusal::Overloaded => Refusal::ConnectorOverloaded,
+                Refusal::ProofTooMany => Refusal::ConnectorProofTooMany,
+                Refusal::Overloaded => Refusal::ConnectorOverloaded,
                 _ => Refusal::ConnectorRefused,
             };
             assert_eq!(told(refusal), expected);

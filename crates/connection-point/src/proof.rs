@@ -3,11 +3,11 @@
 //! Verified are the signature, that its key is the one which the token is bound to, and that the proof is for this token, method, host and
 //! path, and about now. The nonce is the gateway's own and says nothing here; in its place stands what this side has seen itself.
 //! Absent on purpose: the certificate that a token may be bound to, which only the gateway has seen in a handshake.
-use cmg_core::endpoint::Endpoint;
+use cmg_core::endpoint::{Endpoint, Endpoints};
 use cmg_core::identity::TokenFacts;
+use cmg_core::method;
 use cmg_core::refusal::Refusal;
 use cmg_core::replay::Use;
-use cmg_core::snapshot::host_name;
 use cmg_core::target::Target;
 use cmg_credentials::{Proofs, dpop};
 use cmg_http1::Known;
@@ -24,7 +24,7 @@ pub(crate) fn demand(
     request: &RequestFrame,
     token: &[u8],
     facts: &TokenFacts,
-    endpoint: &Endpoint,
+    (endpoint, endpoints): (&Endpoint, &Endpoints),
     proofs: &Proofs,
 ) -> Result<(), Refusal> {
     let Some(jkt) = &facts.confirmation.key else { return Ok(()) };
@@ -36,8 +36,7 @@ pub(crate) fn demand(
     }
     let text = |bytes| std::str::from_utf8(bytes).map_err(|_| Refusal::ProofMalformed);
     let authority = text(head.authority)?;
-    // On a port of its own an endpoint has any host name; elsewhere its name is what tells it from others with the same path.
-    if endpoint.port.is_none() && host_name(authority) != endpoint.host {
+    if !endpoints.may_be_at(endpoint, authority) {
         return Err(Refusal::ProofUrl);
     }
     let url = dpop::url(authority, Target::parse(head.target)?.path()).ok_or(Refusal::ProofUrl)?;
@@ -48,5 +47,5 @@ pub(crate) fn demand(
 /// Whether the request may come twice: then a gateway that has lost its tunnel before the answer sends it again.
 pub(crate) fn may_repeat(request: &RequestFrame) -> bool {
     let head = request.get();
-    matches!(head.method, b"GET" | b"HEAD" | b"OPTIONS" | b"PROPFIND") && head.body == BodyLength::None && !head.upgrade
+    method::may_repeat(head.method) && head.body == BodyLength::None && !head.upgrade
 }

@@ -55,7 +55,65 @@ impl Refusal {
             | Self::ProofTime
             | Self::ProofToken
             | Self::ProofReplayed => Some(Challenge::Proof),
-            _ => (self.row().status == 401).then_some(Challenge::Token),
+            Self::TokenMissing
+            | Self::TokenAmbiguous
+            | Self::TokenMalformed
+            | Self::TokenUnknownKey
+            | Self::TokenAlgorithm
+            | Self::TokenSignature
+            | Self::TokenIssuer
+            | Self::TokenAudience
+            | Self::TokenExpired
+            | Self::TokenNotYetValid
+            | Self::TokenClaim
+            | Self::TokenBlocked
+            | Self::TokenConfirmation => Some(Challenge::Token),
+            Self::Malformed
+            | Self::AmbiguousTarget
+            | Self::HeadTooLarge
+            | Self::HeadTimeout
+            | Self::UnknownExpectation
+            | Self::UnknownVersion
+            | Self::Misdirected
+            | Self::NotPublished
+            | Self::MethodNotAllowed
+            | Self::UpgradeNotAllowed
+            | Self::BodyTooLarge
+            | Self::BodyTimeout
+            | Self::BodyMalformed
+            | Self::TooManyRequests
+            | Self::TooManyConcurrent
+            | Self::CertificateMissing
+            | Self::CertificateMalformed
+            | Self::CertificateIssuerNotFound
+            | Self::CertificateForeign
+            | Self::CertificateExpired
+            | Self::CertificateNotYetValid
+            | Self::CertificateRevoked
+            | Self::CertificateRevocationUnknown
+            | Self::CertificateListStale
+            | Self::CertificateBlocked
+            | Self::CertificatePurpose
+            | Self::CertificateConstraint
+            | Self::TokenKindRefused
+            | Self::NoConnectionPoint
+            | Self::Overloaded
+            | Self::ConnectionPointLost
+            | Self::ConnectionPointMisbehaved
+            | Self::Deadline
+            | Self::ConnectorNotPublished
+            | Self::ConnectorRefused
+            | Self::ServerUnreachable
+            | Self::ServerUntrusted
+            | Self::ServerMalformed
+            | Self::ServerClosed
+            | Self::ServerTimeout
+            | Self::ServerNamesInternalHost
+            | Self::ConnectorDraining
+            | Self::ConnectorOverloaded
+            | Self::TenantUnknown
+            | Self::ProofTooMany
+            | Self::ConnectorProofTooMany => None,
         }
     }
 }

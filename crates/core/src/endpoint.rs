@@ -10,6 +10,7 @@ use core::time::Duration;
 use crate::identity::TokenKind;
 use crate::ids::{EndpointId, TrustName};
 use crate::refusal::Refusal;
+use crate::snapshot::host_name;
 use crate::target::Target;
 
 /// One published endpoint.
@@ -113,6 +114,9 @@ pub struct Found<'e> {
     /// How many bytes of path the external prefix takes; what follows is the server's.
     pub prefix_len: usize,
 }
+
+/// The port of a URL that names none.
+const HTTPS: u16 = 443;
 
 const MUTUAL: &[u8] = b"ccm_proxy_mutualauth";
 const SERVER: &[u8] = b"ccm_proxy_serverauth";
@@ -255,6 +259,21 @@ impl Endpoints {
         places.iter().all(|place| self.all[*place].h2)
     }
 
+    /// Whether a client may have meant `endpoint` by `authority`, the host and port that it wrote. On a port of its own an endpoint has any
+    /// host name, and a port may be reached by another number; but an authority that names another place is not this one.
+    pub fn may_be_at(&self, endpoint: &Endpoint, authority: &str) -> bool {
+        let host = host_name(authority);
+        let port = port_of(authority);
+        match endpoint.port {
+            Some(own) if own == port => true,
+            Some(_) => {
+                let is_shared = port == HTTPS && self.shared.contains_key(&host);
+                !is_shared && !self.is_own_port(port)
+            }
+            None => !self.is_own_port(port) && host == endpoint.host,
+        }
+    }
+
     /// Whether a connection made for one host name may carry requests for the other: same name, or same trust policies.
     pub fn share_trust(&self, one: &str, other: &str) -> bool {
         one == other || (self.trusts_of(one).is_some() && self.trusts_of(one) == self.trusts_of(other))
@@ -266,6 +285,12 @@ impl Endpoints {
         trusts.dedup();
         Some(trusts)
     }
+}
+
+/// The port in an authority; 443 where it names none.
+fn port_of(authority: &str) -> u16 {
+    let (_, port) = authority.rsplit_once(':').unwrap_or_default();
+    port.parse().unwrap_or(HTTPS)
 }
 
 fn mount_len(mount: &Mount) -> usize {
@@ -387,6 +412,19 @@ pub(crate) mod tests {
         assert_eq!(endpoint.admits(b"ccm_post", false, None), Err(Refusal::MethodNotAllowed));
         assert_eq!(endpoint.admits(b"GET", true, None), Err(Refusal::UpgradeNotAllowed));
         assert_eq!(endpoint.admits(b"CCM_POST", false, Some(101)), Err(Refusal::BodyTooLarge));
+    }
+
+    #[test]
+    fn an_authority_that_names_another_place_is_not_this_one() {
+        let mut own = an_endpoint("own", plain(""));
+        own.port = Some(8443);
+        let endpoints = Endpoints::index(vec![an_endpoint("shared", plain("")), own]);
+        let at = |id, authority| endpoints.may_be_at(endpoints.by_id(id).expect("it is there"), authority);
+
+        assert!(at("shared", "cmg.example") && at("shared", "CMG.example:443") && at("shared", "cmg.example:9443"));
+        assert!(!at("shared", "cmg.example:8443") && !at("shared", "other.example"));
+        assert!(at("own", "cmg.example:8443") && at("own", "[::1]:8443") && at("own", "other.example"));
+        assert!(!at("own", "cmg.example") && !at("own", "cmg.example:443"));
     }
 
     #[test]

@@ -13,6 +13,7 @@ pub mod endpoint;
 pub mod entra;
 pub mod identity;
 pub mod ids;
+pub mod method;
 pub mod permit;
 pub mod problem;
 pub mod rate;

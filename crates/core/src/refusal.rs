@@ -152,6 +152,8 @@ pub enum Refusal {
     ProofReplayed,
     /// One key made more proofs than are remembered of one.
     ProofTooMany,
+    /// One key made more proofs than the connection point remembers of one.
+    ConnectorProofTooMany,
 }
 
 /// What a refusal means to each reader.
@@ -167,7 +169,7 @@ pub struct Row {
 
 impl Refusal {
     /// Every refusal, in order of its number.
-    pub const ALL: [Self; 72] = {
+    pub const ALL: [Self; 73] = {
         use Refusal::*;
         [
             Malformed,
@@ -242,6 +244,7 @@ impl Refusal {
             ProofKey,
             ProofReplayed,
             ProofTooMany,
+            ConnectorProofTooMany,
         ]
     };
 
@@ -336,6 +339,7 @@ impl Refusal {
             Self::ProofKey                     => (401, "CMGService_Invalid_Proof", "proof_key"),
             Self::ProofReplayed                => (401, "CMGService_Invalid_Proof", "proof_replayed"),
             Self::ProofTooMany                 => (429, "CMGService_Too_Many_Requests", "proof_too_many"),
+            Self::ConnectorProofTooMany        => (429, "CMGConnector_Too_Many_Requests", "connector_proof_too_many"),
         };
         Row { status, phrase, label }
     }

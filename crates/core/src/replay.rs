@@ -11,7 +11,7 @@ use crate::time::WallTime;
 /// Seconds whose proofs are forgotten together.
 const SLOT: u64 = 30;
 
-/// Most proofs remembered: half a million are some 7,000 a second, and at most 40 MiB.
+/// Most proofs remembered: half a million are some 7,000 a second, and at most 70 MiB.
 pub const MOST: usize = 512 * 1024;
 /// Most proofs remembered of one key: more than 30 a second. It leaves room for the others, whoever asks without a pause.
 pub const MOST_OF_A_KEY: u32 = 4 * 1024;
@@ -66,26 +66,33 @@ impl Replays {
         Self { slots: BTreeMap::new(), count: 0, first: 0, most, most_of_a_key }
     }
 
-    /// Counts a proof that is good at `now`, or refuses it.
-    pub fn count(&mut self, proof: &Proof, by: Use, now: WallTime) -> Result<(), Refusal> {
+    /// Whether a proof could be counted at `now`: asked before its signature is verified, so that nobody pays for what cannot count. One
+    /// that was seen before is left to [`Self::count`].
+    pub fn demand_room(&mut self, proof: &Proof, now: WallTime) -> Result<(), Refusal> {
         self.forget(now);
         let slot = proof.until.0 / SLOT;
         if slot < self.first {
             return Err(Refusal::ProofTime);
         }
-        let name = (proof.key, proof.id);
-        if let Some(left) = self.slots.get_mut(&slot).and_then(|slot| slot.proofs.get_mut(&name)) {
-            // Once more, and then never.
-            return if left.take() == Some(by.request) && by.may_repeat { Ok(()) } else { Err(Refusal::ProofReplayed) };
+        if self.slots.get(&slot).is_some_and(|slot| slot.proofs.contains_key(&(proof.key, proof.id))) {
+            return Ok(());
         }
         let of_key: u32 = self.slots.values().filter_map(|slot| slot.of_key.get(&proof.key)).sum();
         if of_key >= self.most_of_a_key {
             return Err(Refusal::ProofTooMany);
         }
-        if self.count >= self.most {
-            return Err(Refusal::Overloaded);
+        if self.count >= self.most { Err(Refusal::Overloaded) } else { Ok(()) }
+    }
+
+    /// Counts a proof that is good at `now`, or refuses it.
+    pub fn count(&mut self, proof: &Proof, by: Use, now: WallTime) -> Result<(), Refusal> {
+        self.demand_room(proof, now)?;
+        let slot = self.slots.entry(proof.until.0 / SLOT).or_default();
+        let name = (proof.key, proof.id);
+        if let Some(left) = slot.proofs.get_mut(&name) {
+            // Once more, and then never.
+            return if left.take() == Some(by.request) && by.may_repeat { Ok(()) } else { Err(Refusal::ProofReplayed) };
         }
-        let slot = self.slots.entry(slot).or_default();
         slot.proofs.insert(name, by.may_repeat.then_some(by.request));
         *slot.of_key.entry(proof.key).or_default() += 1;
         self.count += 1;
@@ -175,6 +182,17 @@ mod tests {
     }
 
     #[test]
+    fn whether_there_is_room_is_asked_without_taking_any() {
+        let mut replays = Replays::bounded(10, 1);
+        assert_eq!([(); 3].map(|()| replays.demand_room(&proof(1, 1), NOW)), [Ok(()); 3]);
+        replays.count(&proof(1, 1), of(1), NOW).unwrap();
+
+        assert_eq!(replays.demand_room(&proof(1, 2), NOW), Err(Refusal::ProofTooMany));
+        assert_eq!(replays.demand_room(&proof(1, 1), NOW), Ok(()), "what was seen is another matter");
+        assert_eq!(replays.demand_room(&Proof { until: WallTime(NOW.0 - SLOT), ..proof(2, 1) }, NOW), Err(Refusal::ProofTime));
+    }
+
+    #[test]
     fn where_there_is_no_room_no_proof_counts() {
         let mut replays = Replays::bounded(2, 3);
         let mut count = |key| replays.count(&proof(key, 1), of(1), NOW);
@@ -182,6 +200,7 @@ mod tests {
         assert_eq!([count(1), count(2), count(3)], [Ok(()), Ok(()), Err(Refusal::Overloaded)]);
         assert_eq!(count(1), Err(Refusal::ProofReplayed));
     }
+
     /// A request at some time: key and id of its proof, when that was made, the request's own id, and whether it may repeat.
     type Step = (u64, u8, u8, u64, u128, bool);
 

@@ -2,7 +2,8 @@
 //!
 //! What a proof says: the holder of this key made this request, with this token, about now, and after it had seen this nonce. A pure
 //! function: whether the proof was seen before is the caller's, see [`crate::Proofs`]. What costs next to nothing is looked at first, the
-//! signature last: who sends what cannot count makes nobody verify it.
+//! signature last: who sends what cannot count makes nobody verify it. Between the two is a [`Claimed`], which a caller may refuse by
+//! what it says.
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use cmg_core::refusal::Refusal;
@@ -96,18 +97,49 @@ impl From<DpopRefused> for Refusal {
 
 /// Verifies `proof` for `request` at `now`, `leeway` seconds of age or of clock skew allowed.
 pub fn verify(proof: &str, request: Request<'_>, now: WallTime, leeway: u64) -> Result<ProofFacts, DpopRefused> {
-    let proof = Proof::parse(proof)?;
-    proof.demand_type()?;
-    proof.demand_request(request)?;
-    let iat = proof.demand_time(now, leeway)?;
-    proof.demand_token(request.access_token)?;
-    proof.demand_nonce(request.nonces)?;
-    let jti = proof.claim("jti")?;
-    if jti.is_empty() || jti.len() > LONGEST_ID {
-        return Err(DpopRefused::Malformed);
+    Claimed::read(proof, request, now, leeway)?.proven()
+}
+
+/// A proof that would count, if its signature is good.
+pub struct Claimed<'a> {
+    proof: Proof<'a>,
+    algorithm: Algorithm,
+    key: Jwk,
+    facts: ProofFacts,
+}
+
+impl<'a> Claimed<'a> {
+    /// Reads `proof` for `request` at `now`, as [`verify`] does, save the signature.
+    pub fn read(proof: &'a str, request: Request<'_>, now: WallTime, leeway: u64) -> Result<Self, DpopRefused> {
+        let proof = Proof::parse(proof)?;
+        proof.demand_type()?;
+        proof.demand_request(request)?;
+        let iat = proof.demand_time(now, leeway)?;
+        proof.demand_token(request.access_token)?;
+        proof.demand_nonce(request.nonces)?;
+        let jti = proof.claim("jti")?.to_owned();
+        if jti.is_empty() || jti.len() > LONGEST_ID {
+            return Err(DpopRefused::Malformed);
+        }
+        let (algorithm, key) = proof.signer()?;
+        let facts = ProofFacts { jkt: key.thumbprint(), jti, iat, nonce: proof.nonce().map(str::to_owned) };
+        Ok(Self { proof, algorithm, key, facts })
     }
-    let jwk = proof.signer()?;
-    Ok(ProofFacts { jkt: jwk.thumbprint(), jti: jti.to_owned(), iat, nonce: proof.nonce().map(str::to_owned) })
+
+    /// What it says; nobody has proven it yet.
+    pub fn facts(&self) -> &ProofFacts {
+        &self.facts
+    }
+
+    /// Verifies the signature.
+    pub fn proven(self) -> Result<ProofFacts, DpopRefused> {
+        let Self { proof, algorithm, key, facts } = self;
+        match key.has_signed(algorithm, proof.signed.as_bytes(), &proof.signature) {
+            Some(true) => Ok(facts),
+            Some(false) => Err(DpopRefused::Signature),
+            None => Err(DpopRefused::Algorithm),
+        }
+    }
 }
 
 /// A proof, taken apart and not yet believed.
@@ -142,16 +174,12 @@ impl<'a> Proof<'a> {
         if self.header.get("crit").is_some() { Err(DpopRefused::Malformed) } else { Ok(()) }
     }
 
-    /// The key in the header, which has made the signature.
-    fn signer(&self) -> Result<Jwk, DpopRefused> {
+    /// The key in the header, which has made the signature, and its algorithm.
+    fn signer(&self) -> Result<(Algorithm, Jwk), DpopRefused> {
         let algorithm = self.header.get("alg").and_then(Value::as_str);
         let algorithm = algorithm.and_then(Algorithm::named).ok_or(DpopRefused::Algorithm)?;
         let jwk = Jwk::parse(self.header.get("jwk").ok_or(DpopRefused::Malformed)?).map_err(DpopRefused::Key)?;
-        match jwk.has_signed(algorithm, self.signed.as_bytes(), &self.signature) {
-            Some(true) => Ok(jwk),
-            Some(false) => Err(DpopRefused::Signature),
-            None => Err(DpopRefused::Algorithm),
-        }
+        if jwk.is_costly() { Err(DpopRefused::Key(JwkRefused::Costly)) } else { Ok((algorithm, jwk)) }
     }
 
     fn demand_request(&self, request: Request<'_>) -> Result<(), DpopRefused> {

@@ -17,6 +17,10 @@ use crate::text::{base64url, sha256};
 const PRIVATE: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
 /// Smallest and largest modulus of RSA, in bytes.
 const MODULUS: std::ops::RangeInclusive<usize> = 256..=1024;
+/// Largest modulus of RSA in proofs, in bytes: of those the client chooses the key, and whoever is asked pays for it with every request.
+const LARGEST_OF_PROOFS: usize = 512;
+/// The exponent of RSA that everybody uses, 65537: the largest that counts in proofs.
+const USUAL_EXPONENT: [u8; 3] = [1, 0, 1];
 
 /// Why a JSON web key is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -27,6 +31,9 @@ pub enum JwkRefused {
     /// A kind of key or a curve that is not used here.
     #[error("the key is none that this site uses; take EC on P-256 or P-384, RSA of 2048 to 8192 bits, or Ed25519")]
     Kind,
+    /// RSA that is larger than counts in proofs.
+    #[error("the key costs too much to verify with; take RSA of 2048 to 4096 bits with the exponent 65537, or EC")]
+    Costly,
     /// A member is missing, or is not what it should be.
     #[error("the key is not well formed; write its numbers in full length, in base64 for URLs without padding")]
     Malformed,
@@ -85,6 +92,17 @@ impl Jwk {
                 format!(r#"{{"e":"{}","kty":"RSA","n":"{}"}}"#, base64url(exponent), base64url(modulus))
             }
             Kind::Ed25519(key) => format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{}"}}"#, base64url(key)),
+        }
+    }
+
+    /// Whether verifying with it costs more than strangers may ask for.
+    pub(crate) fn is_costly(&self) -> bool {
+        match &self.0 {
+            Kind::Rsa { modulus, exponent } => {
+                let is_usual = exponent.len() < USUAL_EXPONENT.len() || *exponent == USUAL_EXPONENT;
+                modulus.len() > LARGEST_OF_PROOFS || !is_usual
+            }
+            Kind::P256(_) | Kind::P384(_) | Kind::Ed25519(_) => false,
         }
     }
 

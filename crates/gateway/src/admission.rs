@@ -33,6 +33,8 @@ pub(crate) struct Admitted<'s, 'c> {
     pub(crate) token_field: Option<Name>,
     /// The nonce that the client should use from here on.
     pub(crate) nonce: Option<Nonce>,
+    /// The client's token is bound to its key.
+    pub(crate) is_bound: bool,
 }
 
 /// Who stands before the gateway, as far as the connection knows.
@@ -124,16 +126,21 @@ pub(crate) fn admit<'s, 'c>(
                 good_until: WallTime(u64::MAX),
                 token_field: None,
                 nonce: None,
+                is_bound: false,
             })
         }
         (Demand::Token | Demand::TokenOrCertificate, Some(bearer)) => {
             let now = now();
-            let facts = Arc::clone(&known.token(bearer.token, state, clients, now)?.verified.facts);
-            let permit = permit_token(&facts, endpoint)?;
+            let proven = known.token(bearer.token, state, clients, now)?;
+            let (facts, client) = (Arc::clone(&proven.verified.facts), Arc::clone(&proven.client));
+            let bound = &facts.confirmation;
+            // Nobody has shown yet that a bound token is the client's own: where the endpoint does not take it, nobody will.
+            let permit = permit_token(&facts, endpoint).inspect_err(|_| known.doubt_token(bound))?;
             let asked = Asked { head, bytes, token: bearer.token, called_bound: bearer.called_bound, chain };
-            let nonce = due.confirm(&facts, &asked, now).inspect_err(|refusal| known.disown_token(*refusal))?;
+            let room = || clients.demand_room(&client, state.limits.rate, state.limits.concurrent_requests);
+            let nonce = due.confirm(&facts, &asked, room, now).inspect_err(|refusal| known.disown_token(*refusal))?;
             let admitted = Admitted::by(permit, facts.kind.name(), known.good_token()?);
-            Ok(Admitted { token_field: Some(bearer.field), nonce, ..admitted })
+            Ok(Admitted { token_field: Some(bearer.field), nonce, is_bound: bound.key.is_some(), ..admitted })
         }
         (Demand::Token, None) => Err(Refusal::TokenMissing),
         (Demand::Certificate | Demand::TokenOrCertificate, _) => {
@@ -149,7 +156,17 @@ impl<'s, 'c> Admitted<'s, 'c> {
     fn by<Facts, For>(permit: Permit<'s>, by: &'static str, proven: &'c mut Proven<Facts, For>) -> Self {
         let (client, who) = (Arc::clone(&proven.client), Arc::clone(&proven.who));
         let good_until = proven.verified.good_until;
-        Self { permit, credentials: Some(&mut proven.credentials), client, by, who, good_until, token_field: None, nonce: None }
+        Self {
+            permit,
+            credentials: Some(&mut proven.credentials),
+            client,
+            by,
+            who,
+            good_until,
+            token_field: None,
+            nonce: None,
+            is_bound: false,
+        }
     }
 }
 

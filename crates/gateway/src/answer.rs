@@ -42,6 +42,8 @@ pub(crate) struct Setting {
     pub(crate) keep_alive: bool,
     /// The nonce that the client is told to use in proofs.
     pub(crate) nonce: Option<Nonce>,
+    /// The client's token is bound to its key: nonces for proofs are the gateway's alone.
+    pub(crate) is_bound: bool,
 }
 
 /// Writes the head of a forwarded answer; says how its body is framed and whether the connection goes on afterwards.
@@ -50,7 +52,7 @@ pub(crate) fn push_forwarded(out: &mut Vec<u8>, response: &ResponseFrame, settin
     let framing = framing(head.status, head.body, head.upgrade, setting);
     let keep_alive = setting.keep_alive && !matches!(framing, Framing::Close | Framing::Upgraded);
     push_status(out, head.status, head.reason);
-    for (name, value) in response.fields().filter(|(name, _)| passes(name, head.upgrade)) {
+    for (name, value) in response.fields().filter(|(name, _)| passes(name, head.upgrade, setting.is_bound)) {
         push_field(out, name, value);
     }
     push_field(out, REQUEST_ID, &setting.id.to_hex());
@@ -81,11 +83,13 @@ fn framing(status: u16, body: BodyLength, upgrade: bool, setting: Setting) -> Fr
     }
 }
 
-/// Whether a field of an answer is for the client, and not about the connection or written anew.
-pub(crate) fn passes(name: &[u8], upgrade: bool) -> bool {
+/// Whether a field of an answer is for the client, and not about the connection or written anew. `is_bound`: the client's token is bound
+/// to its key, so that a nonce of the server's would lead the client's proofs astray.
+pub(crate) fn passes(name: &[u8], upgrade: bool, is_bound: bool) -> bool {
     let known = Known::of(name);
     let ours = is_hop_by_hop(known) && !(known == Known::Trailer || (known == Known::Upgrade && upgrade));
-    !(ours || known == Known::ContentLength || name.eq_ignore_ascii_case(REQUEST_ID))
+    let foreign_nonce = is_bound && name.eq_ignore_ascii_case(NONCE);
+    !(ours || foreign_nonce || known == Known::ContentLength || name.eq_ignore_ascii_case(REQUEST_ID))
 }
 
 /// Whether an answer of this status may have a Content-Length.
@@ -198,6 +202,13 @@ fn push_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_server_tells_no_nonce_to_a_client_whose_token_is_bound() {
+        assert!(passes(b"dpop-nonce", false, false));
+        assert!(!passes(b"dpop-nonce", false, true));
+        assert!(passes(b"ETag", false, true));
+    }
 
     #[test]
     fn a_client_of_version_1_0_gets_one_head_only() {

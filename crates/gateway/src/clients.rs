@@ -77,6 +77,18 @@ impl Clients {
         Ok(admission)
     }
 
+    /// Whether [`Self::admit`] would refuse a request; counts none.
+    pub(crate) fn demand_room(&self, client: &ClientUse, rate: Rate, most_busy: u32) -> Result<(), Refusal> {
+        let bucket = client.bucket.lock().unwrap_or_else(PoisonError::into_inner);
+        if bucket.is_some_and(|(mut bucket, _)| !bucket.take(rate, self.now())) {
+            return Err(Refusal::TooManyRequests);
+        }
+        if client.busy.load(Ordering::Relaxed) >= most_busy && most_busy > 0 {
+            return Err(Refusal::TooManyConcurrent);
+        }
+        Ok(())
+    }
+
     fn now(&self) -> Tick {
         Tick(u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX))
     }
@@ -128,6 +140,19 @@ mod tests {
         drop(held);
 
         assert_eq!(client.busy.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn who_would_be_refused_is_known_before_and_nothing_is_counted_by_that() {
+        let clients = Clients::new();
+        let rate = Rate { per_second: 1, burst: 1 };
+        let client = clients.of(ClientKey::Proven([4; 32]));
+        let other = clients.of(ClientKey::Proven([5; 32]));
+
+        assert_eq!([(); 3].map(|()| clients.demand_room(&client, rate, 0)), [Ok(()); 3]);
+        let _held = [clients.admit(&client, rate, 0), clients.admit(&other, NO_RATE, 1)].map(|admission| admission.ok());
+        assert_eq!(clients.demand_room(&client, rate, 0), Err(Refusal::TooManyRequests));
+        assert_eq!(clients.demand_room(&other, NO_RATE, 1), Err(Refusal::TooManyConcurrent));
     }
 
     #[test]

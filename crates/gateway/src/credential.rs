@@ -3,7 +3,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{Context, SHA256};
-use cmg_core::identity::{CertificateFacts, TokenFacts};
+use cmg_core::identity::{CertificateFacts, Confirmation, TokenFacts};
 use cmg_core::ids::TrustName;
 use cmg_core::refusal::Refusal;
 use cmg_core::snapshot::Generation;
@@ -102,12 +102,28 @@ impl Known {
         self.token.as_mut().ok_or(Refusal::TokenMissing)
     }
 
-    /// The token that was found good is not the client's to show: it proves nothing about the connection. What may have cost a
-    /// signature counts as shown in vain.
+    /// Of a token that was found good, and is bound to something, nobody has looked whether it is the client's own: then it proves nothing
+    /// about the connection.
+    pub(crate) fn doubt_token(&mut self, bound: &Confirmation) {
+        if bound.key.is_some() || bound.certificate.is_some() {
+            self.token = None;
+        }
+    }
+
+    /// The token that was found good is not shown to be the client's: it proves nothing about the connection. It counts as shown in vain,
+    /// unless an honest client may meet the refusal; those come before a signature is verified.
     pub(crate) fn disown_token(&mut self, refusal: Refusal) {
         self.token = None;
-        let costs = !matches!(refusal, Refusal::ProofMissing | Refusal::ProofNonce | Refusal::ProofTooMany | Refusal::Overloaded);
-        self.vain = self.vain.saturating_add(u8::from(costs));
+        let is_met = matches!(
+            refusal,
+            Refusal::ProofMissing
+                | Refusal::ProofNonce
+                | Refusal::ProofTooMany
+                | Refusal::Overloaded
+                | Refusal::TooManyRequests
+                | Refusal::TooManyConcurrent
+        );
+        self.vain = self.vain.saturating_add(u8::from(!is_met));
     }
 
     /// Whether the connection has ever shown a good credential.

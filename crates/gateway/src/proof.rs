@@ -77,7 +77,16 @@ impl Prover {
 
 impl Due<'_> {
     /// Whether the client has proven what its token is bound to; a nonce comes out where it should use another one from here on.
-    pub(crate) fn confirm(self, facts: &TokenFacts, asked: &Asked<'_>, now: WallTime) -> Result<Option<Nonce>, Refusal> {
+    ///
+    /// `room`: whether the client may ask anything at present. It is looked at before a proof is verified: a refusal by its rate must not
+    /// cost a signature. Its rate is charged later, or whoever has stolen the token alone could use it up.
+    pub(crate) fn confirm(
+        self,
+        facts: &TokenFacts,
+        asked: &Asked<'_>,
+        room: impl FnOnce() -> Result<(), Refusal>,
+        now: WallTime,
+    ) -> Result<Option<Nonce>, Refusal> {
         let bound = &facts.confirmation;
         if asked.called_bound && bound.key.is_none() {
             return Err(Refusal::TokenUnbound);
@@ -86,7 +95,7 @@ impl Due<'_> {
             return Err(Refusal::ProofCertificate);
         }
         match (&bound.key, self) {
-            (Some(jkt), Self::Now(prover, id)) => prover.count(asked, jkt, id, now),
+            (Some(jkt), Self::Now(prover, id)) => room().and_then(|()| prover.count(asked, jkt, id, now)),
             (Some(_), Self::Done) | (None, _) => Ok(None),
         }
     }
@@ -142,7 +151,7 @@ mod tests {
         let head = parse_request(bytes.as_bytes(), &LIMITS, Vec::new()).unwrap().unwrap();
         let asked = Asked { head: &head, bytes: bytes.as_bytes(), token: TOKEN.as_bytes(), called_bound: false, chain: None };
         let confirmation = Confirmation { key: Some(key.thumbprint()), certificate: None };
-        Due::Now(prover, RequestId(u128::from(id))).confirm(&facts(confirmation), &asked, now)
+        Due::Now(prover, RequestId(u128::from(id))).confirm(&facts(confirmation), &asked, || Ok(()), now)
     }
 
     #[test]
@@ -157,13 +166,27 @@ mod tests {
     }
 
     #[test]
+    fn where_the_client_may_ask_nothing_its_proof_is_not_looked_at() {
+        let bytes = b"GET / HTTP/1.1\r\nHost: a\r\nDPoP: x\r\n\r\n";
+        let head = parse_request(bytes, &LIMITS, Vec::new()).unwrap().unwrap();
+        let asked = Asked { head: &head, bytes, token: b"", called_bound: false, chain: None };
+        let confirmation = Confirmation { key: Some("jkt".to_owned()), certificate: None };
+        let facts = facts(confirmation);
+        let prover = Prover::new();
+        let confirm = |room| Due::Now(&prover, RequestId(1)).confirm(&facts, &asked, || room, NOW);
+
+        assert_eq!(confirm(Err(Refusal::TooManyRequests)), Err(Refusal::TooManyRequests));
+        assert_eq!(confirm(Ok(())), Err(Refusal::ProofMalformed));
+    }
+
+    #[test]
     fn a_proof_is_not_asked_for_again_of_a_request_that_has_begun_but_its_certificate_is() {
         let head = parse_request(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", &LIMITS, Vec::new()).unwrap().unwrap();
         let asked = Asked { head: &head, bytes: b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", token: b"", called_bound: false, chain: None };
         let key = Confirmation { key: Some("jkt".to_owned()), certificate: None };
         let certificate = Confirmation { key: None, certificate: Some([7; 32]) };
 
-        assert_eq!(Due::Done.confirm(&facts(key), &asked, NOW), Ok(None));
-        assert_eq!(Due::Done.confirm(&facts(certificate), &asked, NOW), Err(Refusal::ProofCertificate));
+        assert_eq!(Due::Done.confirm(&facts(key), &asked, || Ok(()), NOW), Ok(None));
+        assert_eq!(Due::Done.confirm(&facts(certificate), &asked, || Ok(()), NOW), Err(Refusal::ProofCertificate));
     }
 }

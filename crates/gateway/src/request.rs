@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use cmg_core::endpoint::Endpoint;
 use cmg_core::ids::RequestId;
+use cmg_core::method;
 use cmg_core::refusal::Refusal;
 use cmg_core::target::Target;
 use cmg_credentials::facts::certificate_facts;
@@ -61,7 +62,12 @@ pub(crate) async fn serve(client: &mut Client, gateway: &Gateway, received: Rece
 pub(crate) async fn refuse_head(client: &mut Client, gateway: &Gateway, refusal: Refusal, fault: Option<Fault>) -> After {
     let id = request_id();
     let mut out = Vec::new();
-    answer::push_refusal(&mut out, refusal, &[], Setting { id, version: Version::Http11, is_head: false, keep_alive: false, nonce: None });
+    answer::push_refusal(
+        &mut out,
+        refusal,
+        &[],
+        Setting { id, version: Version::Http11, is_head: false, keep_alive: false, nonce: None, is_bound: false },
+    );
     client.write(&out).await;
     gateway.events.request_finished(&RequestFinished {
         id,
@@ -109,6 +115,7 @@ async fn carry(
         account.by = admitted.by;
         account.who = Arc::clone(&admitted.who);
         setting.nonce = setting.nonce.or(admitted.nonce);
+        setting.is_bound = admitted.is_bound;
         let _admission = gateway.clients.admit(&admitted.client, state.limits.rate, state.limits.concurrent_requests)?;
         let standing = Standing::new(gateway, received, &endpoint.id, Basis::of(&admitted, state));
         let body = body.get_or_insert_with(|| FirstBody::take(head.framing, &mut client.input));
@@ -155,8 +162,7 @@ async fn tell(client: &mut Client, head: &RequestHead, setting: Setting, text: &
 /// Whether a failed request may be carried again: provably nothing of it was acted on, or acting twice does no harm and its answer
 /// has not begun. The whole request must still be at hand.
 pub(crate) fn may_repeat(failed: &Failed, head: &RequestHead, bytes: &[u8], body: &FirstBody) -> bool {
-    let harmless =
-        matches!(head.method.of(bytes), b"GET" | b"HEAD" | b"OPTIONS" | b"PROPFIND") && head.framing == Framing::None && !head.upgrade;
+    let harmless = method::may_repeat(head.method.of(bytes)) && head.framing == Framing::None && !head.upgrade;
     match failed.stage {
         Stage::NotSent => body.whole,
         Stage::Unanswered => harmless,
@@ -328,5 +334,6 @@ fn setting(id: RequestId, head: &RequestHead, bytes: &[u8], gateway: &Gateway) -
         is_head: head.method.of(bytes) == b"HEAD",
         keep_alive: head.keep_alive && !gateway.drain.has_begun(),
         nonce: None,
+        is_bound: false,
     }
 }

@@ -7,10 +7,13 @@ use aws_lc_rs::signature::{
 };
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use cmg_core::ids::RequestId;
+use cmg_core::refusal::Refusal;
+use cmg_core::replay::{Replays, Use};
 use cmg_core::time::WallTime;
 use cmg_credentials::dpop::{DpopRefused, ProofFacts, Request, verify};
 use cmg_credentials::jwk::JwkRefused;
-use cmg_credentials::jwk_thumbprint;
+use cmg_credentials::{Proofs, jwk_thumbprint};
 use serde_json::{Value, json};
 
 use crate::lab::NOW;
@@ -52,8 +55,12 @@ impl Client {
     }
 
     fn rsa(algorithm: &'static str) -> Self {
+        Self::rsa_of(algorithm, KeySize::Rsa2048)
+    }
+
+    fn rsa_of(algorithm: &'static str, size: KeySize) -> Self {
         let padding: &'static dyn RsaEncoding = if algorithm == "RS256" { &RSA_PKCS1_SHA256 } else { &RSA_PSS_SHA256 };
-        let pair = rsa::KeyPair::generate(KeySize::Rsa2048).unwrap();
+        let pair = rsa::KeyPair::generate(size).unwrap();
         let modulus = pair.public_key().modulus().big_endian_without_leading_zero().to_vec();
         let jwk = json!({ "kty": "RSA", "n": encoded(modulus), "e": "AQAB" });
         let sign = move |message: &[u8]| {
@@ -142,6 +149,40 @@ fn a_key_that_is_private_or_missing_is_refused() {
     assert_eq!(header("jwk", json!({ "kty": "oct" })), Err(DpopRefused::Key(JwkRefused::Kind)));
     assert_eq!(header("jwk", Value::Null), Err(DpopRefused::Key(JwkRefused::Malformed)));
     assert_eq!(header("crit", json!(["exp"])), Err(DpopRefused::Malformed));
+}
+
+#[test]
+fn a_key_that_costs_too_much_is_refused_before_its_signature_is_verified() {
+    let costly = Err(DpopRefused::Key(JwkRefused::Costly));
+    let client = Client::rsa("RS256");
+    let with = |name: &str, value: String| check(&client.proof(|header, _| header["jwk"][name] = value.into()));
+
+    assert_eq!(with("n", encoded([0xc1; 513])), costly, "4104 bits");
+    assert_eq!(with("e", encoded([0xff, 0xff, 0xff, 0xff])), costly);
+    assert_eq!(with("e", encoded([1, 0, 3])), costly);
+    assert_eq!(with("n", encoded([0xc1; 512])), Err(DpopRefused::Signature));
+    assert_eq!(with("e", encoded([3])), Err(DpopRefused::Signature));
+    assert!(check(&Client::rsa_of("PS256", KeySize::Rsa4096).proof(|_, _| {})).is_ok());
+}
+
+#[test]
+fn nobody_verifies_what_cannot_count() {
+    let (one, other) = (Client::new(), Client::new());
+    let jkt = jwk_thumbprint(&one.jwk).unwrap();
+    let proofs = Proofs::remembering(Replays::bounded(10, 1), LEEWAY);
+    let count = |proof: &str| {
+        let by = Use { request: RequestId(1), may_repeat: false };
+        proofs.count(proof.as_bytes(), REQUEST, &jkt, by, NOW).map(drop)
+    };
+    let forged = |id: &str, jwk: &Value| {
+        let proof = one.proof(|header, claims| (header["jwk"], claims["jti"]) = (jwk.clone(), id.into()));
+        format!("{}.{}", proof.rsplit_once('.').unwrap().0, encoded([1; 64]))
+    };
+
+    assert_eq!(count(&forged("id-1", &other.jwk)), Err(Refusal::ProofKey));
+    assert_eq!(count(&forged("id-1", &one.jwk)), Err(Refusal::ProofSignature));
+    assert_eq!(count(&one.proof(|_, _| {})), Ok(()));
+    assert_eq!(count(&forged("id-2", &one.jwk)), Err(Refusal::ProofTooMany), "the key is full");
 }
 
 #[test]

@@ -10,10 +10,10 @@ use crate::answer::{self, NONCE, REQUEST_ID, has_length, passes, passes_interim}
 use crate::nonce::Nonce;
 
 /// The head of a forwarded answer; none: nothing that HTTP/2 can say.
-pub(super) fn forwarded(response: &ResponseFrame, id: RequestId, nonce: Option<Nonce>) -> Option<Response<()>> {
+pub(super) fn forwarded(response: &ResponseFrame, id: RequestId, nonce: Option<Nonce>, is_bound: bool) -> Option<Response<()>> {
     let head = response.get();
     let mut fields = HeaderMap::new();
-    for (name, value) in response.fields().filter(|(name, _)| passes(name, false)) {
+    for (name, value) in response.fields().filter(|(name, _)| passes(name, false, is_bound)) {
         append(&mut fields, name, value)?;
     }
     append(&mut fields, REQUEST_ID, &id.to_hex())?;

@@ -271,7 +271,7 @@ impl<'a> Relay<'a> {
         if self.down.stream.is_some() || head.get().upgrade {
             return Err(self.misbehaved());
         }
-        let response = answer::forwarded(head, self.id, self.client.nonce).ok_or_else(|| self.misbehaved())?;
+        let response = answer::forwarded(head, self.id, self.client.nonce, self.client.is_bound).ok_or_else(|| self.misbehaved())?;
         self.down.status = head.get().status;
         self.down.has_no_body = answer::has_no_body(head, self.client.is_head);
         self.down.left = match head.get().body {

@@ -65,6 +65,7 @@ struct Admitted {
     endpoint: Endpoint,
     basis: Basis,
     nonce: Option<Nonce>,
+    is_bound: bool,
     _admission: Admission,
 }
 
@@ -92,6 +93,8 @@ pub(super) struct Client {
     pub(super) is_head: bool,
     /// The nonce that it is told to use in proofs.
     pub(super) nonce: Option<Nonce>,
+    /// Its token is bound to its key.
+    pub(super) is_bound: bool,
 }
 
 /// What may still come of the body of a request that has its answer.
@@ -132,9 +135,9 @@ impl Desk {
         account.by = admitted.by;
         account.who = Arc::clone(&admitted.who);
         let admission = self.gateway.clients.admit(&admitted.client, state.limits.rate, state.limits.concurrent_requests)?;
-        let (basis, nonce) = (Basis::of(&admitted, state), admitted.nonce);
+        let (basis, nonce, is_bound) = (Basis::of(&admitted, state), admitted.nonce, admitted.is_bound);
         let exchange = request::open(&self.gateway, admitted, received, first, self.caller.address, account.id, avoid)?;
-        Ok(Admitted { exchange, endpoint: endpoint.clone(), basis, nonce, _admission: admission })
+        Ok(Admitted { exchange, endpoint: endpoint.clone(), basis, nonce, is_bound, _admission: admission })
     }
 
     /// What the gateway itself knows about an Entra ID tenant, where that is asked.
@@ -208,7 +211,7 @@ impl Stream {
         };
         let first = FirstBody { bytes: Bytes::new(), whole };
         let mut asked = Asked { received, state, account: Account::open(), first, avoid: Vec::new() };
-        let mut client = Client { body, respond, is_head, nonce: None };
+        let mut client = Client { body, respond, is_head, nonce: None, is_bound: false };
         if let Some(told) = desk.tenant_told(&mut asked) {
             let done = match told {
                 Ok(text) => tell(&mut client, &asked, text),
@@ -219,7 +222,7 @@ impl Stream {
         }
         match desk.admit(&mut asked) {
             Ok(admitted) => {
-                client.nonce = admitted.nonce;
+                (client.nonce, client.is_bound) = (admitted.nonce, admitted.is_bound);
                 let (caller, gateway) = (Arc::clone(&desk.caller), Arc::clone(&desk.gateway));
                 Ok(Self { asked, admitted, client, caller, again: again.clone(), gateway, in_flight })
             }

@@ -140,8 +140,14 @@ impl Follower {
             WhenWithheld::Serve => BTreeSet::new(),
             WhenWithheld::Avoid => self.subscription.long_withholding(self.moment().tick).cloned().collect(),
         };
-        let names = format!("{avoided:?}");
-        if self.site.gateway.hub.avoid(avoided) {
+        let names: Vec<_> = avoided.iter().map(ConnectionPointId::as_str).collect();
+        let names = names.join(", ");
+        if !self.site.gateway.hub.avoid(avoided) {
+            return;
+        }
+        if names.is_empty() {
+            info!("Every connection point carries requests again: none withholds the newest configuration for long");
+        } else {
             warn!(
                 connection_points = names,
                 "These connection points carry requests only where no other can, as they withhold the newest configuration"

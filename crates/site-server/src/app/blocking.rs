@@ -6,7 +6,6 @@
 
 use std::collections::BTreeMap;
 
-use aws_lc_rs::digest::{SHA256, digest};
 use cmg_api::BlockFile;
 use cmg_core::problem::Problem;
 use cmg_core::trust;
@@ -20,7 +19,7 @@ use super::change::{ChangeRefused, Draft};
 use super::clients;
 use super::in_force::block_line;
 use super::publish::judging::blocks_of;
-use super::text::{hex, line_problem, note_problem};
+use super::text::{hex, line_problem, note_problem, sha256};
 
 /// The kind, as it is audited.
 pub const KIND: &str = "block";
@@ -217,8 +216,7 @@ impl Judged {
 /// Ids of blocks of the same thing begin alike, so that the live one is found without a search.
 fn prefix(kind: BlockKind, value: &str, issuer: Option<&str>) -> String {
     let text = format!("{}\n{value}\n{}", kind.word(), issuer.unwrap_or_default());
-    let digest = digest(&SHA256, text.as_bytes());
-    format!("{}-", hex(&digest.as_ref()[..16]))
+    format!("{}-", hex(&sha256(text.as_bytes())[..16]))
 }
 
 /// The live block of a thing.

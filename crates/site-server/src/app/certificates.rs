@@ -16,6 +16,7 @@ use super::acme::{self, AcmeStatus};
 use super::change::private_key_name;
 use super::model::Model;
 use super::resources::{Accepted, Written};
+use super::text::{hex, sha256};
 use crate::site::Site;
 
 /// A certificate that was read.
@@ -221,7 +222,7 @@ impl Upload {
         let chain = pem("CERTIFICATE", sorted.iter().map(Vec::as_slice));
         self.0.insert(CHAIN, chain.clone().into_bytes());
         let key = read_public_key(&self, CHAIN, Path::new(CHAIN)).map_err(in_words_of_the_api)?;
-        let key_id = hex(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &key).as_ref());
+        let key_id = hex(&sha256(&key));
         if !self.has(KEY) {
             return Ok(Some(Pair { chain, key_id, private_key: None }));
         }
@@ -290,8 +291,4 @@ fn pem<'a>(label: &str, ders: impl IntoIterator<Item = &'a [u8]>) -> String {
         text.push_str(&format!("-----END {label}-----\n"));
     }
     text
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -19,6 +19,7 @@ use super::issued_certificates::MEMBERS;
 use super::keys::Keys;
 use super::model::{Kept, Model};
 use super::publish::{Ground, secrets_needed};
+use super::text;
 use crate::site::Site;
 
 /// Who changes something.
@@ -321,8 +322,7 @@ pub(crate) fn private_key_name(certificate: &str) -> String {
 
 /// Where a private key is kept that was sealed to a member: another key or another member's key is another place.
 pub(super) fn sealed_name(member: &str, certificate: &str, key_id: &str, sealing_key: &[u8]) -> String {
-    let to = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, sealing_key);
-    let to: String = to.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let to = text::hex(&text::sha256(sealing_key)[..8]);
     format!("sealed/{member}/{certificate}/{key_id}/{to}")
 }
 

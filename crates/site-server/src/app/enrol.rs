@@ -14,6 +14,7 @@ use tracing::{info, warn};
 use super::change::{Actor, ChangeRefused, Draft};
 use super::issued_certificates::MEMBERS;
 use super::model::Model;
+use super::text::{hex, sha256};
 use crate::site::Site;
 
 /// Why a member gets no code and no certificate.
@@ -98,8 +99,7 @@ pub async fn offer_code(site: &Site, actor: &Actor, kind: MemberKind, name: &str
         MemberKind::ConnectionPoint | MemberKind::ManagementPoint => site.control_urls.clone(),
         MemberKind::Gateway => Vec::new(),
     };
-    let root = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &site.keys().infrastructure_root);
-    let root = root.as_ref().try_into().expect("SHA-256 has 32 bytes");
+    let root = sha256(&site.keys().infrastructure_root);
     let code = new_code(kind, name, root, site.now(), site_servers)?;
     let text = serde_json::to_vec(&code).map_err(failed)?;
     let sealed = site.keys().vault.seal(&code_name(kind.name(), name), &text).map_err(failed)?;
@@ -173,8 +173,7 @@ pub(crate) fn answer_name(kind: &str, name: &str) -> String {
 
 fn digest_of(proven: &Enrolment) -> Sha256 {
     let keys = [proven.key.point().as_slice(), proven.sealing_key.point()].concat();
-    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &keys);
-    Sha256(digest.as_ref().try_into().expect("SHA-256 has 32 bytes"))
+    Sha256(sha256(&keys))
 }
 
 async fn keep_answer(
@@ -306,8 +305,4 @@ fn answer(site: &Site, issued: Issued) -> Enrolled {
 
 fn told(issued: &Issued) -> String {
     serde_json::json!({ "serial": issued.serial, "not_after": issued.not_after.0 }).to_string()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -3,7 +3,6 @@
 //! An answer is stored in the transaction that it answers. It may hold a secret that is shown once, and the digest of a body that held a
 //! password; so both are sealed like every secret of the site.
 
-use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use cmg_api::bytes::Base64;
@@ -11,6 +10,7 @@ use cmg_store::IdempotentAnswer;
 use serde::{Deserialize, Serialize};
 
 use super::change::{ChangeRefused, Draft};
+use super::text::sha256;
 use crate::site::Site;
 
 /// How long an answer is kept, in seconds.
@@ -47,8 +47,7 @@ impl Once {
             all.extend_from_slice(&(part.len() as u64).to_be_bytes());
             all.extend_from_slice(part);
         }
-        let request = digest(&SHA256, &all).as_ref().try_into().expect("SHA-256 has 32 bytes");
-        Self { account: account.to_owned(), key: key.to_owned(), request }
+        Self { account: account.to_owned(), key: key.to_owned(), request: sha256(&all) }
     }
 
     /// The answer that was given before.

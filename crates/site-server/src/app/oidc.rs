@@ -27,7 +27,6 @@ mod redirect;
 
 use std::sync::Arc;
 
-use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use cmg_api::resource::{Resource, SignInProvider};
@@ -42,6 +41,7 @@ use super::change::{Actor, ChangeRefused};
 use super::resources::Written;
 use super::sessions::{self, NewSession};
 use super::sign_in::{self, SignInRefused, Subject};
+use super::text::sha256;
 use crate::site::Site;
 use id_token::{Expected, IdTokenRefused};
 use identity::Identity;
@@ -366,7 +366,7 @@ fn callback(provider: &SignInProvider) -> String {
 
 /// S256 of RFC 7636.
 fn challenge(verifier: &str) -> String {
-    BASE64_URL_SAFE_NO_PAD.encode(digest(&SHA256, verifier.as_bytes()))
+    BASE64_URL_SAFE_NO_PAD.encode(sha256(verifier.as_bytes()))
 }
 
 fn secret() -> Result<NewSecret, BeginRefused> {

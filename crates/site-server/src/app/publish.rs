@@ -20,6 +20,7 @@ use serde::Serialize;
 use super::acme::Challenge;
 use super::blocks::Blocks;
 use super::model::Model;
+use super::text::sha256;
 use super::token_issuers::IssuerKey;
 use documents::{Names, Papers};
 pub use judging::Judged;
@@ -131,11 +132,6 @@ pub fn publication(model: &Model, ground: &Ground, judged: &Judged, generation: 
     desk.finish()
 }
 
-fn digest(bytes: &[u8]) -> [u8; 32] {
-    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
-    digest.as_ref().try_into().expect("SHA-256 has 32 bytes")
-}
-
 /// A publication in the making.
 struct Desk {
     publication: Publication,
@@ -145,7 +141,7 @@ struct Desk {
 impl Desk {
     /// Keeps a part and gives its digest.
     fn part(&mut self, bytes: &[u8]) -> Sha256 {
-        let digest = Sha256(digest(bytes));
+        let digest = Sha256(sha256(bytes));
         self.publication.parts.entry(digest).or_insert_with(|| bytes.into());
         digest
     }
@@ -274,12 +270,16 @@ mod tests {
 
     #[test]
     fn a_stopped_gateway_publishes_nothing() {
-        let mut model = a_model(&[SECRET]);
+        let tenant = r#"{"name":"contoso","kind":"entra","tenant":"6babcaad-604b-40ac-a9d7-9fd97c0b779f","token_kind":"oidc-device",
+                         "client_app_id":"c","resource_uri":"https://contoso.example"}"#;
+        let mut model = a_model(&[SECRET, ("token-issuer", tenant)]);
+        assert!(document(&published(&model), "gateway/gw-1").contains("entra_tenant"));
         let mut gateway = Gateway::clone(&model.gateways["main"]);
         gateway.running = false;
         model.gateways.insert("main".to_owned(), Arc::new(gateway));
 
-        assert!(!document(&published(&model), "gateway/gw-1").contains("/app"));
+        let published = document(&published(&model), "gateway/gw-1");
+        assert!(!published.contains("/app") && !published.contains("entra_tenant"), "{published}");
     }
 
     #[test]

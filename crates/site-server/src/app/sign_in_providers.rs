@@ -2,7 +2,6 @@
 
 use std::net::IpAddr;
 
-use aws_lc_rs::digest::{SHA256, digest};
 use cmg_api::resource::{SignInProvider, SignInProviderUpload};
 use cmg_authority::Secret;
 use cmg_core::problem::Problem;
@@ -13,6 +12,7 @@ use super::model::Model;
 use super::own_roots;
 use super::resources::{Accepted, Nothing, Written};
 use super::roles::Needs;
+use super::text::{hex, sha256};
 
 /// The shortest client secret, in bytes: a part of its digest is shown, which must not help to guess it.
 const SHORTEST_SECRET: usize = 16;
@@ -72,8 +72,7 @@ impl Written for SignInProvider {
 
 /// The same for the same secret, so that sending it again changes nothing.
 fn secret_id(name: &str, secret: &str) -> String {
-    let digest = digest(&SHA256, [name.as_bytes(), b"\0", secret.as_bytes()].concat().as_slice());
-    digest.as_ref()[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&sha256(&[name.as_bytes(), b"\0", secret.as_bytes()].concat())[..8])
 }
 
 fn problems(provider: &SignInProviderUpload) -> Vec<Problem> {

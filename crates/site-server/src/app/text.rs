@@ -1,5 +1,6 @@
-//! Small texts: hexadecimal, notes of administrators, times for people.
+//! Small texts: digests, hexadecimal, notes of administrators, times for people.
 
+use aws_lc_rs::digest::{SHA256, digest};
 use cmg_core::problem::Problem;
 use cmg_core::time::WallTime;
 
@@ -9,6 +10,12 @@ const LONGEST_NOTE: usize = 500;
 /// The longest text that stands in one line of a list, in characters.
 const LONGEST_LINE: usize = 1_000;
 
+/// SHA-256 of `bytes`.
+pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
+    digest(&SHA256, bytes).as_ref().try_into().expect("SHA-256 has 32 bytes")
+}
+
+/// Lower-case hexadecimal.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

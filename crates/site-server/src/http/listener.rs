@@ -23,6 +23,7 @@ use tokio_rustls::server::TlsStream;
 use tracing::debug;
 
 use super::places::{Handshake, Handshakes, Stranger, Strangers};
+use crate::app::text::sha256;
 
 /// Connections at once. Connection points and administrators are few; more is somebody who does not belong here.
 const CONNECTIONS: usize = 1_024;
@@ -135,7 +136,7 @@ async fn connection(
             Ok(stream) => {
                 let chain = stream.get_ref().1.peer_certificates();
                 let member = chain.and_then(cmg_credentials::tls::role_of);
-                let fingerprint = chain.and_then(|chain| chain.first()).map(|leaf| sha256(leaf));
+                let fingerprint = chain.and_then(|chain| chain.first()).map(|leaf| Sha256(sha256(leaf)));
                 serve(stream, Peer { address, member, fingerprint, is_tls: true }, router, &drain, place).await
             }
             Err(error) => Err(Box::from(error)),
@@ -144,11 +145,6 @@ async fn connection(
     if let Err(error) = served {
         debug!(%address, %error, "Connection ended");
     }
-}
-
-fn sha256(bytes: &[u8]) -> Sha256 {
-    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
-    Sha256(digest.as_ref().try_into().expect("SHA-256 has 32 bytes"))
 }
 
 async fn accept(tcp: TcpStream, config: Arc<ServerConfig>, mut handshake: Handshake) -> io::Result<TlsStream<TcpStream>> {

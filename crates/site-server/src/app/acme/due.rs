@@ -3,14 +3,13 @@
 
 use std::collections::BTreeSet;
 
-use aws_lc_rs::digest::{SHA256, digest};
 use cmg_api::resource::{Acme, Certificate};
 use cmg_credentials::facts::certificate_facts;
 use pki_types::CertificateDer;
 use pki_types::pem::PemObject;
 
 use super::{AcmeStatus, Failed, SELDOM};
-use crate::app::text::hex;
+use crate::app::text::{hex, sha256};
 
 /// Seconds after each failure: the first may be a moment's trouble; public servers allow a handful of failures an hour.
 const PAUSES: [i64; 8] = [60, 600, 1_800, 3_600, 7_200, 14_400, 28_800, 43_200];
@@ -37,7 +36,7 @@ pub(super) fn next(certificate: &Certificate, acme: &Acme, status: &AcmeStatus) 
 /// What tells one order from another.
 pub(super) fn fingerprint(acme: &Acme) -> String {
     let text = serde_json::to_vec(acme).expect("it is texts and lists");
-    hex(digest(&SHA256, &text).as_ref())
+    hex(&sha256(&text))
 }
 
 /// When a certificate has lived two thirds of its time; none: there is none.

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::wire::Wire;
 use super::{Challenge, Failed, account_place, external_key_place};
 use crate::app::change::ChangeRefused;
-use crate::app::text::hex;
+use crate::app::text::{hex, sha256};
 use crate::site::Site;
 
 /// How long the server may take to look, and to issue.
@@ -83,7 +83,7 @@ async fn new_account(site: &Site, certificate: &str, acme: &Acme) -> Result<Acco
 fn origin(acme: &Acme) -> String {
     let external = acme.external_account.as_ref().map(|external| &external.key_id);
     let text = serde_json::json!([acme.directory, acme.contact, external]).to_string();
-    hex(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes()).as_ref())
+    hex(&sha256(text.as_bytes()))
 }
 
 /// A secret out of the vault.
@@ -136,7 +136,7 @@ fn is_token(token: &str) -> bool {
 
 /// The TXT record of a challenge.
 pub(super) fn dns_value(challenge: &Challenge) -> String {
-    BASE64_URL_SAFE_NO_PAD.encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, challenge.key_authorization.as_bytes()))
+    BASE64_URL_SAFE_NO_PAD.encode(sha256(challenge.key_authorization.as_bytes()))
 }
 
 /// Tells the server to look, and waits until it has seen everything.

@@ -12,10 +12,11 @@ use cmg_api::{
 };
 
 use super::origins::Origins;
-use super::{Desk, Ground, digest};
+use super::{Desk, Ground};
 use crate::app::acme::Challenge;
 use crate::app::model::Model;
 use crate::app::templates::{self, registration};
+use crate::app::text::sha256;
 use crate::app::token_issuers;
 
 /// What several documents have in common, made once.
@@ -103,7 +104,7 @@ impl<'m> Papers<'m> {
             trust: self.trusts_of(endpoints.iter().filter_map(|endpoint| endpoint.trust.as_deref())),
             block_lists: self.block_lists.clone(),
             token_key: self.token_keys.iter().map(|(_, file)| file.clone()).collect(),
-            entra_tenant: entra_tenants(self.model),
+            entra_tenant: if gateway.running { entra_tenants(self.model) } else { Vec::new() },
             endpoint: endpoints,
         };
         (document, origins)
@@ -259,7 +260,7 @@ fn acme_challenge(challenge: &Challenge) -> Option<AcmeChallenge> {
     let blank = AcmeChallenge { name: challenge.name.clone(), digest: None, token: None, key_authorization: None };
     match challenge.kind {
         AcmeChallengeKind::TlsAlpn01 => {
-            let digest = Some(Sha256(digest(challenge.key_authorization.as_bytes())));
+            let digest = Some(Sha256(sha256(challenge.key_authorization.as_bytes())));
             Some(AcmeChallenge { digest, ..blank })
         }
         AcmeChallengeKind::Http01 => {

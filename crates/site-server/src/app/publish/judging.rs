@@ -17,8 +17,9 @@ use cmg_core::trust::Block;
 use cmg_credentials::load::Files;
 use cmg_standalone::{Reading, connection_point_parts, gateway_parts};
 
-use super::{Desk, digest};
+use super::Desk;
 use crate::app::publish::origins::Origins;
+use crate::app::text::sha256;
 
 /// What was judged and found right, so that it is not judged again while it stays the same.
 #[derive(Default)]
@@ -74,7 +75,7 @@ impl Desk {
     }
 
     fn judge(&mut self, text: &str, origins: &Origins, judged: &Judged, parts: impl FnOnce(&mut Reading) -> Parts) {
-        let digest = Sha256(digest(text.as_bytes()));
+        let digest = Sha256(sha256(text.as_bytes()));
         if judged.is_right(&digest) {
             return;
         }

@@ -23,6 +23,7 @@ use crate::app::doctor::as_a_gateway;
 use crate::app::in_force::InForce;
 use crate::app::sign_in::network;
 use crate::app::templates::registration::audiences;
+use crate::app::text::sha256;
 use crate::site::Site;
 
 /// How old a proof may be, and how far clocks may be apart, in seconds.
@@ -121,8 +122,7 @@ fn by_certificate(
     if !site.limits.admits_token(&facts.serial) {
         return Err(RegistrationRefused::TooMany("with this certificate"));
     }
-    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &key);
-    let (key, confirmation) = (URL_SAFE_NO_PAD.encode(digest), Confirmation::Certificate(facts.thumbprint_sha256));
+    let (key, confirmation) = (URL_SAFE_NO_PAD.encode(sha256(&key)), Confirmation::Certificate(facts.thumbprint_sha256));
     Ok(Asking { credential: Credential::Certificate(CertificateFacts::clone(&facts)), key, confirmation })
 }
 
