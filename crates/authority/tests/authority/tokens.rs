@@ -16,6 +16,9 @@ use x509_parser::prelude::FromDer;
 
 use crate::site::{DAY, NOW, later, site};
 
+/// SHA-256 of a key, base64 for URLs.
+const THUMBPRINT: &str = "cn-I_WNMClehiVp51i_0VpOENW1upEerA8sEam5hn-s";
+
 const KINDS: [TokenKind; 3] = [TokenKind::Bulk, TokenKind::Ccm, TokenKind::Site];
 
 /// The keys of all kinds of both signers. Their order does not matter, so it is the worst.
@@ -34,7 +37,7 @@ fn part(token: &str, place: usize) -> Value {
 }
 
 fn bound() -> Confirmation {
-    Confirmation::Key("thumbprint".into())
+    Confirmation::Key(THUMBPRINT.into())
 }
 
 #[test]
@@ -113,7 +116,7 @@ fn a_bulk_registration_token_counts_a_minute_to_a_week() {
 fn a_client_token_is_bound_to_a_key_or_a_certificate() {
     let confirmation = |bound| part(&site().es256.client("GUID:1", &bound, NOW).unwrap().token, 1)["cnf"].clone();
 
-    assert_eq!(confirmation(bound()), json!({ "jkt": "thumbprint" }));
+    assert_eq!(confirmation(bound()), json!({ "jkt": THUMBPRINT }));
     let digest = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE";
     assert_eq!(confirmation(Confirmation::Certificate([1; 32])), json!({ "x5t#S256": digest }));
 }
