@@ -87,9 +87,9 @@ async fn a_newer_schema_is_refused() {
     server.run("createdb", &["newer"]);
     let place = Place::Postgres(server.url("newer"));
     Store::open(place.clone()).await.unwrap().close().await;
-    server.run("psql", &["-c", "UPDATE schema SET version = 7", "newer"]);
+    server.run("psql", &["-c", "UPDATE schema SET version = 700", "newer"]);
 
-    assert!(matches!(Store::open(place).await, Err(Error::NewerSchema { found: 7, known: 1 })));
+    assert!(matches!(Store::open(place).await, Err(Error::NewerSchema { found: 700, known: cmg_store::SCHEMA })));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,7 +5,7 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Command;
 
-use cmg_store::{Error, Place, Store};
+use cmg_store::{Error, Place, SCHEMA, Store};
 use sqlx::{Connection, Executor, SqliteConnection};
 
 use crate::configuration::add;
@@ -41,11 +41,29 @@ async fn the_log_is_written_ahead() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_newer_schema_is_refused() {
     let database = Database::sqlite().await;
-    raw(&database).await.execute("UPDATE schema SET version = 7").await.unwrap();
+    raw(&database).await.execute("UPDATE schema SET version = 700").await.unwrap();
 
     let refused = Store::open(database.place.clone()).await.err().unwrap();
 
-    assert_eq!(refused.to_string(), "the database has schema 7, this program knows 1: start a newer version");
+    let words = format!("the database has schema 700, this program knows {SCHEMA}: start a newer version");
+    assert_eq!(refused.to_string(), words);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_schema_is_brought_up_and_keeps_what_is_in_it() {
+    let database = Database::sqlite().await;
+    add(&database.store, "endpoint", &["a"]).await;
+    let mut connection = raw(&database).await;
+    connection.execute("DROP TABLE sign_ins; UPDATE schema SET version = 1").await.unwrap();
+    let as_it_is = Store::open_as_it_is(database.place.clone()).await.err().unwrap();
+    assert!(matches!(as_it_is, Error::OlderSchema { found: 1, known: SCHEMA }), "{as_it_is}");
+
+    let store = Store::open(database.place.clone()).await.unwrap();
+
+    assert!(store.document("endpoint", "a").await.unwrap().is_some());
+    let version: i64 = sqlx::query_scalar("SELECT version FROM schema").fetch_one(&mut connection).await.unwrap();
+    assert_eq!(version as u64, SCHEMA);
+    connection.execute("SELECT * FROM sign_ins").await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
