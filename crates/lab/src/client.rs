@@ -4,7 +4,7 @@
 //! Call it on a thread that may wait (`tokio::task::spawn_blocking`).
 
 use std::io::{Error, ErrorKind, Read, Result, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -23,6 +23,7 @@ const ANSWER_BYTES: u64 = 256 * 1024 * 1024;
 #[derive(Clone)]
 pub struct Client {
     config: Arc<ClientConfig>,
+    address: Option<SocketAddr>,
 }
 
 /// An answer, and how long each step took since the step before.
@@ -64,19 +65,32 @@ impl Client {
             }
         };
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Self { config: Arc::new(config) })
+        Ok(Self { config: Arc::new(config), address: None })
+    }
+
+    /// The same at this address, whatever host its URLs name.
+    pub fn at(self, address: SocketAddr) -> Self {
+        Self { address: Some(address), ..self }
     }
 
     /// GET of an `https` URL with further header fields.
     pub fn get(&self, url: &str, fields: &[(&str, &str)]) -> Result<Answer> {
+        self.request("GET", url, fields, b"")
+    }
+
+    /// A request to an `https` URL with further header fields and a body.
+    pub fn request(&self, method: &str, url: &str, fields: &[(&str, &str)], body: &[u8]) -> Result<Answer> {
         let rest = url.strip_prefix("https://").ok_or_else(|| Error::new(ErrorKind::InvalidInput, "no https URL"))?;
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-        let mut request = format!("GET /{path} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n");
+        let mut request = format!("{method} /{path} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n");
         for (name, value) in fields {
             request.push_str(&format!("{name}: {value}\r\n"));
         }
+        if !body.is_empty() {
+            request.push_str(&format!("Content-Length: {}\r\n", body.len()));
+        }
         request.push_str("\r\n");
-        self.send(authority, request.as_bytes())
+        self.send(authority, &[request.as_bytes(), body].concat())
     }
 
     /// Sends the bytes of one request to `host:port`, whatever they are, and reads to the end of the connection: let
@@ -86,7 +100,10 @@ impl Client {
         let name = ServerName::try_from(host.to_owned()).map_err(Error::other)?;
 
         let start = Instant::now();
-        let mut socket = TcpStream::connect(authority)?;
+        let mut socket = match self.address {
+            Some(address) => TcpStream::connect(address)?,
+            None => TcpStream::connect(authority)?,
+        };
         socket.set_read_timeout(Some(PATIENCE))?;
         socket.set_nodelay(true)?;
         let connected = Instant::now();

@@ -1,10 +1,12 @@
 //! The first requests of a client: one with a certificate and one with a token through the ConfigMgr form, and one
-//! with a certificate through the plain form, for each published server.
+//! with a certificate through the plain form, for each published server; and one of a device that has just registered with the bulk
+//! token.
 
 use std::time::Duration;
 
 use cmg_lab::lab::Endpoint;
-use cmg_lab::{Answer, Client, Lab};
+use cmg_lab::{Answer, Client, Device, Lab, System};
+use cmg_process::log::chain;
 
 /// A first request and what became of it.
 pub(super) struct FirstRequest {
@@ -33,7 +35,8 @@ impl FirstRequest {
 }
 
 /// Sends every first request in turn and reports each.
-pub(super) async fn send(lab: &Lab, own_origin: bool, mut report: impl FnMut(&FirstRequest)) -> Vec<FirstRequest> {
+pub(super) async fn send(system: &System, own_origin: bool, mut report: impl FnMut(&FirstRequest)) -> Vec<FirstRequest> {
+    let lab = &system.lab;
     let mut requests = Vec::new();
     for endpoint in &lab.endpoints {
         for (credential, url) in wanted(lab, endpoint) {
@@ -43,13 +46,27 @@ pub(super) async fn send(lab: &Lab, own_origin: bool, mut report: impl FnMut(&Fi
             requests.push(request);
         }
     }
+    if let (Some(endpoint), Some(managed)) = (lab.endpoints.iter().find(|endpoint| !endpoint.published.open), &system.managed) {
+        let url = lab.server_url(endpoint) + "/";
+        let result = tokio::task::block_in_place(|| registered(lab, &managed.bulk_token, &url));
+        let request = FirstRequest { credential: REGISTERED, url, own_origin, result };
+        report(&request);
+        requests.push(request);
+    }
     requests
+}
+
+/// Registers a device with the bulk token, and asks for something with the token that it was given.
+fn registered(lab: &Lab, bulk_token: &str, url: &str) -> Result<Answer, String> {
+    let device = Device::register(lab, "quickstart-device", bulk_token).map_err(|error| chain(&error))?;
+    device.get(url).map_err(|error| chain(&error))
 }
 
 /// How the reason phrases of our own refusals begin, at the gateway and at the connection point.
 const REFUSALS: [&str; 2] = ["CMGService_", "CMGConnector_"];
 const CERTIFICATE: &str = "certificate";
 const TOKEN: &str = "token";
+const REGISTERED: &str = "registered";
 const NONE: &str = "none (open)";
 
 /// Credential and URL of each request to an endpoint.

@@ -111,7 +111,7 @@ async fn start(options: &Options, dir: &Path) -> Result<Running, LabError> {
 
     let summary = Summary::new(&system)?;
     summary.write(dir)?;
-    let requests = first::send(&system.lab, own_origin.is_some(), |request| screen.request(request)).await;
+    let requests = first::send(&system, own_origin.is_some(), |request| screen.request(request)).await;
     Ok(Running { system, screen, summary, hops, requests, _own_origin: own_origin })
 }
 
