@@ -40,8 +40,11 @@ pub enum IssueRefused {
     #[error("a {0} does not get its certificate like a gateway or a connection point")]
     NoMember(&'static str),
     /// The issuing key's own certificate is over.
-    #[error("the issuing certificate ended; make a new issuing key with the export of the root keys")]
+    #[error("the issuing certificate ended; run `cmg site renew-issuers` with the export of the root keys")]
     IssuerEnded,
+    /// What a new issuing key issued would end too soon.
+    #[error("the root ends within 90 days, and whatever a new issuing key issues would end with it; the site needs a new root")]
+    RootEnds,
     /// A serial number that is no hexadecimal.
     #[error("`{0}` is no serial number; write hexadecimal digits")]
     Serial(String),

@@ -8,7 +8,7 @@ use pki_types::CertificateDer;
 use rcgen::ExtendedKeyUsagePurpose;
 
 use crate::certificate::{Draft, Validity, YEAR, sha256};
-use crate::issuer::{ClientIssuer, InfrastructureIssuer, IssueRefused, Issuing, end_of};
+use crate::issuer::{ClientIssuer, InfrastructureIssuer, IssueRefused, Issuing, ROLE_LIFETIME, end_of};
 use crate::key::{CryptoFailed, PrivateKey, PublicKey, random};
 use crate::signing::SnapshotSigner;
 use crate::text;
@@ -140,7 +140,11 @@ impl Root {
 
     /// Certifies a new issuing key. Its name carries a random part, so that no two look alike.
     fn issuing(&self, site: &str, kind: &str, usages: &[ExtendedKeyUsagePurpose], now: WallTime) -> Result<Issuing, IssueRefused> {
-        let end = end_of(&self.certificate).filter(|end| now < *end).ok_or(IssueRefused::IssuerEnded)?;
+        let end = end_of(&self.certificate).ok_or(CryptoFailed("the end of a root cannot be read"))?;
+        // What it issues ends no later than it does, and it ends no later than the root.
+        if end.0 < now.0.saturating_add(ROLE_LIFETIME) {
+            return Err(IssueRefused::RootEnds);
+        }
         let key = PrivateKey::generate()?;
         let name = format!("{site} {kind} {}", text::hex(&random::<4>()?));
         let mut draft = Draft::authority(site, &name, 0, Validity::of(ISSUING_LIFETIME, now).ending_by(end))?;

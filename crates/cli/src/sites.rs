@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 
 use crate::failure::Failure;
 use crate::kinds;
@@ -28,6 +28,8 @@ pub enum OnFiles {
     Backup(Backup),
     /// Bring back the site of a backup, into an empty data folder and database
     Restore(Restore),
+    /// Make new issuing keys with the export of the root keys; the site server may run
+    RenewIssuers(RenewIssuers),
 }
 
 /// Which site, and under which passphrase.
@@ -70,6 +72,29 @@ pub struct Restore {
     /// Let API tokens of the backup count on; else all of them end, since nobody knows which were revoked since
     #[arg(long)]
     pub keep_api_tokens: bool,
+}
+
+/// New issuing keys.
+#[derive(Clone, Debug, Args)]
+pub struct RenewIssuers {
+    /// Where, and under which passphrase the export is
+    #[command(flatten)]
+    pub place: Place,
+    /// The export of the root keys that was written when the site was founded (site-root-keys.txt)
+    #[arg(long, value_name = "FILE")]
+    pub root_keys: PathBuf,
+    /// Only this one
+    #[arg(long)]
+    pub only: Option<Issuer>,
+}
+
+/// What a key issues certificates for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Issuer {
+    /// Gateways, connection points, management points, site servers, and the key that signs configurations
+    Infrastructure,
+    /// Clients
+    Clients,
 }
 
 pub(crate) async fn site(verb: SiteVerb, server: &Server) -> Result<Told, Failure> {

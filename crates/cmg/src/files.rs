@@ -1,4 +1,4 @@
-//! `cmg site backup` and `cmg site restore`: what is done with the files of a site server on its own host.
+//! `cmg site backup`, `restore` and `renew-issuers`: what is done with the files of a site server on its own host.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
@@ -6,11 +6,12 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use cmg_cli::sites::{Backup, OnFiles, Place, Restore};
+use cmg_cli::sites::{Backup, Issuer, OnFiles, Place, RenewIssuers, Restore};
 use cmg_core::time::WallTime;
 use cmg_process::file::Problems;
 use cmg_process::{clock, secret_file};
 use cmg_site_server::app::backup::{self, BackupRefused, Keep};
+use cmg_site_server::app::issuers::{self, RenewRefused, Which};
 use cmg_site_server::config::Config;
 
 /// Why nothing was done.
@@ -29,13 +30,35 @@ pub(crate) enum Refused {
     /// The site server's part refused.
     #[error(transparent)]
     Backup(#[from] BackupRefused),
+    /// No issuing key was made.
+    #[error(transparent)]
+    Renew(#[from] RenewRefused),
 }
 
 pub(crate) async fn carry_out(work: &OnFiles) -> Result<(), Refused> {
     match work {
         OnFiles::Backup(backup) => back_up(backup).await,
         OnFiles::Restore(restore) => bring_back(restore).await,
+        OnFiles::RenewIssuers(renewal) => renew_issuers(renewal).await,
     }
+}
+
+async fn renew_issuers(wanted: &RenewIssuers) -> Result<(), Refused> {
+    let (config, passphrase) = read(&wanted.place)?;
+    let which = match wanted.only {
+        Some(Issuer::Infrastructure) => Which::INFRASTRUCTURE,
+        Some(Issuer::Clients) => Which::CLIENTS,
+        None => Which::BOTH,
+    };
+    let renewed = issuers::renew(&config, &wanted.root_keys, &passphrase, which, now()).await?;
+    for issuer in &renewed.issuers {
+        say(&format!("{}: new issuing certificate, SHA-256 {}, until {}", issuer.of, issuer.fingerprint, clock::text(issuer.not_after)));
+    }
+    say(&format!(
+        "generation {}: running site servers follow; certificates that were issued before count to their end",
+        renewed.generation
+    ));
+    Ok(())
 }
 
 async fn back_up(wanted: &Backup) -> Result<(), Refused> {

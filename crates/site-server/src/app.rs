@@ -23,6 +23,7 @@ pub mod growth;
 pub(crate) mod idempotency;
 pub mod in_force;
 pub mod issued_certificates;
+pub mod issuers;
 mod key_sets;
 pub mod keys;
 pub mod model;

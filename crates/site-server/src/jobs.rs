@@ -136,8 +136,8 @@ pub struct Last {
 
 /// Does everything that is due at `now`. Each job by itself: one that fails keeps no other from its work.
 pub async fn once(site: &Site, fetcher: &Fetcher, now: i64, last: &mut Last) {
-    if let Err(error) = issued_certificates::keep_list(site, now).await {
-        failed("the site's own revocation list", &error);
+    if let Err(error) = issued_certificates::keep_lists(site, now).await {
+        failed("the site's own revocation lists", &error);
     }
     if let Err(error) = rollover::keep(site, now).await {
         failed("signing keys", &error);

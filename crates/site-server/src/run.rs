@@ -151,10 +151,16 @@ type Names = (Vec<String>, Vec<IpAddr>);
 /// How often the own certificate is made anew: it lasts for months, so that a day without luck does not matter.
 const CERTIFICATE_AGE: Duration = Duration::from_secs(24 * 3600);
 
-/// Makes the own certificate anew every day, until dropped.
+/// Makes the own certificate anew every day and whenever another key issues, until dropped.
 async fn keep_certificate(site: Arc<Site>, names: Names, control: Arc<ArcSwap<ServerConfig>>) {
+    let (mut newest, mut daily) = (site.newest(), tokio::time::interval(CERTIFICATE_AGE));
+    let mut issuer = Vec::new();
     loop {
-        tokio::time::sleep(CERTIFICATE_AGE).await;
+        tokio::select! {
+            _ = daily.tick() => {}
+            Ok(()) = newest.changed() => if site.keys().infrastructure.certificate() == issuer { continue },
+        }
+        issuer = site.keys().infrastructure.certificate().to_vec();
         match control_tls(&site, &names) {
             Ok(tls) => control.store(tls),
             Err(error) => error!(error = chain(&error), "The own certificate could not be renewed"),

@@ -121,6 +121,16 @@ impl View {
         self.all(statement(sql).bind(authority).bind(authority), |row| row.text("fingerprint")).await
     }
 
+    /// When the last certificate of an authority ends; none: there is none.
+    ///
+    /// # Errors
+    ///
+    /// As every read.
+    pub async fn last_certificate_end(&mut self, authority: &str) -> Result<Option<i64>, Error> {
+        let sql = "SELECT not_after FROM issued_certificates WHERE authority = $1 ORDER BY not_after DESC LIMIT 1";
+        self.optional(statement(sql).bind(authority), |row| row.time("not_after")).await
+    }
+
     /// The revoked certificates of an authority, by serial number.
     ///
     /// # Errors
@@ -137,6 +147,7 @@ reads! {
     certificate(serial: &str) -> Option<IssuedCertificate>;
     certificate_by_fingerprint(fingerprint: &str) -> Option<IssuedCertificate>;
     certificates_expiring_before(time: i64) -> Vec<IssuedCertificate>;
+    last_certificate_end(authority: &str) -> Option<i64>;
     revoked_certificates(authority: &str) -> Vec<IssuedCertificate>;
     revoked_fingerprints(authority: &str) -> Vec<String>;
 }

@@ -201,6 +201,10 @@ fn nothing_outlives_its_issuer() {
 
     assert_eq!(last.not_after, end);
     assert_eq!(site().infrastructure.member(&gateway(), &key, end), Err(IssueRefused::IssuerEnded));
+    let root_ends = Roots::generate("ABC", NOW).unwrap();
+    let late = |days: u64| WallTime(NOW.0 + 20 * 31_557_600 - days * DAY);
+    assert!(root_ends.client_issuer(late(91)).is_ok());
+    assert_eq!(root_ends.client_issuer(late(89)).err(), Some(IssueRefused::RootEnds));
 }
 
 #[test]

@@ -203,6 +203,9 @@ impl Draft<'_> {
     pub(crate) async fn read_keys(&mut self) -> Result<(), ChangeRefused> {
         self.publishes = true;
         self.keys = Arc::new(Keys::open(Arc::clone(self.site.vault()), &mut self.change).await.map_err(NotInForce::from)?);
+        if let Some(clients) = &mut self.ground.site_clients {
+            clients.issuers = self.keys.client_issuer_certificates();
+        }
         Ok(())
     }
 

@@ -135,7 +135,7 @@ pub async fn enrol(site: &Site, actor: &Actor, request: &EnrolRequest) -> Result
         drop(draft);
         return answered_before(site, actor, request).await;
     }
-    let issued = issue(site, &draft.model, &proven.role, &proven.key)?;
+    let issued = issue(site, &draft, &proven.role, &proven.key)?;
     // Whoever holds an earlier key of this member is not this member any more.
     draft.change.revoke_certificates_of(MEMBERS, &format!("{kind}/{name}"), None).await?;
     certify(&mut draft, &proven.role, &issued, &proven.sealing_key).await?;
@@ -236,7 +236,7 @@ pub async fn renew(site: &Site, actor: &Actor, request: &RenewRequest) -> Result
     if draft.change.revoke_certificates_of(MEMBERS, &format!("{kind}/{name}"), Some(&in_force.serial)).await? > 0 {
         draft.publish();
     }
-    let issued = issue(site, &draft.model, &proven.role, &proven.key)?;
+    let issued = issue(site, &draft, &proven.role, &proven.key)?;
     certify(&mut draft, &proven.role, &issued, &proven.sealing_key).await?;
     draft.record("renew", kind, &name, None, Some(told(&issued))).await?;
     draft.commit().await?;
@@ -248,13 +248,12 @@ pub async fn renew(site: &Site, actor: &Actor, request: &RenewRequest) -> Result
 const MOST_RENEWALS: usize = 4;
 
 /// A certificate of the role; that of a management point has the name by which connection points reach it.
-fn issue(site: &Site, model: &Model, role: &Role, key: &PublicKey) -> Result<Issued, EnrolRefused> {
-    let (keys, now) = (site.keys(), site.now());
-    let authority = &keys.infrastructure;
+fn issue(site: &Site, draft: &Draft<'_>, role: &Role, key: &PublicKey) -> Result<Issued, EnrolRefused> {
+    let (authority, now) = (&draft.keys.infrastructure, site.now());
     match role {
         Role::ManagementPoint(id) => {
             let no_member = || EnrolRefused::NoMember { kind: role.kind().to_owned(), name: id.to_string() };
-            let point = model.management_points.get(id.as_str()).ok_or_else(no_member)?;
+            let point = draft.model.management_points.get(id.as_str()).ok_or_else(no_member)?;
             authority.management_point(&point.name, &point.host, key, now).map_err(failed)
         }
         Role::Gateway(_) | Role::ConnectionPoint(_) | Role::SiteServer(_) | Role::Snapshot(_) => {

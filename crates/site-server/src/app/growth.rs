@@ -9,6 +9,7 @@ use cmg_store::Change;
 use tracing::info;
 
 use super::change::{Actor, ChangeRefused, sealed_name};
+use super::issuers;
 use super::publish::secrets_needed;
 use crate::site::Site;
 
@@ -31,6 +32,8 @@ pub struct Forgotten {
     pub passing: u64,
     /// Audit records.
     pub audit: u64,
+    /// Earlier issuing keys for clients, all of whose certificates have ended.
+    pub issuers: u64,
 }
 
 /// Forgets everything that is of no more use at `now`. That audit records were forgotten is an audit record.
@@ -53,6 +56,7 @@ pub async fn forget(site: &Site, audit_keep: Duration, now: i64) -> Result<Forgo
             + change.remove_sign_in_failures_before(now - OFTEN).await?
             + change.remove_idempotent_answers_before(now - OFTEN).await?,
         audit: change.remove_audit_before(audit_before).await?,
+        issuers: issuers::forget(&mut draft, now).await?,
     };
     if forgotten.audit > 0 {
         let after = serde_json::json!({ "records": forgotten.audit, "before": audit_before });

@@ -103,7 +103,7 @@ impl InForce {
     }
 }
 
-/// Under which name the revocation list of the site's own authority for clients is stored. No trust can be called so.
+/// Under which name the revocation lists of the site's own authority for clients are stored. No trust can be called so.
 pub(crate) const SITE_CLIENTS: &str = "site/clients";
 
 /// The same in the words of the wire.
@@ -124,7 +124,7 @@ async fn read_model(view: &mut View, own_site: &str) -> Result<Model, NotInForce
 }
 
 async fn read_ground(view: &mut View, keys: &Keys) -> Result<Ground, NotInForce> {
-    let (roots, issuers) = (vec![keys.client_root.clone()], vec![keys.clients.certificate().to_vec()]);
+    let (roots, issuers) = (vec![keys.client_root.clone()], keys.client_issuer_certificates());
     let mut ground = Ground { site_clients: Some(SiteClients { roots, issuers, lists: Vec::new() }), ..Ground::default() };
     let mut blocks = Blocks::default();
     for block in view.live_blocks().await? {

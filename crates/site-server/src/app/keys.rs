@@ -6,13 +6,16 @@ use cmg_authority::vault::OpenRefused;
 use cmg_authority::{ClientIssuer, InfrastructureIssuer, NewSite, Secret, SnapshotSigner, TokenSigner, VaultKey};
 use cmg_core::time::WallTime;
 
+use super::issuers::{EarlierClients, earlier_from_secret};
 use super::rollover::{Purpose, Rollover};
 
 /// Names in the vault.
 const INFRASTRUCTURE_ROOT: &str = "authority/infrastructure-root";
 const CLIENT_ROOT: &str = "authority/client-root";
-const INFRASTRUCTURE: &str = "authority/infrastructure";
-const CLIENTS: &str = "authority/clients";
+pub(crate) const INFRASTRUCTURE: &str = "authority/infrastructure";
+pub(crate) const CLIENTS: &str = "authority/clients";
+/// Those that issued to clients before, and still sign revocation lists.
+pub(crate) const EARLIER_CLIENTS: &str = "authority/clients-earlier";
 pub(crate) const SNAPSHOTS: &str = "signing/snapshots";
 pub(crate) const TOKENS_RS256: &str = "signing/tokens-rs256";
 pub(crate) const TOKENS_ES256: &str = "signing/tokens-es256";
@@ -29,6 +32,8 @@ pub struct Keys {
     pub infrastructure: InfrastructureIssuer,
     /// Issues client certificates.
     pub clients: ClientIssuer,
+    /// Issued certificates to clients before, some of which count still: the oldest first.
+    pub(crate) earlier_clients: Vec<EarlierClients>,
     /// Signs snapshots.
     pub snapshots: SnapshotSigner,
     /// Sign tokens; the first signs new ones.
@@ -91,19 +96,30 @@ impl Keys {
         let client_root = drawer.secret(CLIENT_ROOT).await?.expose().to_vec();
         let infrastructure = drawer.read(INFRASTRUCTURE, InfrastructureIssuer::from_secret).await?;
         let clients = drawer.read(CLIENTS, ClientIssuer::from_secret).await?;
+        let earlier_clients = drawer.optional(EARLIER_CLIENTS, earlier_from_secret).await?;
         let snapshots = drawer.read(SNAPSHOTS, SnapshotSigner::from_secret).await?;
         let tokens =
             vec![drawer.read(TOKENS_RS256, TokenSigner::from_secret).await?, drawer.read(TOKENS_ES256, TokenSigner::from_secret).await?];
         let mut rollovers = Vec::new();
         for purpose in [Purpose::TokensRs256, Purpose::TokensEs256] {
-            rollovers.push(drawer.rollover(purpose.rollover()).await?);
+            rollovers.push(drawer.optional(purpose.rollover(), Rollover::from_secret).await?);
         }
-        Ok(Self { vault, infrastructure_root, client_root, infrastructure, clients, snapshots, tokens, rollovers })
+        Ok(Self { vault, infrastructure_root, client_root, infrastructure, clients, earlier_clients, snapshots, tokens, rollovers })
     }
 
     /// Every key that verifies tokens: those that sign, those that will, and those whose tokens have not all ended.
     pub fn of_tokens(&self) -> impl Iterator<Item = &TokenSigner> {
         self.tokens.iter().chain(self.rollovers.iter().flat_map(Rollover::signers))
+    }
+
+    /// Every key whose client certificates count, the one that issues first.
+    pub fn client_issuers(&self) -> impl Iterator<Item = &ClientIssuer> {
+        [&self.clients].into_iter().chain(self.earlier_clients.iter().map(|earlier| &earlier.issuer))
+    }
+
+    /// The certificates of [`Keys::client_issuers`], DER.
+    pub(crate) fn client_issuer_certificates(&self) -> Vec<Vec<u8>> {
+        self.client_issuers().map(|issuer| issuer.certificate().to_vec()).collect()
     }
 
     /// Roots of the infrastructure authority, DER.
@@ -130,11 +146,11 @@ struct Drawer<'a> {
 }
 
 impl Drawer<'_> {
-    /// What is kept of a rollover; nothing where there was none.
-    async fn rollover(&mut self, name: &'static str) -> Result<Rollover, KeysRefused> {
-        let Some(sealed) = self.view.secret(name).await? else { return Ok(Rollover::default()) };
+    /// What is kept where one key has followed another; nothing where none has.
+    async fn optional<T: Default>(&mut self, name: &'static str, from: fn(&Secret) -> Option<T>) -> Result<T, KeysRefused> {
+        let Some(sealed) = self.view.secret(name).await? else { return Ok(T::default()) };
         let text = self.vault.open(name, &sealed).map_err(|source| KeysRefused::Sealed { name, source })?;
-        Rollover::from_secret(&text).ok_or(KeysRefused::Unknown(name))
+        from(&text).ok_or(KeysRefused::Unknown(name))
     }
 
     async fn secret(&mut self, name: &'static str) -> Result<Secret, KeysRefused> {

@@ -173,7 +173,9 @@ enum Step {
 /// The step that is due at `now`; `everybody` says whether every member has this generation.
 fn due(keys: &Keys, purpose: Purpose, now: i64, everybody: impl Fn(GenerationId) -> bool) -> Option<Step> {
     let Some((place, _)) = purpose.of_tokens() else {
-        return (keys.snapshots.not_after().0 as i64 - BEFORE_ITS_END <= now).then_some(Step::Make);
+        // It ends with its issuer at the latest, and so would a successor by the same issuer.
+        let would_last = keys.infrastructure.not_after() > keys.snapshots.not_after();
+        return (would_last && keys.snapshots.not_after().0 as i64 - BEFORE_ITS_END <= now).then_some(Step::Make);
     };
     let (signer, Rollover { next, earlier }) = (&keys.tokens[place], &keys.rollovers[place]);
     match next {

@@ -17,7 +17,7 @@ use tracing::warn;
 
 use super::change::ChangeRefused;
 use super::in_force::{InForce, SITE_CLIENTS};
-use super::keys::Keys;
+use super::keys::{CLIENTS, INFRASTRUCTURE, Keys, SNAPSHOTS};
 use super::text::time;
 use crate::site::Site;
 
@@ -160,15 +160,19 @@ fn of_model(in_force: &InForce) -> Vec<Ending> {
 }
 
 fn of_keys(keys: &Keys) -> Vec<Ending> {
-    let instead = "make a new key with the export of the root keys";
     let own = keys.ends().into_iter().map(|(name, WallTime(ends))| (name.to_owned(), ends));
     let roots = [("authority/infrastructure-root", &keys.infrastructure_root), ("authority/client-root", &keys.client_root)];
     let roots = roots.into_iter().filter_map(|(name, der)| Some((name.to_owned(), certificate_facts(der).ok()?.not_after.0)));
     let ending = |(subject, ends): (String, u64)| {
-        // The site replaces these by itself 60 days before, and tokens' 30 days later; what is left after that is worth a look.
-        let by_itself = subject.starts_with("signing/");
-        let steps = if by_itself { &STEPS[..3] } else { &STEPS[..] };
-        let instead = if by_itself { "see in the log why its successor does not sign" } else { instead };
+        let ends_with_its_issuer = subject == SNAPSHOTS && ends >= keys.infrastructure.not_after().0;
+        let (steps, instead) = match &*subject {
+            INFRASTRUCTURE => (&STEPS[..], "run `cmg site renew-issuers --only infrastructure` with the export of the root keys"),
+            CLIENTS => (&STEPS[..], "run `cmg site renew-issuers --only clients` with the export of the root keys"),
+            _ if ends_with_its_issuer => (&STEPS[..], "it ends with its issuer: run `cmg site renew-issuers --only infrastructure`"),
+            // The site replaces these by itself 60 days before, and tokens' 30 days later; what is left after that is worth a look.
+            signing if signing.starts_with("signing/") => (&STEPS[..3], "see in the log why its successor does not sign"),
+            _ => (&STEPS[..], "there is no command that gives a site another root; found a new site beside it and move there"),
+        };
         Ending { kind: "site key", subject, ends: ends as i64, steps, instead }
     };
     own.chain(roots).map(ending).collect()

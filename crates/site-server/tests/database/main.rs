@@ -16,6 +16,7 @@ mod seen;
 
 mod failing_commit;
 mod founding;
+mod issuers;
 mod postgres_gone;
 mod restore;
 mod sqlite_faults;

@@ -59,7 +59,7 @@ fn detail<'a>(examination: &'a Value, step: &str) -> &'a str {
     steps.iter().find(|found| found["step"] == step).unwrap()["detail"].as_str().unwrap()
 }
 
-fn label(examination: &Value) -> &str {
+pub(crate) fn label(examination: &Value) -> &str {
     examination["decision"]["label"].as_str().unwrap_or("admitted")
 }
 

@@ -17,7 +17,7 @@ use serde_json::json;
 use crate::house::House;
 use crate::seen::made;
 
-async fn with_point() -> House {
+pub(crate) async fn with_point() -> House {
     let house = House::new().await;
     made(&house, "/connection-points", json!({ "name": "cp-1" })).await;
     house
@@ -31,7 +31,7 @@ fn csr(key: &KeyPair) -> Base64 {
     Base64(CertificateParams::default().serialize_request(key).unwrap().der().to_vec())
 }
 
-fn a_key() -> KeyPair {
+pub(crate) fn a_key() -> KeyPair {
     KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap()
 }
 
@@ -54,7 +54,7 @@ fn request(code: &EnrolmentCode, key: &KeyPair) -> EnrolRequest {
     request
 }
 
-fn renewal(key: &KeyPair, enrolled: &Enrolled) -> RenewRequest {
+pub(crate) fn renewal(key: &KeyPair, enrolled: &Enrolled) -> RenewRequest {
     let mut request =
         RenewRequest { csr: csr(&a_key()), sealing_key: sealing_key(), chain: enrolled.chain.clone(), signature: Base64::default() };
     request.signature = Base64(key.sign(&request.proven()).unwrap());
@@ -152,11 +152,25 @@ async fn a_code_of_a_member_that_was_removed_does_not_count_for_a_new_one() {
 #[tokio::test]
 async fn a_certificate_is_renewed_a_few_times_an_hour() {
     let house = with_point().await;
-    let (key, code) = (a_key(), code(&house.site).await);
-    let request = request(&code, &key);
+    let key = a_key();
+    let enrolled = enrolled_long_ago(&house, &key).await;
+
+    let mut outcomes = Vec::new();
+    for _ in 0..6 {
+        outcomes.push(renew(&house.site, &Actor::default(), &renewal(&key, &enrolled)).await.map(|_| ()));
+    }
+
+    // The enrolment was one of them.
+    assert!(outcomes[..3].iter().all(Result::is_ok), "{outcomes:?}");
+    assert!(outcomes[3..].iter().all(|outcome| matches!(outcome, Err(EnrolRefused::TooOften))), "{outcomes:?}");
+}
+
+/// Enrols `cp-1`, and issues its certificate again as it would have been 80 days ago.
+pub(crate) async fn enrolled_long_ago(house: &House, key: &KeyPair) -> Enrolled {
+    let code = code(&house.site).await;
+    let request = request(&code, key);
     enrol(&house.site, &Actor::default(), &request).await.unwrap();
     let proven = check_enrolment(&request, &code, house.site.now()).unwrap();
-    // Issued again as it would have been 80 days ago.
     let before = WallTime(house.site.now().0 - 80 * 86_400);
     let issued = house.site.keys().infrastructure.member(&proven.role, &proven.key, before).unwrap();
     let mut change = house.site.store.begin(house.now()).await.unwrap();
@@ -175,14 +189,5 @@ async fn a_certificate_is_renewed_a_few_times_an_hour() {
         MemberCertificate { serial: issued.serial.clone(), ends: certificate.not_after, sealing_key: Some(request.sealing_key.0.clone()) };
     change.set_member_certificate("connection-point", "cp-1", &member).await.unwrap();
     change.commit().await.unwrap();
-    let enrolled = Enrolled { chain: issued.chain.into_iter().map(Base64).collect(), authorities: Vec::new() };
-
-    let mut outcomes = Vec::new();
-    for _ in 0..6 {
-        outcomes.push(renew(&house.site, &Actor::default(), &renewal(&key, &enrolled)).await.map(|_| ()));
-    }
-
-    // The enrolment was one of them.
-    assert!(outcomes[..3].iter().all(Result::is_ok), "{outcomes:?}");
-    assert!(outcomes[3..].iter().all(|outcome| matches!(outcome, Err(EnrolRefused::TooOften))), "{outcomes:?}");
+    Enrolled { chain: issued.chain.into_iter().map(Base64).collect(), authorities: Vec::new() }
 }

@@ -1,6 +1,6 @@
 //! Issued certificates: revoked ones end members, and block clients.
 
-use cmg_site_server::app::issued_certificates::keep_list;
+use cmg_site_server::app::issued_certificates::keep_lists;
 use serde_json::json;
 
 use crate::house::{Ask, House};
@@ -87,9 +87,9 @@ async fn the_sites_list_is_made_anew_every_day() {
     let house = House::new().await;
     let now = house.now();
 
-    assert!(keep_list(&house.site, now).await.unwrap());
-    assert!(!keep_list(&house.site, now + 86_000).await.unwrap());
-    assert!(keep_list(&house.site, now + 87_000).await.unwrap());
+    assert!(keep_lists(&house.site, now).await.unwrap());
+    assert!(!keep_lists(&house.site, now + 86_000).await.unwrap());
+    assert!(keep_lists(&house.site, now + 87_000).await.unwrap());
 }
 
 #[tokio::test]

@@ -15,6 +15,7 @@ mod enrolment;
 mod entra;
 mod growth;
 mod issued_certificates;
+mod issuers;
 mod registration;
 mod rollover;
 mod seen;

@@ -101,7 +101,7 @@ async fn show(asked: Asked) -> Result<Answer, Refused> {
 
 async fn revoke(asked: Asked) -> Result<Answer, Refused> {
     let mut draft = asked.draft().await?;
-    let certificate = issued_certificates::revoke(asked.site(), &mut draft, asked.part("serial")).await?;
+    let certificate = issued_certificates::revoke(&mut draft, asked.part("serial")).await?;
     let answer = Answer::ok(&ShownIssued::from(certificate));
     Ok(answer.generation(draft.commit().await?))
 }
