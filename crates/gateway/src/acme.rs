@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cmg_core::problem::Finding;
-use cmg_transport::proxy_protocol;
+use cmg_transport::proxy_protocol::{self, Network};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -51,12 +51,11 @@ pub(crate) async fn answer(listener: TcpListener, gateway: Arc<Gateway>) {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((tcp, address)) => {
-                let Some(from) = OneFrom::new(&addresses, address.ip(), FROM_ONE) else { continue };
-                let gateway = Arc::clone(&gateway);
+                let (gateway, addresses) = (Arc::clone(&gateway), Arc::clone(&addresses));
                 tokio::spawn(async move {
                     // Who is slow or speaks something else is not answered.
-                    let _ = timeout(PATIENCE, serve(tcp, address, &gateway)).await;
-                    drop((place, from));
+                    let _ = timeout(PATIENCE, serve(tcp, address, &gateway, &addresses)).await;
+                    drop(place);
                 });
             }
             Err(error) => {
@@ -67,10 +66,8 @@ pub(crate) async fn answer(listener: TcpListener, gateway: Arc<Gateway>) {
     }
 }
 
-async fn serve(mut tcp: TcpStream, peer: SocketAddr, gateway: &Gateway) -> io::Result<()> {
-    if gateway.proxies.iter().any(|network| network.contains(peer.ip().to_canonical())) {
-        proxy_protocol::read(&mut tcp).await?;
-    }
+async fn serve(mut tcp: TcpStream, peer: SocketAddr, gateway: &Gateway, addresses: &Arc<Addresses>) -> io::Result<()> {
+    let Some(_from) = admit(&mut tcp, peer, &gateway.proxies, addresses).await? else { return Ok(()) };
     let Some(head) = read_head(&mut tcp).await? else { return Ok(()) };
     let state = gateway.state();
     let answer = token(&head).and_then(|token| state.acme.tokens.get(token));
@@ -81,6 +78,15 @@ async fn serve(mut tcp: TcpStream, peer: SocketAddr, gateway: &Gateway) -> io::R
     );
     tcp.write_all(text.as_bytes()).await?;
     tcp.shutdown().await
+}
+
+/// The place of a connection among those of its address, which a balancer in front tells; none: there is none left.
+async fn admit(tcp: &mut TcpStream, peer: SocketAddr, proxies: &[Network], addresses: &Arc<Addresses>) -> io::Result<Option<OneFrom>> {
+    let mut address = peer;
+    if proxies.iter().any(|network| network.contains(peer.ip().to_canonical())) {
+        address = proxy_protocol::read(tcp).await?.unwrap_or(peer);
+    }
+    Ok(OneFrom::new(addresses, address.ip(), FROM_ONE))
 }
 
 /// Bytes up to the blank line; none: it does not come.
@@ -110,6 +116,37 @@ fn token(head: &[u8]) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A header of PROXY protocol version 2 that tells of 192.0.2.LAST.
+    fn header(last: u8) -> Vec<u8> {
+        let mut header = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c".to_vec();
+        header.extend([192, 0, 2, last, 127, 0, 0, 1, 0x30, 0x39, 0, 80]);
+        header
+    }
+
+    #[tokio::test]
+    async fn behind_a_balancer_clients_are_counted_and_not_the_balancer() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (proxies, addresses) = ([Network::parse("127.0.0.0/8").unwrap()], Arc::new(Addresses::default()));
+        let mut admitted = Vec::new();
+        let mut come = async |last: u8| {
+            let mut outside = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            outside.write_all(&header(last)).await.unwrap();
+            let (mut tcp, peer) = listener.accept().await.unwrap();
+            let from = admit(&mut tcp, peer, &proxies, &addresses).await.unwrap();
+            let is_in = from.is_some();
+            admitted.push(from);
+            is_in
+        };
+
+        for last in 1..=20 {
+            assert!(come(last).await, "{last}");
+        }
+        for _ in 1..FROM_ONE {
+            assert!(come(1).await);
+        }
+        assert!(!come(1).await);
+    }
 
     #[test]
     fn only_a_get_under_the_well_known_path_asks_for_a_token() {

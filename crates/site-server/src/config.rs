@@ -134,10 +134,16 @@ fn acme_hooks(file: &SiteFile, reading: &mut Reading) -> BTreeMap<String, PathBu
             reading.problem(&key, format!("\"{name}\" is no name"), "write 1 to 64 letters, digits, dots, hyphens or underscores");
         }
         let path = reading.local(path);
-        let is_program = path.metadata().is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0);
-        if !is_program {
-            let what = format!("{} is no program", path.display());
-            reading.problem(&key, what, "name a file that may be run (chmod +x)");
+        match path.metadata().map(|found| (found.is_file(), found.permissions().mode() & 0o7777)) {
+            Ok((true, mode)) if mode & 0o111 != 0 && mode & 0o022 == 0 => {}
+            Ok((true, mode)) if mode & 0o111 != 0 => {
+                let what = format!("{} may be changed by others (mode {mode:04o}), and runs with the site server's rights", path.display());
+                reading.problem(&key, what, format!("let its owner alone write it: chmod go-w {}", path.display()));
+            }
+            _ => {
+                let what = format!("{} is no program", path.display());
+                reading.problem(&key, what, "name a file that may be run (chmod +x)");
+            }
         }
         hooks.insert(name.clone(), path);
     }
@@ -236,6 +242,18 @@ mod tests {
         assert_eq!(problems(&format!("{SOUND}acme_hooks = {{ dns = '/bin/true' }}")), [""; 0]);
         let wrong = format!("{SOUND}acme_hooks = {{ 'a b' = '/bin/true', none = 'nowhere' }}");
         assert_eq!(problems(&wrong), ["acme_hooks.a b", "acme_hooks.none"]);
+    }
+
+    #[test]
+    fn nobody_but_its_owner_writes_a_hook() {
+        let hook = tempfile::NamedTempFile::new().unwrap();
+        let of_mode = |mode| {
+            std::fs::set_permissions(hook.path(), std::fs::Permissions::from_mode(mode)).unwrap();
+            problems(&format!("{SOUND}acme_hooks = {{ dns = {:?} }}", hook.path()))
+        };
+
+        assert_eq!(of_mode(0o755), [""; 0]);
+        assert_eq!([of_mode(0o775), of_mode(0o757)], [["acme_hooks.dns"], ["acme_hooks.dns"]]);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use cmg_process::dice;
 use cmg_process::log::chain;
-use tokio::task::{AbortHandle, JoinHandle};
+use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tracing::{error, info, warn};
 
@@ -46,9 +46,12 @@ pub async fn run(site: Arc<Site>, holder: String) {
         match hold(&site, &holder, now).await {
             Ok(true) => {
                 (until, was_refused) = (now + HELD, false);
-                if work.as_ref().is_none_or(Work::is_over) {
-                    info!("This site server does the site's jobs");
-                    work = Some(Work::begin(Arc::clone(&site)));
+                match &mut work {
+                    Some(work) => work.go_on(&site),
+                    None => {
+                        info!("This site server does the site's jobs");
+                        work = Some(Work::begin(&site));
+                    }
                 }
             }
             Ok(false) => {
@@ -86,29 +89,50 @@ pub async fn give_back(site: &Site, holder: &str) -> Result<(), cmg_store::Error
 }
 
 /// The jobs at work; dropped, they end.
-struct Work(JoinHandle<()>, AbortHandle);
+///
+/// Orders of certificates wait for members and for others' servers. In a task of their own they keep nothing else waiting, and a fault
+/// in them ends nothing else.
+struct Work {
+    orders: Task,
+    others: Task,
+}
 
 impl Work {
-    fn begin(site: Arc<Site>) -> Self {
-        let task = tokio::spawn(work(site));
-        let abort = task.abort_handle();
-        Self(task, abort)
+    fn begin(site: &Arc<Site>) -> Self {
+        Self { orders: orders(site), others: others(site) }
     }
 
-    fn is_over(&self) -> bool {
-        self.0.is_finished()
+    /// Begins again what a fault has ended.
+    fn go_on(&mut self, site: &Arc<Site>) {
+        let fault = |job| error!(job, "A job of the site has ended by a fault of this program, and begins again");
+        if self.orders.0.is_finished() {
+            fault("certificates from ACME servers");
+            self.orders = orders(site);
+        }
+        if self.others.0.is_finished() {
+            fault("everything but certificates from ACME servers");
+            self.others = others(site);
+        }
     }
 }
 
-impl Drop for Work {
+fn orders(site: &Arc<Site>) -> Task {
+    let site = Arc::clone(site);
+    Task(tokio::spawn(async move { acme::run(&site).await }))
+}
+
+fn others(site: &Arc<Site>) -> Task {
+    let site = Arc::clone(site);
+    Task(tokio::spawn(async move { work_by_itself(&site).await }))
+}
+
+/// A task that ends with this.
+struct Task(JoinHandle<()>);
+
+impl Drop for Task {
     fn drop(&mut self) {
-        self.1.abort();
+        self.0.abort();
     }
-}
-
-async fn work(site: Arc<Site>) {
-    // Orders of certificates wait for members and for others' servers, which keeps nothing else waiting.
-    tokio::join!(acme::run(&site), work_by_itself(&site));
 }
 
 async fn work_by_itself(site: &Site) {

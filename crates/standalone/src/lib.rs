@@ -5,6 +5,7 @@
 //! each is noted in [`Reading`] with its key, and a stand-in takes the place of what could not be read, so that the rest is judged
 //! in the same run. What only one program has (its certificates, its limits, its way out) is read by that program.
 
+pub mod acme;
 pub mod address;
 mod at_start;
 mod block_lists;

@@ -7,6 +7,7 @@ use cmg_api::AcmeChallenge;
 use cmg_core::problem::Problem;
 use cmg_credentials::ServerIdentity;
 use cmg_enrolled::ephemeral;
+use cmg_standalone::acme::{self, Answer};
 use cmg_standalone::{Reading, address};
 use rustls::sign::CertifiedKey;
 
@@ -37,22 +38,18 @@ pub struct Acme {
 impl Acme {
     /// What the site says, or what is wrong with it.
     pub(super) fn of(challenges: &[AcmeChallenge], awaited: Vec<String>, reading: &mut Reading) -> Self {
-        let mut acme = Self { awaited, ..Self::default() };
-        for (place, challenge) in challenges.iter().enumerate() {
-            let key = format!("acme_challenge[{place}]");
-            match challenge {
-                AcmeChallenge { name, digest: Some(digest), token: None, key_authorization: None } => {
-                    let made = ephemeral::challenge(name, &digest.0);
-                    let made = made.map_err(|_| Problem::new(key, format!("no certificate can be made for \"{name}\""), "name a DNS name"));
-                    acme.certificates.extend(reading.keep(made).map(|made| (name.to_ascii_lowercase(), made)));
+        let mut of_site = Self { awaited, ..Self::default() };
+        for answer in acme::answers(challenges, reading) {
+            match answer {
+                Answer::Certificate { name, digest } => {
+                    let wrong = |_| Problem::new("acme_challenge", format!("no certificate can be made for \"{name}\""), "name a DNS name");
+                    let made = reading.keep(ephemeral::challenge(name, &digest.0).map_err(wrong));
+                    of_site.certificates.extend(made.map(|made| (name.to_ascii_lowercase(), made)));
                 }
-                AcmeChallenge { digest: None, token: Some(token), key_authorization: Some(answer), .. } => {
-                    acme.tokens.insert(token.clone(), answer.clone());
-                }
-                _ => reading.problem(key, "it mixes two ways", "write either digest, or token and key_authorization"),
+                Answer::Text { token, text } => _ = of_site.tokens.insert(token.to_owned(), text.to_owned()),
             }
         }
-        acme
+        of_site
     }
 
     /// What the gateway's own file says.

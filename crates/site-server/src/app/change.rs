@@ -240,9 +240,9 @@ impl Draft<'_> {
         self.forget_members().await?;
         self.forget_misfits().await?;
         self.ground.revoked_members = super::issued_certificates::revoked_members(&mut self.change).await?;
+        self.forget_challenges().await?;
         let Self { model, ground, .. } = &mut self;
         ground.issuer_keys.retain(|name, _| model.token_issuers.contains_key(name));
-        ground.acme.retain(|name, _| model.certificates.get(name).is_some_and(|certificate| certificate.acme.is_some()));
         seal_secrets(self.site, &mut self.change, &self.model, &mut self.ground).await?;
         let next = InForce::new(self.model, self.ground, self.keys, self.site.judged(), generation)?;
         self.change.commit().await?;
@@ -260,6 +260,16 @@ impl Draft<'_> {
                     self.change.remove_crl(&trust, &stored.source).await?;
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Challenges of certificates that no ACME server issues any more.
+    async fn forget_challenges(&mut self) -> Result<(), ChangeRefused> {
+        let ended: Vec<String> = self.ground.acme.keys().filter(|name| !self.model.is_ordered(name)).cloned().collect();
+        for name in ended {
+            self.ground.acme.remove(&name);
+            self.change.remove_secret(&super::acme::challenges_place(&name)).await?;
         }
         Ok(())
     }

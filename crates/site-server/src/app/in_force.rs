@@ -98,6 +98,7 @@ impl InForce {
         let model = read_model(view, own_site).await?;
         let keys = Arc::new(Keys::open(Arc::clone(vault), view).await?);
         let mut ground = read_ground(view, &keys).await?;
+        ground.acme.retain(|name, _| model.is_ordered(name));
         super::change::read_sealed(view, &model, &mut ground).await?;
         Self::new(model, ground, keys, judged, generation)
     }

@@ -111,6 +111,11 @@ impl Model {
         self.gateways.values().filter(move |gateway| names.is_empty() || names.contains(&gateway.name))
     }
 
+    /// Whether there is a certificate of this name that an ACME server issues.
+    pub fn is_ordered(&self, certificate: &str) -> bool {
+        self.certificates.get(certificate).is_some_and(|certificate| certificate.acme.is_some())
+    }
+
     /// What does not hold between resources, by the path of the field: `gateways/main.certificates[0]`.
     pub fn problems(&self) -> Vec<Problem> {
         let mut check = Check { model: self, problems: Vec::new() };

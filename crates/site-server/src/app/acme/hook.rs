@@ -1,14 +1,18 @@
 //! The administrator's program that changes DNS: `PROGRAM present|cleanup DOMAIN VALUE`, no shell between, bounded in time.
 //!
 //! The record is `_acme-challenge.DOMAIN`, of type TXT. The program ends with 0 once the record can be seen from outside. There may be
-//! two values at one name at a time, for `example.com` and `*.example.com`.
+//! two values at one name at a time, for `example.com` and `*.example.com`. What it says may hold secrets of its own, so it is for the
+//! log of the site server that ran it, and for nobody who asks over the API. It ends with the site server.
 
 use std::io::{self, Read};
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::sync::mpsc;
+use std::process::{Child, Command, Stdio};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep, timeout};
+use tracing::warn;
 
 use super::order::dns_value;
 use super::{Challenge, Failed};
@@ -20,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(300);
 /// How often it is looked whether it has ended.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// How much of what it says is told, in bytes.
+/// How much of what it says is logged, in bytes.
 const WORDS: usize = 500;
 
 /// How long what it said is waited for after its end.
@@ -35,10 +39,18 @@ pub(super) enum Action {
     Cleanup,
 }
 
+/// A program that did not do what it was asked for.
+#[derive(Debug)]
+struct InVain {
+    what: String,
+    /// What it said itself.
+    words: String,
+}
+
 /// Has the record of a challenge added or removed.
 pub(super) async fn run(site: &Site, challenge: &Challenge, action: Action) -> Result<(), Failed> {
     let name = challenge.hook.clone().unwrap_or_default();
-    let Some(program) = site.acme_hooks.get(&name).cloned() else {
+    let Some(program) = site.acme_hooks.get(&name) else {
         return Err(Failed::Said(format!("site.toml of site server {} has no `{name}` in acme_hooks", site.name)));
     };
     let action = match action {
@@ -46,42 +58,53 @@ pub(super) async fn run(site: &Site, challenge: &Challenge, action: Action) -> R
         Action::Cleanup => "cleanup",
     };
     let arguments = [action.to_owned(), challenge.name.clone(), dns_value(challenge)];
-    let ended = tokio::task::spawn_blocking(move || carry_out(&program, &arguments, PATIENCE)).await;
-    let ended = ended.unwrap_or_else(|error| Err(error.to_string()));
-    ended.map_err(|error| Failed::Said(format!("hook \"{name}\" {action} {}: {error}", challenge.name)))
+    let Err(InVain { what, words }) = carry_out(program, &arguments, PATIENCE).await else { return Ok(()) };
+    warn!(hook = name, action, name = challenge.name, what, words, "A hook did not change DNS");
+    let place = format!("its words are in the log of site server {}", site.name);
+    Err(Failed::Said(format!("hook \"{name}\" {action} {}: {what}; {place}", challenge.name)))
+}
+
+/// A running program, which ends with this.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 /// Runs a program to its end, or ends it.
-fn carry_out(program: &Path, arguments: &[String], patience: Duration) -> Result<(), String> {
+async fn carry_out(program: &Path, arguments: &[String], patience: Duration) -> Result<(), InVain> {
+    let in_vain = |what: String| InVain { what, words: String::new() };
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-    let mut child = command.spawn().map_err(|error| format!("it cannot be started: {error}"))?;
+    let mut child = command.spawn().map_err(|error| in_vain(format!("it cannot be started: {error}")))?;
     let words = child.stderr.take().map(listen);
-    let deadline = Instant::now() + patience;
-    let ended = loop {
-        match child.try_wait() {
-            Ok(Some(status)) => break Ok(status),
-            Ok(None) if Instant::now() < deadline => thread::sleep(LOOK),
-            Ok(None) => break Err(format!("it did not end within {} s", patience.as_secs())),
-            Err(error) => break Err(error.to_string()),
+    let (mut running, deadline) = (Running(child), Instant::now() + patience);
+    let status = loop {
+        match running.0.try_wait() {
+            Ok(Some(status)) => break status,
+            Ok(None) if Instant::now() < deadline => sleep(LOOK).await,
+            Ok(None) => return Err(in_vain(format!("it did not end within {} s", patience.as_secs()))),
+            Err(error) => return Err(in_vain(error.to_string())),
         }
     };
-    let status = ended.inspect_err(|_| {
-        let _ = child.kill();
-        let _ = child.wait();
-    })?;
     if status.success() {
         return Ok(());
     }
-    let words = words.and_then(|words| words.recv_timeout(LAST_WORDS).ok()).unwrap_or_default();
-    Err(format!("it ended with {status}: {}", words.trim()))
+    let words = match words {
+        Some(words) => timeout(LAST_WORDS, words).await.ok().and_then(Result::ok).unwrap_or_default(),
+        None => String::new(),
+    };
+    Err(InVain { what: format!("it ended with {status}"), words: words.trim().to_owned() })
 }
 
 /// Takes in everything that a program says, since one that is not listened to would stop, and keeps the beginning.
 ///
 /// In a thread of its own that nobody waits for: children of the program may hold the other end for as long as they like.
-fn listen(mut from: impl Read + Send + 'static) -> mpsc::Receiver<String> {
-    let (kept, words) = mpsc::channel();
+fn listen(mut from: impl Read + Send + 'static) -> oneshot::Receiver<String> {
+    let (kept, words) = oneshot::channel();
     thread::spawn(move || {
         let mut beginning = vec![0; WORDS];
         let mut filled = 0;
@@ -110,31 +133,50 @@ mod tests {
         (dir, path)
     }
 
-    #[test]
-    fn it_is_told_what_to_do_and_no_shell_reads_it() {
+    #[tokio::test]
+    async fn it_is_told_what_to_do_and_no_shell_reads_it() {
         let (dir, path) = program("printf '%s|' \"$@\" > \"$(dirname \"$0\")/said\"");
         let arguments = ["present", "example.com", "$(id);x"].map(str::to_owned);
 
-        carry_out(&path, &arguments, PATIENCE).unwrap();
+        carry_out(&path, &arguments, PATIENCE).await.unwrap();
 
         assert_eq!(fs::read_to_string(dir.path().join("said")).unwrap(), "present|example.com|$(id);x|");
     }
 
-    #[test]
-    fn why_it_failed_is_told_in_its_own_words_and_no_more_than_a_few() {
+    #[tokio::test]
+    async fn what_it_says_is_apart_from_how_it_ended_and_no_more_than_a_few_words() {
         let (_dir, path) = program("echo no such zone >&2; head -c 1000000 /dev/zero | tr '\\0' x >&2; exit 3");
 
-        let error = carry_out(&path, &[], PATIENCE).unwrap_err();
+        let in_vain = carry_out(&path, &[], PATIENCE).await.unwrap_err();
 
-        assert!(error.contains("exit status: 3: no such zone") && error.len() < 2 * WORDS, "{error}");
+        assert_eq!(in_vain.what, "it ended with exit status: 3");
+        assert!(in_vain.words.starts_with("no such zone") && in_vain.words.len() <= WORDS, "{in_vain:?}");
     }
 
-    #[test]
-    fn one_that_does_not_end_is_ended() {
+    #[tokio::test]
+    async fn one_that_does_not_end_is_ended() {
         let (_dir, path) = program("exec sleep 1000");
 
-        let error = carry_out(&path, &[], Duration::ZERO).unwrap_err();
+        let in_vain = carry_out(&path, &[], Duration::ZERO).await.unwrap_err();
 
-        assert!(error.starts_with("it did not end"), "{error}");
+        assert!(in_vain.what.starts_with("it did not end"), "{in_vain:?}");
+    }
+
+    #[tokio::test]
+    async fn it_ends_with_the_task_that_waits_for_it() {
+        let (dir, path) = program("echo $$ > \"$(dirname \"$0\")/id\"; exec sleep 1000");
+        let file = dir.path().join("id");
+        let waiting = tokio::spawn(async move { carry_out(&path, &[], PATIENCE).await });
+        let id = loop {
+            match fs::read_to_string(&file).ok().filter(|id| id.ends_with('\n')) {
+                Some(id) => break id.trim().to_owned(),
+                None => tokio::task::yield_now().await,
+            }
+        };
+
+        waiting.abort();
+
+        assert!(waiting.await.unwrap_err().is_cancelled());
+        assert!(!Path::new("/proc").join(id).exists());
     }
 }

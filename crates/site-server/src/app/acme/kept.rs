@@ -41,6 +41,14 @@ pub struct AcmeStatus {
     pub wanted: String,
 }
 
+impl AcmeStatus {
+    /// The end of a try, where `present` is noted. Its beginning noted that nobody asks, so whoever asks has asked since.
+    fn beside(self, present: &Self) -> Self {
+        let next_at = if present.is_asked { present.asked_at } else { self.next_at };
+        Self { is_asked: present.is_asked, asked_at: present.asked_at, next_at, ..self }
+    }
+}
+
 /// What an ACME server may ask for. It is no secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Challenge {
@@ -88,11 +96,24 @@ pub(super) async fn put_status(change: &mut Change, certificate: &str, status: &
     change.put_secret(&status_place(certificate), &text).await
 }
 
-/// The same in a change of its own.
-pub(super) async fn note(site: &Site, certificate: &str, status: &AcmeStatus) -> Result<(), Failed> {
+/// Stores how a try ended. Whoever has asked for another one since it began is not forgotten.
+pub(super) async fn put_after_try(change: &mut Change, certificate: &str, after: AcmeStatus) -> Result<(), Error> {
+    let present = status(change, certificate).await?;
+    put_status(change, certificate, &after.beside(&present)).await
+}
+
+/// Changes a status in a change of its own, whatever it is by then; none: it stays. What it is after that.
+pub(super) async fn note(
+    site: &Site,
+    certificate: &str,
+    with: impl FnOnce(AcmeStatus) -> Option<AcmeStatus> + Send,
+) -> Result<Option<AcmeStatus>, Failed> {
     let mut change = site.store.begin(site.now().0 as i64).await?;
-    put_status(&mut change, certificate, status).await?;
-    Ok(change.commit().await?)
+    let present = status(&mut change, certificate).await?;
+    let Some(after) = with(present) else { return Ok(None) };
+    put_status(&mut change, certificate, &after).await?;
+    change.commit().await?;
+    Ok(Some(after))
 }
 
 pub(super) async fn put_challenges(change: &mut Change, certificate: &str, challenges: &[Challenge]) -> Result<(), Error> {
@@ -111,4 +132,20 @@ pub(crate) async fn stored_challenges(view: &mut View) -> Result<BTreeMap<String
         }
     }
     Ok(stored)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_renewal_that_is_asked_for_during_a_try_is_not_forgotten_at_its_end() {
+        let ended = || AcmeStatus { tried_at: Some(10), next_at: Some(70), failures: 1, ..AcmeStatus::default() };
+        let asked = AcmeStatus { is_asked: true, asked_at: Some(20), ..ended() };
+
+        let kept = ended().beside(&asked);
+
+        assert_eq!((kept.is_asked, kept.asked_at, kept.next_at, kept.failures), (true, Some(20), Some(20), 1));
+        assert_eq!(ended().beside(&ended()), ended());
+    }
 }

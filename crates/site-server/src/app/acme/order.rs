@@ -1,5 +1,6 @@
 //! The conversation with an ACME server: account, order, challenges, certificate.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use base64::Engine;
@@ -103,15 +104,17 @@ fn of_server(kind: AcmeChallengeKind) -> (ChallengeType, &'static str) {
 
 /// What the server wants proven; nothing where it has seen enough before.
 pub(super) async fn challenges(order: &mut Order, acme: &Acme) -> Result<Vec<Challenge>, Failed> {
+    demand_few(order, acme)?;
     let (wanted, word) = of_server(acme.challenge);
+    let mut ordered: BTreeSet<String> = acme.names.iter().map(|name| name.to_ascii_lowercase()).collect();
     let mut challenges = Vec::new();
     let mut authorizations = order.authorizations();
     while let Some(authorization) = authorizations.next().await {
         let mut authorization = authorization?;
+        let name = strike(&mut ordered, &authorization.identifier().to_string())?;
         if authorization.status == AuthorizationStatus::Valid {
             continue;
         }
-        let name = authorization.identifier().to_string();
         let offers = format!("{:?}", authorization.challenges.iter().map(|challenge| &challenge.r#type).collect::<Vec<_>>());
         let none = || Failed::Said(format!("the ACME server does not let {name} be proven by {word}, but by {offers}"));
         let challenge = authorization.challenge(wanted.clone()).ok_or_else(none)?;
@@ -129,6 +132,20 @@ pub(super) async fn challenges(order: &mut Order, acme: &Acme) -> Result<Vec<Cha
     Ok(challenges)
 }
 
+/// Every name is one request and one answer: there are no more than were ordered.
+fn demand_few(order: &mut Order, acme: &Acme) -> Result<(), Failed> {
+    let (asked, most) = (order.state().authorizations.len(), acme.names.len());
+    let what = || Failed::Said(format!("the ACME server wants {asked} names proven, and {most} were ordered"));
+    (asked <= most).then_some(()).ok_or_else(what)
+}
+
+/// Strikes a name that is to be proven from those ordered: names go to hooks and to gateways, so the server chooses none.
+fn strike(ordered: &mut BTreeSet<String>, name: &str) -> Result<String, Failed> {
+    let name = name.to_ascii_lowercase();
+    let what = || Failed::Said(format!("the ACME server wants {name:?} proven, which was not ordered, or wants it twice"));
+    if ordered.remove(&name) { Ok(name) } else { Err(what()) }
+}
+
 fn is_token(token: &str) -> bool {
     let is_base64url = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
     !token.is_empty() && token.len() <= LONGEST_TOKEN && token.bytes().all(is_base64url)
@@ -140,8 +157,8 @@ pub(super) fn dns_value(challenge: &Challenge) -> String {
 }
 
 /// Tells the server to look, and waits until it has seen everything.
-pub(super) async fn ask_to_look(order: &mut Order, kind: AcmeChallengeKind) -> Result<(), Failed> {
-    let (wanted, _) = of_server(kind);
+pub(super) async fn ask_to_look(order: &mut Order, acme: &Acme) -> Result<(), Failed> {
+    let (wanted, _) = of_server(acme.challenge);
     let mut authorizations = order.authorizations();
     while let Some(authorization) = authorizations.next().await {
         let mut authorization = authorization?;
@@ -154,15 +171,18 @@ pub(super) async fn ask_to_look(order: &mut Order, kind: AcmeChallengeKind) -> R
     }
     match order.poll_ready(&PATIENCE).await {
         Ok(OrderStatus::Ready) => Ok(()),
-        Ok(_) => Err(refused(order, None).await),
+        Ok(_) => Err(refused(order, acme, None).await),
         // Which name it is about stands with the name only.
-        Err(Error::Api(problem)) => Err(refused(order, Some(problem.into())).await),
+        Err(Error::Api(problem)) => Err(refused(order, acme, Some(problem.into())).await),
         Err(error) => Err(error.into()),
     }
 }
 
 /// Why the server refuses an order, in its own words.
-async fn refused(order: &mut Order, said: Option<Error>) -> Failed {
+async fn refused(order: &mut Order, acme: &Acme, said: Option<Error>) -> Failed {
+    if let Err(failed) = demand_few(order, acme) {
+        return failed;
+    }
     let mut words = Vec::new();
     let mut authorizations = order.authorizations();
     while let Some(authorization) = authorizations.next().await {
@@ -187,4 +207,20 @@ pub(super) async fn finish(order: &mut Order) -> Result<(String, String), Failed
     let key = order.finalize().await?;
     let chain = order.poll_certificate(&PATIENCE).await?;
     Ok((chain, key))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_proven_only_if_it_was_ordered_and_once() {
+        let mut ordered: BTreeSet<String> = ["*.example.com", "example.com"].map(str::to_owned).into();
+
+        assert_eq!(strike(&mut ordered, "Example.com").unwrap(), "example.com");
+        for other in ["example.com", "--option", "\u{fc}.example.com", "other.example.com", ""] {
+            assert!(strike(&mut ordered, other).is_err(), "{other}");
+        }
+        assert_eq!(strike(&mut ordered, "*.example.com").unwrap(), "*.example.com");
+    }
 }

@@ -5,7 +5,8 @@ use std::pin::Pin;
 use axum::body::{Body, to_bytes};
 use bytes::Bytes;
 use cmg_api::resource::Acme;
-use http::{Request, Response};
+use http::header::RETRY_AFTER;
+use http::{HeaderMap, Request, Response};
 use instant_acme::{BodyWrapper, BytesResponse, Error, HttpClient};
 use pki_types::CertificateDer;
 use pki_types::pem::PemObject;
@@ -15,6 +16,9 @@ use crate::app::fetching::{Fetcher, Reach};
 
 /// The largest answer, in bytes: chains of certificates are the largest.
 const LARGEST: usize = 256 << 10;
+
+/// The longest pause that a server may ask for, in seconds: as long as it is waited for at all.
+const LONGEST_PAUSE: u64 = 180;
 
 /// Asks one ACME server.
 pub(super) struct Wire {
@@ -55,6 +59,7 @@ impl HttpClient for Wire {
 async fn read(mut response: reqwest::Response) -> Result<BytesResponse, Error> {
     let (mut parts, ()) = Response::new(()).into_parts();
     (parts.status, parts.headers) = (response.status(), std::mem::take(response.headers_mut()));
+    leave_out_long_pauses(&mut parts.headers);
     let mut bytes = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(|error| Error::Other(Box::new(error)))? {
         if bytes.len() + chunk.len() > LARGEST {
@@ -63,4 +68,32 @@ async fn read(mut response: reqwest::Response) -> Result<BytesResponse, Error> {
         bytes.extend_from_slice(&chunk);
     }
     Ok(BytesResponse { parts, body: Box::new(Bytes::from(bytes)) })
+}
+
+/// Leaves out a pause that is no few seconds: the client would add any number to the time of day, and panic where that has no end.
+/// A date is left out as well; without a pause the client asks at a pace of its own.
+fn leave_out_long_pauses(headers: &mut HeaderMap) {
+    let pause = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse::<u64>().ok());
+    if pause.is_none_or(|pause| pause > LONGEST_PAUSE) {
+        headers.remove(RETRY_AFTER);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_cannot_ask_for_a_pause_without_end() {
+        let kept = |value: &str| {
+            let mut headers = HeaderMap::from_iter([(RETRY_AFTER, value.parse().unwrap())]);
+            leave_out_long_pauses(&mut headers);
+            headers.contains_key(RETRY_AFTER)
+        };
+
+        assert!(kept("0") && kept("180"));
+        for long in ["181", "18446744073709551615", "99999999999999999999", "-1", "Fri, 31 Dec 9999 23:59:59 GMT", ""] {
+            assert!(!kept(long), "{long}");
+        }
+    }
 }

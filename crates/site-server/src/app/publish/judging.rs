@@ -15,7 +15,7 @@ use cmg_core::problem::Problem;
 use cmg_core::snapshot::Parts;
 use cmg_core::trust::Block;
 use cmg_credentials::load::Files;
-use cmg_standalone::{Reading, connection_point_parts, gateway_parts};
+use cmg_standalone::{Reading, acme, connection_point_parts, gateway_parts};
 
 use super::Desk;
 use crate::app::publish::origins::Origins;
@@ -61,6 +61,10 @@ impl Desk {
         let file = gateway_file(document);
         let text = toml::to_string(&file).expect("a file is tables of texts, numbers and lists");
         self.judge(&text, origins, judged, |reading| gateway_parts(&file, reading));
+        // Beside the file: they come and go, and are few.
+        let mut reading = Reading::of_files(no_files());
+        acme::answers(&document.acme_challenge, &mut reading);
+        self.note(reading, origins);
     }
 
     pub(super) fn judge_connection_point(&mut self, document: &ConnectionPointDocument, origins: &Origins, judged: &Judged) {
@@ -82,16 +86,20 @@ impl Desk {
         let mut reading = Reading::of_files(Arc::new(PartFiles(self.publication.parts.clone())));
         let parts = parts(&mut reading);
         reading.judge(&parts);
-        match reading.finish(Some(())) {
-            Ok(()) => judged.remember(digest),
-            Err(problems) => {
-                for problem in problems.into_iter().map(|problem| origins.told(problem)) {
-                    if !self.problems.contains(&problem) {
-                        self.problems.push(problem);
-                    }
-                }
+        if self.note(reading, origins) {
+            judged.remember(digest);
+        }
+    }
+
+    /// Notes what is wrong; says whether nothing is.
+    fn note(&mut self, reading: Reading, origins: &Origins) -> bool {
+        let Err(problems) = reading.finish(Some(())) else { return true };
+        for problem in problems.into_iter().map(|problem| origins.told(problem)) {
+            if !self.problems.contains(&problem) {
+                self.problems.push(problem);
             }
         }
+        false
     }
 }
 
