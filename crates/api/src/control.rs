@@ -15,7 +15,7 @@
 //! | connection point, site server | `POST /control/v1/gateway/renew` [`RenewRequest`] | 200 [`Enrolled`], 403, 503 with Retry-After |
 //! | gateway, connection point | `GET /news?after=E.N&wait=SECONDS` | 200 [`GatewayNews`] |
 //! | gateway, connection point | `GET /part/SHA256` | 200 bytes, 404 |
-//! | gateway, connection point | `POST /status` [`MemberStatus`] | 204 |
+//! | gateway, connection point | `POST /status` [`Signed`] [`MemberStatus`] | 204 |
 //! | gateway, connection point | `POST /renew` [`RenewRequest`] | as the site server answers |
 //!
 //! What is signed is the text as it was sent: nothing is serialized again to check a signature.
@@ -62,9 +62,9 @@ impl GenerationId {
     }
 }
 
-/// A text with the site's signature: ECDSA on P-256 with SHA-256, ASN.1, over the context, a zero byte and the payload.
+/// A text with a signature: ECDSA on P-256 with SHA-256, ASN.1, over the context, a zero byte and the payload.
 ///
-/// The signer proves itself with a certificate of the infrastructure authority whose one URI is `spiffe://<site>/snapshot/<name>` and
+/// A gateway signs with the key of its role certificate. For the site the signer proves itself with a certificate of the infrastructure authority whose one URI is `spiffe://<site>/snapshot/<name>` and
 /// whose extended key usage is code signing; so a new signing key needs no word to anybody.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -204,6 +204,9 @@ pub struct Enrolled {
     pub authorities: Vec<Base64>,
 }
 
+/// Context of a gateway's signature over its [`MemberStatus`].
+pub const STATUS_CONTEXT: &str = "cmg-status/1";
+
 /// What a member says about itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -225,6 +228,9 @@ pub struct MemberStatus {
     /// Configured issuers whose tokens named a key in the last minute that this generation does not have: at most 64.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub wanted_keys: Vec<String>,
+    /// Of a gateway: when it says so, by its own clock, in milliseconds since 1970. It comes by several ways, and the newest counts.
+    #[serde(default)]
+    pub said_at: u64,
 }
 
 /// A generation that could not be put in force.
@@ -241,6 +247,9 @@ pub struct RefusedGeneration {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StatusReport {
-    /// By member, such as `connection-point/cp-1` and `gateway/gw-1`.
+    /// Its own, by its name, such as `connection-point/cp-1`.
     pub members: BTreeMap<String, MemberStatus>,
+    /// What its gateways have signed, by their names, such as `gateway/gw-1`: [`MemberStatus`], passed on as it came.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub gateways: BTreeMap<String, Signed>,
 }

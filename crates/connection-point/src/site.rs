@@ -10,6 +10,7 @@ mod metrics;
 pub(crate) mod relay;
 mod report;
 mod run;
+mod said;
 mod store;
 
 pub(crate) use run::run;

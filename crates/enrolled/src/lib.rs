@@ -11,6 +11,7 @@ mod identity;
 mod parts;
 mod renewal;
 mod snapshot;
+mod status;
 
 pub use application::{Applicant, CodeError, EnrolError, read_code};
 pub use data::{DataError, DataFolder};

@@ -66,6 +66,7 @@ impl Site {
             findings: bounded(own.findings),
             tunnels: tunnels.into_iter().map(|(connection_point, sessions)| (connection_point.as_str().to_owned(), sessions)).collect(),
             wanted_keys: self.wanted_keys(),
+            said_at: milliseconds(),
         }
     }
 

@@ -68,6 +68,7 @@ impl Point {
             findings: Vec::new(),
             tunnels: Default::default(),
             wanted_keys: Vec::new(),
+            said_at: 0,
         };
         Self {
             site,

@@ -24,7 +24,7 @@ pub(crate) async fn report(point: Arc<Point>) {
         let status = own.borrow_and_update().clone();
         let member = point.site.member();
         let members = [(member.identity.member(), status)].into();
-        match member.client.report(&StatusReport { members }).await {
+        match member.client.report(&StatusReport { members, ..StatusReport::default() }).await {
             Ok(()) => {
                 if trouble.is_over() {
                     info!("The site hears of this management point's state again");

@@ -6,5 +6,6 @@ mod handshakes;
 mod openssl;
 mod passwords;
 mod site;
+mod status;
 mod tokens;
 mod vault;

@@ -3,11 +3,11 @@
 //! A gateway gets the manifest and the parts of the very instance that its certificate names, and nothing of any other. What it says
 //! is passed on by its own name. Everything is bounded: bodies, questions at a time, parts in memory.
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use cmg_api::bytes::Sha256;
-use cmg_api::control::{GenerationId, LARGEST_MESSAGE, MemberStatus, RenewRequest};
+use cmg_api::control::{GenerationId, LARGEST_MESSAGE, RenewRequest};
 use cmg_enrolled::Parts;
 use cmg_process::log::chain;
 use cmg_process::shutdown::Drain;
@@ -18,6 +18,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{debug, info, warn};
 
 use super::board::Board;
+use super::said::Said;
 use cmg_site_client::Site;
 
 /// Longest time that a gateway's question is held.
@@ -26,8 +27,8 @@ const LONGEST_HOLD: Duration = Duration::from_secs(30);
 /// Longest time for a body to come in, or to go out.
 const BODY_TIME: Duration = Duration::from_secs(300);
 
-/// The largest status of a gateway: a few hundred findings. A report to the site holds those of several.
-pub(crate) const LARGEST_STATUS: usize = 128 * 1024;
+/// The largest status of a gateway: a few hundred findings, with its certificate and signature. A report to the site holds those of several.
+pub(crate) const LARGEST_STATUS: usize = 256 * 1024;
 
 /// Questions of one gateway instance at a time: more come from one that lies.
 const MOST_QUESTIONS: usize = 64;
@@ -44,8 +45,7 @@ const MOST_PARTS_OF_ONE: usize = 3;
 /// What is told to gateways, and what they tell.
 pub(crate) struct Relay {
     pub(crate) board: watch::Sender<Board>,
-    /// The last status of each gateway instance.
-    pub(crate) statuses: watch::Sender<BTreeMap<String, MemberStatus>>,
+    said: Mutex<Said>,
     parts: Parts,
     site: Arc<Site>,
     drain: Drain,
@@ -86,7 +86,7 @@ impl Relay {
     pub(crate) fn new(parts: Parts, site: Arc<Site>, drain: Drain) -> Self {
         Self {
             board: watch::Sender::default(),
-            statuses: watch::Sender::default(),
+            said: Mutex::default(),
             parts,
             site,
             drain,
@@ -176,15 +176,14 @@ impl Relay {
     }
 
     fn status(&self, name: &str, body: &[u8]) -> Answer {
-        let Ok(status) = serde_json::from_slice::<MemberStatus>(body) else { return Answer::empty(400) };
-        self.statuses.send_if_modified(|statuses| {
-            let is_new = statuses.get(name) != Some(&status);
-            if is_new && (statuses.contains_key(name) || statuses.len() < MOST_GATEWAYS) {
-                statuses.insert(name.to_owned(), status);
-            }
-            is_new
-        });
+        let Ok(status) = serde_json::from_slice(body) else { return Answer::empty(400) };
+        self.said().keep(name, status, Instant::now());
         Answer::empty(204)
+    }
+
+    /// What gateways have said about themselves.
+    pub(crate) fn said(&self) -> MutexGuard<'_, Said> {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn renew(&self, name: &str, body: &[u8]) -> Answer {
@@ -201,7 +200,7 @@ impl Relay {
         }
     }
 
-    fn callers(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Caller>> {
+    fn callers(&self) -> MutexGuard<'_, BTreeMap<String, Caller>> {
         self.callers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -24,8 +24,8 @@ const LOOK: Duration = Duration::from_millis(100);
 /// How often it is said that nothing has.
 const REPEAT: Duration = Duration::from_secs(15);
 
-/// Members in one report, so that it stays below the largest message.
-const MEMBERS: usize = cmg_api::control::LARGEST_MESSAGE / LARGEST_STATUS / 2;
+/// Bytes of gateways' words in one message, so that it stays below the largest.
+const MUCH: usize = cmg_api::control::LARGEST_MESSAGE / 2;
 
 /// What this connection point knows about its own configuration.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -56,21 +56,21 @@ impl Reporter {
     /// Tells the site until dropped.
     pub(crate) async fn run(self) {
         let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
-        let (mut said, mut said_at) = (BTreeMap::new(), Instant::now());
+        let (mut said, mut said_at) = (StatusReport::default(), Instant::now());
         let mut trouble = Trouble::default();
         loop {
-            let members = self.members();
-            if members == said && said_at.elapsed() < REPEAT {
+            let report = self.report();
+            if report == said && said_at.elapsed() < REPEAT {
                 sleep(LOOK).await;
                 continue;
             }
-            match self.say(&members).await {
+            match self.say(&report).await {
                 Ok(()) => {
                     if trouble.is_over() {
                         info!("The site hears of this connection point's state again");
                     }
                     backoff.reset();
-                    (said, said_at) = (members, Instant::now());
+                    (said, said_at) = (report, Instant::now());
                 }
                 Err(error) => {
                     let text = chain(&error);
@@ -83,25 +83,33 @@ impl Reporter {
         }
     }
 
-    async fn say(&self, members: &BTreeMap<String, MemberStatus>) -> Result<(), SiteError> {
-        let all: Vec<_> = members.iter().collect();
-        for some in all.chunks(MEMBERS) {
-            let members = some.iter().map(|(name, status)| ((*name).clone(), (*status).clone())).collect();
-            self.site.member().client.report(&StatusReport { members }).await?;
+    /// Says everything, in several messages where there is much.
+    async fn say(&self, report: &StatusReport) -> Result<(), SiteError> {
+        let site = self.site.member();
+        let mut message = StatusReport { members: report.members.clone(), ..StatusReport::default() };
+        let mut size = 0;
+        for (name, status) in &report.gateways {
+            let more = serde_json::to_vec(status).map_or(LARGEST_STATUS, |text| text.len());
+            if size + more > MUCH {
+                site.client.report(&std::mem::take(&mut message)).await?;
+                size = 0;
+            }
+            size += more;
+            message.gateways.insert(name.clone(), status.clone());
         }
-        Ok(())
+        site.client.report(&message).await
     }
 
     /// This connection point, and the gateways that it has sessions with: of others it knows nothing that is true.
-    fn members(&self) -> BTreeMap<String, MemberStatus> {
+    fn report(&self) -> StatusReport {
         let tunnels = self.live.sessions();
         let own = self.own.borrow().clone();
-        let statuses = self.relay.statuses.borrow();
-        let gateways = statuses.iter().filter(|(name, _)| tunnels.contains_key(*name) && own.gateways.contains(name));
-        let mut members: BTreeMap<_, _> = gateways.map(|(name, status)| (format!("gateway/{name}"), status.clone())).collect();
-        drop(statuses);
-        members.insert(self.me.clone(), status(own, tunnels, self.point.state().verifier.wanted_keys(now())));
-        members
+        let said = self.relay.said();
+        let gateways = said.at(Instant::now()).filter(|(name, _)| tunnels.contains_key(*name) && own.gateways.contains(name));
+        let gateways = gateways.map(|(name, status)| (format!("gateway/{name}"), status.clone())).collect();
+        drop(said);
+        let own = status(own, tunnels, self.point.state().verifier.wanted_keys(now()));
+        StatusReport { members: [(self.me.clone(), own)].into(), gateways }
     }
 }
 
@@ -115,5 +123,6 @@ fn status(own: Own, tunnels: BTreeMap<String, u32>, wanted_keys: Vec<String>) ->
         findings: own.findings,
         tunnels,
         wanted_keys,
+        said_at: 0,
     }
 }

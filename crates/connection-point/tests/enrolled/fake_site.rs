@@ -274,8 +274,9 @@ impl Shared {
     fn status(&self, body: &[u8]) -> Answer {
         let report: StatusReport = serde_json::from_slice(body).unwrap();
         let mut table = self.table.lock().unwrap();
-        for (member, status) in report.members {
-            table.statuses.insert(member, status);
+        table.statuses.extend(report.members);
+        for (member, signed) in report.gateways {
+            table.statuses.insert(member, serde_json::from_str(&signed.payload).unwrap());
         }
         (204, vec![])
     }

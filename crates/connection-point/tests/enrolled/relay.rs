@@ -2,7 +2,7 @@
 use std::collections::BTreeMap;
 
 use cmg_api::bytes::Base64;
-use cmg_api::control::{Enrolled, GatewayNews, GenerationId, MemberStatus};
+use cmg_api::control::{Enrolled, GatewayNews, GenerationId, MemberStatus, Signed};
 use cmg_authority::MemberKind;
 use cmg_enrolled::{Applicant, DataFolder, Renewal};
 use tempfile::TempDir;
@@ -56,6 +56,7 @@ fn status(number: u64) -> MemberStatus {
         findings: vec![],
         tunnels: BTreeMap::new(),
         wanted_keys: Vec::new(),
+        said_at: 0,
     }
 }
 
@@ -78,7 +79,7 @@ async fn a_gateway_is_given_its_own_and_nothing_of_another() {
 #[tokio::test]
 async fn what_nobody_may_ask_is_refused() {
     let scene = Scene::new().await;
-    let too_long = vec![b' '; 200_000];
+    let too_long = vec![b' '; 300_000];
 
     for (method, target, body, status) in [
         ("GET", "/", &b""[..], 404),
@@ -142,7 +143,9 @@ async fn a_gateways_state_is_passed_on_under_its_own_name() {
     let scene = Scene::new().await;
 
     for number in [3, 4] {
-        let body = serde_json::to_vec(&status(number)).unwrap();
+        let payload = serde_json::to_string(&status(number)).unwrap();
+        let signed = Signed { payload, chain: vec![], signature: Base64::default() };
+        let body = serde_json::to_vec(&signed).unwrap();
         assert_eq!(scene.one.ask("POST", "/status", &body).await.status, 204);
         until(async || scene.site.applied("gateway/gw-1") == Some(GenerationId { epoch: 1, number })).await;
     }

@@ -2,7 +2,7 @@
 use std::time::Duration;
 
 use cmg_api::bytes::Sha256;
-use cmg_api::control::{Enrolled, GatewayNews, GenerationId, LARGEST_MESSAGE, MemberStatus, RenewRequest};
+use cmg_api::control::{Enrolled, GatewayNews, GenerationId, LARGEST_MESSAGE, RenewRequest, Signed};
 use cmg_core::ids::ConnectionPointId;
 use cmg_tunnel::gateway::Hub;
 use cmg_tunnel::{Answer, AskError, Question};
@@ -55,7 +55,7 @@ impl Asked<'_> {
     }
 
     /// Tells the site how this gateway is.
-    pub(super) async fn report(&self, status: &MemberStatus) -> Result<(), NoAnswer> {
+    pub(super) async fn report(&self, status: &Signed) -> Result<(), NoAnswer> {
         self.put("POST", "/status", &written(status), LARGEST_MESSAGE, ANSWER_TIME).await.map(drop)
     }
 

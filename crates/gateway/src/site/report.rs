@@ -1,11 +1,12 @@
-//! Tells the site how the gateway is: whenever that changes, and every now and then. One connection point is enough.
+//! Tells the site how the gateway is: whenever that changes, and every now and then. One connection point is enough; it passes on what the
+//! gateway has signed.
 use std::sync::Arc;
 use std::time::Duration;
 
 use cmg_core::ids::ConnectionPointId;
 use cmg_process::log::chain;
 use tokio::time::sleep;
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::Site;
 use super::ask::Asked;
@@ -51,7 +52,13 @@ async fn tell(site: &Site, last: Option<ConnectionPointId>) -> Option<Connection
     let hub = &site.gateway.hub;
     let mut points: Vec<_> = hub.connection_points().into_keys().collect();
     points.sort_by_key(|point| Some(point) != last.as_ref());
-    let status = site.status();
+    let status = match site.identity.load().sign_status(&site.status()) {
+        Ok(status) => status,
+        Err(error) => {
+            warn!(error = chain(&error), "The gateway's state cannot be signed, so the site does not hear of it");
+            return last;
+        }
+    };
     for connection_point in points {
         match (Asked { hub, connection_point: &connection_point }).report(&status).await {
             Ok(()) => return Some(connection_point),

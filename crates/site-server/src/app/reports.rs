@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use cmg_api::control;
 use cmg_store::MemberStatus;
 use tokio::time::{Instant, sleep_until};
 
@@ -22,6 +23,23 @@ const REMEMBERED: Duration = Duration::from_secs(60);
 
 /// A word that says nothing new is written after so many seconds, so that its member does not count as silent.
 pub const REPEATED: i64 = 10;
+
+/// How long the word of a gateway keeps out one that it says it has said before, in seconds: long enough that what several connection
+/// points bring is put in order, short enough that a gateway whose clock was set back is heard again.
+const ORDERED: i64 = 60;
+
+/// Of `statuses` those that are newer than what is `known`, by the clock of the member that has said it.
+pub(crate) fn newer(statuses: Vec<MemberStatus>, known: &[MemberStatus]) -> Vec<MemberStatus> {
+    let is_older = |status: &MemberStatus| {
+        let same = known.iter().find(|known| known.kind == status.kind && known.name == status.name);
+        same.is_some_and(|known| status.seen_at - known.seen_at < ORDERED && said_at(status) < said_at(known))
+    };
+    statuses.into_iter().filter(|status| !is_older(status)).collect()
+}
+
+fn said_at(status: &MemberStatus) -> u64 {
+    serde_json::from_str::<control::MemberStatus>(&status.body).map_or(0, |status| status.said_at)
+}
 
 /// There were more than [`MOST`] reports in a second.
 #[derive(Debug, PartialEq, Eq)]
@@ -55,6 +73,8 @@ impl Reports {
             let new = || Said { counted: (now, 0), unwritten: BTreeMap::new(), turn: now, is_awaited: false };
             let said = all.entry(point.to_owned()).or_insert_with(new);
             said.count(now)?;
+            let unwritten: Vec<_> = said.unwritten.values().cloned().collect();
+            let statuses = newer(statuses, &unwritten);
             said.unwritten.extend(statuses.into_iter().map(|status| ((status.kind.clone(), status.name.clone()), status)));
             if std::mem::replace(&mut said.is_awaited, true) {
                 return Ok(None);
@@ -135,6 +155,22 @@ mod tests {
         assert!(written.len() <= 6 && refused >= 200, "{} {refused}", written.len());
         assert!(written.iter().all(|statuses| statuses.len() <= 2));
         assert!(written.iter().flatten().any(|status| status.body == "999"));
+    }
+
+    #[test]
+    fn the_newest_word_of_a_gateway_counts_whoever_brings_it_last() {
+        let word = |said_at: u64, seen_at| {
+            let body = serde_json::json!({
+                "applied": { "epoch": 1, "number": 1 }, "applied_at": 1, "refused": null, "version": "0", "certificate_ends": 1,
+                "findings": [], "tunnels": {}, "said_at": said_at,
+            });
+            MemberStatus { seen_at, body: body.to_string(), ..status("gw-1", 0) }
+        };
+        let is_kept = |said_at, seen_at| newer(vec![word(said_at, seen_at)], &[word(5_000, 100)]).len() == 1;
+
+        assert!(!is_kept(4_999, 101), "an older word by another way");
+        assert!(is_kept(5_000, 115) && is_kept(5_001, 101));
+        assert!(is_kept(1, 100 + ORDERED), "a clock that was set back");
     }
 
     #[tokio::test(start_paused = true)]

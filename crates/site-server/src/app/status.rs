@@ -198,6 +198,7 @@ mod tests {
                 findings: Vec::new(),
                 tunnels: BTreeMap::new(),
                 wanted_keys: Vec::new(),
+                said_at: 0,
             };
             Heard { status, seen_at }
         });

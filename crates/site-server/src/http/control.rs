@@ -19,21 +19,22 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 use axum::{Extension, Json, Router};
 use cmg_api::bytes::Sha256;
-use cmg_api::control::{EnrolRequest, GenerationId, News, RenewRequest, StatusReport};
+use cmg_api::control::{self, EnrolRequest, GenerationId, News, RenewRequest, Signed, StatusReport};
+use cmg_authority::check_status;
 use cmg_core::ids::Role;
 use cmg_process::log::chain;
 use cmg_store::MemberStatus;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
-use tracing::{error, warn};
+use tracing::{debug, error, warn};
 
 use self::intake::Intake;
 use super::listener::Peer;
 use crate::app::change::{Actor, ChangeRefused};
 use crate::app::enrol::{self, EnrolRefused};
 use crate::app::in_force::InForce;
-use crate::app::reports::REPEATED;
+use crate::app::reports::{REPEATED, newer};
 use crate::site::Site;
 
 /// The longest that a question is held.
@@ -239,25 +240,44 @@ async fn status(State(site): State<Arc<Site>>, Extension(peer): Extension<Peer>,
     let point = connection_point(&peer, &site)?;
     let report: StatusReport = read(&body)?;
     let in_force = site.in_force();
-    let instances = in_force.model.instances_of(&point);
-    let seen_at = site.now().0 as i64;
-    let mut statuses = Vec::new();
-    let mut wanted = Vec::new();
-    for (member, status) in &report.members {
-        let Some((kind, name)) = member.split_once('/') else { continue };
-        let speaks_for = (kind == "connection-point" && name == point) || (kind == "gateway" && instances.contains(&name));
-        if !speaks_for {
-            return Err(Refused::new(StatusCode::FORBIDDEN, format!("connection point \"{point}\" does not speak for {member}")));
-        }
-        if status.applied == in_force.generation() {
-            wanted.extend(&status.wanted_keys);
-        }
-        let body = serde_json::to_string(status).map_err(|error| Refused::new(StatusCode::BAD_REQUEST, error.to_string()))?;
-        statuses.push(MemberStatus { kind: kind.to_owned(), name: name.to_owned(), body, seen_at });
+    let own = format!("connection-point/{point}");
+    let foreign = |member: &str| Refused::new(StatusCode::FORBIDDEN, format!("connection point \"{point}\" does not speak for {member}"));
+    if let Some(other) = report.members.keys().find(|member| **member != own) {
+        return Err(foreign(other));
     }
-    keep_statuses(&site, &format!("connection-point/{point}"), statuses).await?;
-    site.wanted_keys.note(&in_force.model, wanted);
+    let instances = in_force.model.instances_of(&point);
+    let mut said: Vec<_> = report.members.into_values().map(|status| ("connection-point", point.clone(), status)).collect();
+    for (member, signed) in &report.gateways {
+        let name = member.strip_prefix("gateway/").filter(|name| instances.contains(name)).ok_or_else(|| foreign(member))?;
+        said.extend(gateway_said(&site, &in_force, name, signed).map(|status| ("gateway", name.to_owned(), status)));
+    }
+    let of_this_generation = said.iter().filter(|(_, _, status)| status.applied == in_force.generation());
+    let wanted: Vec<_> = of_this_generation.flat_map(|(_, _, status)| status.wanted_keys.clone()).collect();
+    let seen_at = site.now().0 as i64;
+    let stored = |(kind, name, status): (&str, String, control::MemberStatus)| {
+        let body = serde_json::to_string(&status).expect("a status has text keys only");
+        MemberStatus { kind: kind.to_owned(), name, body, seen_at }
+    };
+    keep_statuses(&site, &own, said.into_iter().map(stored).collect()).await?;
+    site.wanted_keys.note(&in_force.model, wanted.iter().collect());
     Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// The word of the gateway instance `name`, if it has signed it and its certificate counts. Who brings it may not know that it does not.
+fn gateway_said(site: &Site, in_force: &InForce, name: &str, signed: &Signed) -> Option<control::MemberStatus> {
+    match check_status(signed, &site.keys().roots(), site.now()) {
+        Ok(said) if said.gateway.as_str() == name && !in_force.ground.revoked_members.contains(&Sha256(said.fingerprint)) => {
+            Some(said.status)
+        }
+        Ok(said) => {
+            debug!(gateway = name, signer = %said.gateway, "A gateway's state is signed by another, or under a revoked certificate");
+            None
+        }
+        Err(refused) => {
+            debug!(gateway = name, error = chain(&refused), "A gateway's state is not signed as it should be");
+            None
+        }
+    }
 }
 
 /// Keeps what `whose` has said of members, unless it says too much.
@@ -267,7 +287,8 @@ async fn keep_statuses(site: &Site, whose: &str, statuses: Vec<MemberStatus>) ->
     };
     if let Some(statuses) = turn {
         let mut change = site.store.begin(site.now().0 as i64).await?;
-        change.put_member_statuses(&statuses, REPEATED).await?;
+        let known = change.member_statuses().await?;
+        change.put_member_statuses(&newer(statuses, &known), REPEATED).await?;
         change.commit().await?;
     }
     Ok(())

@@ -11,7 +11,11 @@ use arc_swap::ArcSwap;
 use axum::Extension;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::http::{Request, StatusCode};
-use cmg_core::ids::{ConnectionPointId, ManagementPointId, Role};
+use cmg_api::bytes::Base64;
+use cmg_api::control::{STATUS_CONTEXT, Signed};
+use cmg_authority::PrivateKey;
+use cmg_core::ids::{ConnectionPointId, GatewayId, ManagementPointId, Role};
+use cmg_credentials::members::signed_bytes;
 use cmg_lab::{Authority, Issued};
 use cmg_process::shutdown::Drain;
 use cmg_site_server::app::change::Actor;
@@ -20,6 +24,7 @@ use cmg_site_server::http::listener::{Peer, Service};
 use hyper::body::Frame;
 use pki_types::pem::PemObject;
 use pki_types::{CertificateDer, PrivateKeyDer};
+use rcgen::SigningKey;
 use rustls::ServerConfig;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -103,6 +108,62 @@ async fn a_revoked_certificate_of_a_member_that_was_enrolled_again_does_not_coun
     }
 }
 
+/// A gateway instance with a certificate, which speaks through connection points.
+struct Gateway {
+    key: PrivateKey,
+    chain: Vec<Base64>,
+}
+
+impl Gateway {
+    fn new(house: &House, name: &str) -> Self {
+        let key = PrivateKey::generate().unwrap();
+        let role = Role::Gateway(GatewayId::new(name));
+        let issued = house.site.keys().infrastructure.member(&role, &key.public(), house.site.now()).unwrap();
+        Self { key, chain: issued.chain.into_iter().map(Base64).collect() }
+    }
+
+    /// Says at `said_at` that it has the generation with this number in force.
+    fn says(&self, number: u64, said_at: u64) -> serde_json::Value {
+        let payload = json!({
+            "applied": { "epoch": 1, "number": number }, "applied_at": 1, "refused": null, "version": "0", "certificate_ends": 1,
+            "findings": [], "tunnels": {}, "said_at": said_at,
+        });
+        let payload = payload.to_string();
+        let signature = Base64(self.key.sign(&signed_bytes(STATUS_CONTEXT, payload.as_bytes())).unwrap());
+        serde_json::to_value(Signed { payload, chain: self.chain.clone(), signature }).unwrap()
+    }
+}
+
+/// The generation that `gw-1` has in force, as the site knows it.
+async fn applied(house: &House) -> Option<u64> {
+    let known = house.site.store.member_statuses().await.unwrap().into_iter().find(|status| status.name == "gw-1")?;
+    serde_json::from_str::<serde_json::Value>(&known.body).unwrap()["applied"]["number"].as_u64()
+}
+
+#[tokio::test]
+async fn a_gateways_state_is_what_it_has_signed_and_the_newest_of_it() {
+    let house = House::new().await;
+    let instances = json!([{ "name": "gw-1", "address": "a:443" }]);
+    let made = house.ask_as("ian", Ask::post("/gateways", json!({ "name": "main", "host": "cmg.example", "instances": instances }))).await;
+    assert_eq!(made.status.as_u16(), 201, "{made:?}");
+    let point = point(&house).await;
+    let (gateway, other) = (Gateway::new(&house, "gw-1"), Gateway::new(&house, "gw-2"));
+    let tell =
+        async |report: serde_json::Value| send(&house, "POST", "status", point.clone(), Body::from(report.to_string())).await.as_u16();
+
+    assert_eq!(tell(json!({ "members": {}, "gateways": { "gateway/gw-1": other.says(9, 9) } })).await, 204);
+    assert_eq!(applied(&house).await, None, "signed by another");
+    assert_eq!(tell(json!({ "members": {}, "gateways": { "gateway/gw-1": gateway.says(3, 5_000) } })).await, 204);
+    assert_eq!(applied(&house).await, Some(3));
+    assert_eq!(tell(json!({ "members": {}, "gateways": { "gateway/gw-1": gateway.says(2, 4_000) } })).await, 204);
+    assert_eq!(applied(&house).await, Some(3), "an older word that came by another way");
+
+    let unsigned: serde_json::Value = serde_json::from_str(gateway.says(8, 8)["payload"].as_str().unwrap()).unwrap();
+    assert_eq!(tell(json!({ "members": { "gateway/gw-1": unsigned } })).await, 403, "the connection point's own word");
+    assert_eq!(tell(json!({ "members": {}, "gateways": { "gateway/gw-2": other.says(1, 1) } })).await, 403, "it connects to none such");
+    assert_eq!(applied(&house).await, Some(3));
+}
+
 #[tokio::test]
 async fn each_kind_of_member_has_its_own_routes_and_no_others() {
     let house = House::new().await;
@@ -111,7 +172,7 @@ async fn each_kind_of_member_has_its_own_routes_and_no_others() {
     assert_eq!(made.status.as_u16(), 201, "{made:?}");
     enrol(&house, "management-point/mp-1").await;
     let management_point = Peer { member: Some(Role::ManagementPoint(ManagementPointId::new("mp-1"))), ..peer("127.0.0.1:1", true) };
-    let gateway = Peer { member: Some(Role::Gateway(cmg_core::ids::GatewayId::new("gw-1"))), ..peer("127.0.0.1:1", true) };
+    let gateway = Peer { member: Some(Role::Gateway(GatewayId::new("gw-1"))), ..peer("127.0.0.1:1", true) };
     let part = format!("part/{}", "0".repeat(64));
     let of_points = [
         ("GET", "news?after=0.0"),

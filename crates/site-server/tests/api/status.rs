@@ -38,6 +38,7 @@ async fn say(house: &House, members: &[&str]) {
         findings: Vec::new(),
         tunnels: BTreeMap::new(),
         wanted_keys: Vec::new(),
+        said_at: 0,
     };
     let body = serde_json::to_string(&status).unwrap();
     let stored = members.iter().map(|member| member.split_once('/').unwrap()).map(|(kind, name)| Stored {

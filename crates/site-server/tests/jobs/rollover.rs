@@ -41,6 +41,7 @@ async fn says(house: &House, applied: GenerationId) {
         findings: vec![],
         tunnels: Default::default(),
         wanted_keys: Default::default(),
+        said_at: 0,
     };
     let body = serde_json::to_string(&status).unwrap();
     let status = cmg_store::MemberStatus { kind: "gateway".to_owned(), name: "gw-1".to_owned(), body, seen_at: house.now() };

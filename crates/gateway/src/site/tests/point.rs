@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cmg_api::bytes::Sha256;
-use cmg_api::control::{GatewayNews, GenerationId, Manifest, MemberStatus, RenewRequest};
+use cmg_api::control::{GatewayNews, GenerationId, Manifest, MemberStatus, RenewRequest, Signed};
 use cmg_core::ids::{ConnectionPointId, GatewayId};
 use cmg_credentials::RoleIdentity;
 use cmg_credentials::tls::{describe_untrusted, role_of, tunnel_client};
@@ -121,7 +121,8 @@ async fn answer(incoming: Incoming, mut offers: watch::Receiver<Offer>, told: mp
             None => (404, Vec::new()),
         }
     } else if target == "/status" {
-        let _ = told.send(serde_json::from_slice(&body).unwrap());
+        let signed: Signed = serde_json::from_slice(&body).unwrap();
+        let _ = told.send(serde_json::from_str(&signed.payload).unwrap());
         (204, Vec::new())
     } else {
         let request: RenewRequest = serde_json::from_slice(&body).unwrap();

@@ -122,6 +122,7 @@ mod tests {
             findings: findings.iter().map(|&line| line.to_owned()).collect(),
             tunnels: BTreeMap::new(),
             wanted_keys: Default::default(),
+            said_at: 0,
         };
         Some((status, seen_at))
     }
