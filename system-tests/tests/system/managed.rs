@@ -5,6 +5,7 @@ mod acme;
 mod changes;
 mod entra;
 mod issuers;
+mod issuers_renewed;
 mod kills;
 mod membership;
 mod proofs;
