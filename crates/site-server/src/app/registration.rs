@@ -36,6 +36,12 @@ use crate::site::Site;
 /// After which part of its life a client asks for its next token: 60 of 90 days.
 const RENEWED_AFTER: (u64, u64) = (2, 3);
 
+/// Tokens that a client gets in a day at most: a CCM token lasts eight hours, one of the site 90 days.
+const MOST_A_DAY: usize = 50;
+
+/// A day, in seconds.
+const DAY: i64 = 86_400;
+
 /// Why a client gets nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum RegistrationRefused {
@@ -135,6 +141,7 @@ pub async fn register(site: &Arc<Site>, point: &str, asked: &Asked) -> Result<Cl
         Some(client) => again(&mut draft, &asking, client, name, asked).await?,
         None => first(&mut draft, &asking, name, asked).await?,
     };
+    demand_few_tokens(&mut draft, &client).await?;
     let issued = client_tokens::issue(site, &mut draft, &client, &asking.confirmation).await?;
     draft.commit().await?;
     Ok(answer(site, client, issued, &asking.confirmation))
@@ -145,6 +152,7 @@ pub async fn renew(site: &Arc<Site>, point: &str, asked: &Asked) -> Result<Clien
     let asking = proving::prove(site, point, asked, &[Kind::Site]).await?;
     let mut draft = site.draft(&actor(point, asked)).await?;
     let client = registered(&mut draft, &asking).await?.id;
+    demand_few_tokens(&mut draft, &client).await?;
     let issued = match &asking.credential {
         Credential::Token(facts) => {
             let old = known_token(&mut draft, facts.id.as_deref(), &client).await?;
@@ -161,6 +169,7 @@ pub async fn exchange(site: &Arc<Site>, point: &str, asked: &Asked) -> Result<Cc
     let asking = proving::prove(site, point, asked, &[Kind::Bulk, Kind::OidcDevice, Kind::OidcUser, Kind::Site]).await?;
     let mut draft = site.draft(&actor(point, asked)).await?;
     let client = registered(&mut draft, &asking).await?.id;
+    demand_few_tokens(&mut draft, &client).await?;
     let mut user = None;
     if let Credential::Token(facts) = &asking.credential {
         match facts.kind {
@@ -200,6 +209,12 @@ fn answer(site: &Site, client_id: String, issued: IssuedToken, confirmation: &Co
 /// A client that nobody knew.
 async fn first(draft: &mut Draft<'_>, asking: &Asking, name: &str, asked: &Asked) -> Result<String, RegistrationRefused> {
     let (identity_kind, identity) = asking.identity();
+    if identity_kind == IdentityKind::EntraDevice {
+        // A blocked device does not come back with another key. A user may have several devices.
+        for known in draft.change.clients_by_identity(&identity).await? {
+            demand_not_blocked(draft, &known).await?;
+        }
+    }
     if identity_kind == IdentityKind::BulkToken {
         let id = good_bulk_token(draft, asking, asked).await?;
         let uses = draft.change.use_bulk_token(&id).await??;
@@ -213,7 +228,7 @@ async fn first(draft: &mut Draft<'_>, asking: &Asking, name: &str, asked: &Asked
 
 /// A client that has registered before: it stays what it is, under the name that it has today.
 async fn again(draft: &mut Draft<'_>, asking: &Asking, client: Client, name: &str, asked: &Asked) -> Result<String, RegistrationRefused> {
-    demand_approved(&client)?;
+    demand_approved(draft, &client).await?;
     if asking.identity().0 == IdentityKind::BulkToken {
         good_bulk_token(draft, asking, asked).await?;
     }
@@ -259,14 +274,29 @@ async fn registered(draft: &mut Draft<'_>, asking: &Asking) -> Result<Client, Re
     if asking.subject_of_site().is_some_and(|subject| subject != client.id) {
         return Err(RegistrationRefused::WrongKey);
     }
-    demand_approved(&client)?;
+    demand_approved(draft, &client).await?;
     Ok(client)
 }
 
-fn demand_approved(client: &Client) -> Result<(), RegistrationRefused> {
+async fn demand_approved(draft: &mut Draft<'_>, client: &Client) -> Result<(), RegistrationRefused> {
+    demand_not_blocked(draft, client).await?;
     match client.state {
         ClientState::Approved => Ok(()),
         ClientState::Pending => Err(RegistrationRefused::Waits),
         ClientState::Blocked => Err(RegistrationRefused::ClientBlocked),
     }
+}
+
+/// The block counts by itself: after a restore the client may be as it was before.
+async fn demand_not_blocked(draft: &mut Draft<'_>, client: &Client) -> Result<(), RegistrationRefused> {
+    let is_blocked =
+        client.state == ClientState::Blocked || blocking::live(&mut draft.change, BlockKind::Client, &client.id, None).await?.is_some();
+    if is_blocked { Err(RegistrationRefused::ClientBlocked) } else { Ok(()) }
+}
+
+/// A client that asks again and again would make its block a long list, which every member has to hold.
+async fn demand_few_tokens(draft: &mut Draft<'_>, client: &str) -> Result<(), RegistrationRefused> {
+    let since = draft.now - DAY;
+    let issued = draft.change.client_tokens_of(client).await?.iter().filter(|token| token.issued_at > since).count();
+    if issued < MOST_A_DAY { Ok(()) } else { Err(RegistrationRefused::TooMany("of this client today")) }
 }

@@ -206,6 +206,48 @@ async fn a_blocked_client_gets_nothing_and_its_tokens_are_blocked() {
 }
 
 #[tokio::test]
+async fn the_block_of_a_client_counts_though_the_client_is_as_it_was_before() {
+    let house = a_house().await;
+    let ((token, _), key) = (bulk(&house, json!({})).await, key());
+    let client = ask(&house.site, "register", asked(&key, &token)).await.text("client_id");
+    made(&house, &format!("/clients/{client}/block"), json!({ "note": "stolen" })).await;
+    let mut change = house.site.store.begin(house.now()).await.unwrap();
+    let blocked = change.client(&client).await.unwrap().unwrap();
+    change.replace_client(&cmg_store::Client { state: cmg_store::ClientState::Approved, ..blocked }).await.unwrap();
+    change.commit().await.unwrap();
+
+    assert_eq!(ask(&house.site, "register", asked(&key, &token)).await.reason(), (403, "client-blocked"));
+}
+
+#[tokio::test]
+async fn a_client_gets_so_many_tokens_a_day_and_no_more() {
+    let house = a_house().await;
+    let ((token, _), key) = (bulk(&house, json!({})).await, key());
+    let mut statuses = Vec::new();
+    for _ in 0..51 {
+        statuses.push(ask(&house.site, "register", asked(&key, &token)).await.status);
+    }
+
+    assert_eq!((statuses.iter().filter(|status| **status == 201).count(), statuses.last()), (50, Some(&429)));
+}
+
+#[tokio::test]
+async fn what_a_management_point_tells_of_a_request_is_bounded_and_its_address_is_one() {
+    let house = a_house().await;
+    let ((token, _), key) = (bulk(&house, json!({})).await, key());
+    let with = |field: &str, value: String| {
+        let mut asked = asked(&key, &token);
+        asked[field] = json!(value);
+        asked
+    };
+
+    for field in ["url", "address", "connection_point", "request_id"] {
+        assert_eq!(ask(&house.site, "register", with(field, "a".repeat(3_000))).await.status, 413, "{field}");
+    }
+    assert_eq!(ask(&house.site, "register", with("address", "nobody".to_owned())).await.reason(), (422, "invalid"));
+}
+
+#[tokio::test]
 async fn a_client_with_a_certificate_registers_and_its_token_is_bound_to_it() {
     let house = a_house().await;
     let key = cmg_authority::PrivateKey::generate().unwrap();

@@ -1,5 +1,6 @@
 //! What a client has proven: by which credential, and with which key.
 
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use base64::Engine;
@@ -11,6 +12,7 @@ use cmg_api::resource::RegistrationTraffic;
 use cmg_authority::Confirmation;
 use cmg_core::identity::{CertificateFacts, TokenFacts, TokenKind};
 use cmg_core::ids::TrustName;
+use cmg_core::problem::Problem;
 use cmg_core::refusal::Refusal;
 use cmg_credentials::dpop::{self, Request};
 use cmg_credentials::{Verifier, members};
@@ -23,7 +25,7 @@ use crate::app::doctor::as_a_gateway;
 use crate::app::in_force::InForce;
 use crate::app::sign_in::network;
 use crate::app::templates::registration::audiences;
-use crate::app::text::sha256;
+use crate::app::text::{hex, sha256};
 use crate::site::Site;
 
 /// How old a proof may be, and how far clocks may be apart, in seconds.
@@ -31,6 +33,9 @@ const PROOF_LEEWAY: u64 = 120;
 
 /// Most certificates of a chain.
 const MOST_CERTIFICATES: usize = 10;
+
+/// Longest text that a management point tells about a request, in bytes: URLs are the longest.
+const LARGEST_TOLD: usize = 2048;
 
 /// Who asks.
 pub(super) struct Asking {
@@ -91,6 +96,10 @@ fn named<'a>(name: &'a str, otherwise: &'a str) -> String {
 
 /// Verifies everything that a client has shown; `kinds` are those of its token that count.
 pub(super) async fn prove(site: &Arc<Site>, point: &str, asked: &Asked, kinds: &[Kind]) -> Result<Asking, RegistrationRefused> {
+    if asked.address.parse::<IpAddr>().is_err() {
+        let problem = Problem::new("address", "it is no address", "the management point tells where the client came from");
+        return Err(RegistrationRefused::Invalid(problem));
+    }
     if !site.limits.admits_address(&network(&asked.address)) {
         return Err(RegistrationRefused::TooMany("from this address"));
     }
@@ -119,7 +128,7 @@ fn by_certificate(
     let trust = allowed.trust.as_deref().ok_or(Refusal::CertificateForeign)?;
     let facts = verifier.certificate(&TrustName::new(trust), chain, site.now())?.facts;
     let key = chain.first().and_then(|leaf| members::public_key(leaf)).ok_or(Refusal::CertificateMalformed)?;
-    if !site.limits.admits_token(&facts.serial) {
+    if !site.limits.admits_token(&hex(&facts.thumbprint_sha256)) {
         return Err(RegistrationRefused::TooMany("with this certificate"));
     }
     let (key, confirmation) = (URL_SAFE_NO_PAD.encode(sha256(&key)), Confirmation::Certificate(facts.thumbprint_sha256));
@@ -142,7 +151,8 @@ fn by_token(
     if !audiences(allowed).iter().any(|audience| facts.audiences.contains(audience)) {
         return Err(RegistrationRefused::WrongAudience);
     }
-    if !site.limits.admits_token(facts.id.as_deref().or(facts.subject.as_deref()).unwrap_or(&facts.issuer)) {
+    let told_apart_by = facts.id.as_deref().or(facts.subject.as_deref()).unwrap_or_default();
+    if !site.limits.admits_token(&format!("{} {told_apart_by}", facts.issuer)) {
         return Err(RegistrationRefused::TooMany("with this token"));
     }
     let proof = asked.proof.as_deref().ok_or(RegistrationRefused::NoProof)?;
@@ -172,7 +182,7 @@ pub(crate) struct Verifiers(Mutex<Option<(GenerationId, Arc<Verifier>)>>);
 
 impl Verifiers {
     /// Takes its time where much is blocked.
-    fn of(&self, in_force: &InForce) -> Result<Arc<Verifier>, Vec<cmg_core::problem::Problem>> {
+    fn of(&self, in_force: &InForce) -> Result<Arc<Verifier>, Vec<Problem>> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((generation, verifier)) = &*known
             && *generation == in_force.generation()
@@ -192,5 +202,8 @@ pub(crate) fn is_bounded(asked: &Asked) -> bool {
         Shown::Token(token) => token.len(),
         Shown::Certificate(chain) => chain.iter().map(|der| der.0.len()).sum(),
     };
-    shown <= LARGEST_FIELD && asked.proof.as_ref().is_none_or(|proof| proof.len() <= LARGEST_FIELD)
+    let told = [&asked.url, &asked.address, &asked.connection_point, &asked.request_id];
+    shown <= LARGEST_FIELD
+        && asked.proof.as_ref().is_none_or(|proof| proof.len() <= LARGEST_FIELD)
+        && told.iter().all(|text| text.len() <= LARGEST_TOLD)
 }
