@@ -1,7 +1,7 @@
 //! The administrator's block list, made for looking up.
 use std::collections::{HashMap, HashSet};
 
-use cmg_core::identity::CertificateFacts;
+use cmg_core::identity::{CertificateFacts, TokenFacts};
 use cmg_core::trust::Block;
 
 /// What is blocked.
@@ -44,8 +44,10 @@ impl Blocks {
             })
     }
 
-    pub(crate) fn block_token(&self, id: &str) -> bool {
-        self.token_ids.contains(id)
+    /// Whether a token is blocked: by its id, or with the certificate that it is bound to.
+    pub(crate) fn block_token(&self, facts: &TokenFacts) -> bool {
+        facts.id.as_ref().is_some_and(|id| self.token_ids.contains(id))
+            || facts.confirmation.certificate.is_some_and(|thumbprint| self.sha256.contains(&thumbprint))
     }
 }
 

@@ -65,17 +65,31 @@ impl Verifier {
         now: WallTime,
     ) -> Result<Verified<CertificateFacts>, Refusal> {
         let policy = self.trusts.get(trust).ok_or(Refusal::CertificateForeign)?;
-        remembered(&self.known_certificates, chain_digest(trust, chain), now, || policy.verify(chain, now))
+        remembered(&self.known_certificates, chain_digest(Some(trust), chain), now, || policy.verify(chain, now))
+    }
+
+    /// Verifies a client's `chain`, the leaf first, at `now`, where any policy will do: the first that accepts it counts.
+    ///
+    /// Where none does, the reason is that of a policy which knows the certificate's authority, if one does.
+    pub fn certificate_of_any(&self, chain: &[CertificateDer<'_>], now: WallTime) -> Result<Verified<CertificateFacts>, Refusal> {
+        remembered(&self.known_certificates, chain_digest(None, chain), now, || {
+            let mut reason = Refusal::CertificateForeign;
+            for policy in self.trusts.values() {
+                match policy.verify(chain, now) {
+                    Ok(verified) => return Ok(verified),
+                    Err(Refusal::CertificateForeign | Refusal::CertificateIssuerNotFound) => {}
+                    Err(other) => reason = other,
+                }
+            }
+            Err(reason)
+        })
     }
 
     /// Verifies a bearer `token` at `now`. Audience and kind are for the endpoint to judge.
     pub fn token(&self, token: &[u8], now: WallTime) -> Result<Verified<TokenFacts>, Refusal> {
         remembered(&self.known_tokens, digest_of(digest::digest(&SHA256, token)), now, || {
             let verified = self.tokens.verify(token, now).inspect_err(|_| self.note_unknown_key(token, now))?;
-            match &verified.facts.id {
-                Some(id) if self.blocks.block_token(id) => Err(Refusal::TokenBlocked),
-                _ => Ok(verified),
-            }
+            if self.blocks.block_token(&verified.facts) { Err(Refusal::TokenBlocked) } else { Ok(verified) }
         })
     }
 
@@ -110,10 +124,11 @@ fn remembered<T>(
     Ok(verified)
 }
 
-/// Lengths are part of it, so that no other cut of the same bytes has the same digest.
-fn chain_digest(trust: &TrustName, chain: &[CertificateDer<'_>]) -> Digest {
+/// Lengths are part of it, so that no other cut of the same bytes has the same digest. No trust: any.
+fn chain_digest(trust: Option<&TrustName>, chain: &[CertificateDer<'_>]) -> Digest {
     let mut context = digest::Context::new(&SHA256);
-    let parts = std::iter::once(trust.as_str().as_bytes()).chain(chain.iter().map(AsRef::as_ref));
+    context.update(&[u8::from(trust.is_some())]);
+    let parts = trust.map(|trust| trust.as_str().as_bytes()).into_iter().chain(chain.iter().map(AsRef::as_ref));
     for part in parts {
         context.update(&(part.len() as u64).to_be_bytes());
         context.update(part);

@@ -138,9 +138,14 @@ pub(crate) fn admit<'s, 'c>(
             let permit = permit_token(&facts, endpoint).inspect_err(|_| known.doubt_token(bound))?;
             let asked = Asked { head, bytes, token: bearer.token, called_bound: bearer.called_bound, chain };
             let room = || clients.demand_room(&client, state.limits.rate, state.limits.concurrent_requests);
-            let nonce = due.confirm(&facts, &asked, room, now).inspect_err(|refusal| known.disown_token(*refusal))?;
+            let shown = due.confirm(&facts, &asked, room, now).and_then(|nonce| {
+                let until = bound.certificate.map(|_| certificate_until(chain, endpoint, state, now)).transpose()?;
+                Ok((nonce, until))
+            });
+            let (nonce, until) = shown.inspect_err(|refusal| known.disown_token(*refusal))?;
             let admitted = Admitted::by(permit, facts.kind.name(), known.good_token()?);
-            Ok(Admitted { token_field: Some(bearer.field), nonce, is_bound: bound.key.is_some(), ..admitted })
+            let good_until = until.map_or(admitted.good_until, |until| until.min(admitted.good_until));
+            Ok(Admitted { token_field: Some(bearer.field), good_until, nonce, is_bound: bound.key.is_some(), ..admitted })
         }
         (Demand::Token, None) => Err(Refusal::TokenMissing),
         (Demand::Certificate | Demand::TokenOrCertificate, _) => {
@@ -150,6 +155,23 @@ pub(crate) fn admit<'s, 'c>(
             Ok(Admitted::by(permit, "certificate", proven))
         }
     }
+}
+
+/// The last second at which the certificate that a token is bound to counts by itself: the token shall not outlive it.
+///
+/// An endpoint without a policy of its own takes a certificate that any policy accepts.
+fn certificate_until(
+    chain: Option<&[CertificateDer<'static>]>,
+    endpoint: &Endpoint,
+    state: &State,
+    now: WallTime,
+) -> Result<WallTime, Refusal> {
+    let chain = chain.ok_or(Refusal::ProofCertificate)?;
+    let verified = match &endpoint.trust {
+        Some(trust) => state.verifier.certificate(trust, chain, now),
+        None => state.verifier.certificate_of_any(chain, now),
+    };
+    verified.map(|verified| verified.good_until)
 }
 
 impl<'s, 'c> Admitted<'s, 'c> {

@@ -3,7 +3,7 @@
 //! | `cnf` of the token | what the request shows |
 //! |---|---|
 //! | `jkt` | exactly one `DPoP` field (RFC 9449): for this method, URL and token, about now, with a nonce of this instance, used once |
-//! | `x5t#S256` | that client certificate, whose key the handshake of this connection has proven (RFC 8705) |
+//! | `x5t#S256` | that client certificate, whose key the handshake of this connection has proven (RFC 8705); whether it counts by itself is looked at after that |
 //!
 //! A proof counts for the request that it opened, however long that lasts and however often it is carried.
 use aws_lc_rs::digest::{SHA256, digest};

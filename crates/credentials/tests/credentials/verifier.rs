@@ -63,6 +63,32 @@ fn a_token_is_blocked_by_its_id() {
 }
 
 #[test]
+fn a_token_is_blocked_with_the_certificate_it_is_bound_to() {
+    let root = Authority::root("root");
+    // "Bwc..." is 32 times the byte 7.
+    let bound = |claims: String| claims.replacen('{', r#"{"cnf":{"x5t#S256":"BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc"},"#, 1);
+    let token = token(r#"{"alg":"RS256","kid":"site-1"}"#, &bound(good_claims()));
+    let verdict = |block| verifier(trust_of(&[&root], &[]), &[block]).token(token.as_bytes(), NOW).map(|_| ());
+
+    assert_eq!(verdict(Block::Sha256([7; 32])), Err(Refusal::TokenBlocked));
+    assert_eq!(verdict(Block::Sha256([8; 32])), Ok(()));
+}
+
+#[test]
+fn a_certificate_counts_under_any_policy_or_is_refused_by_the_one_that_knows_it() {
+    let (root, other) = (Authority::root("root"), Authority::root("other"));
+    let others = Trust { name: TrustName::new("others"), ..trust_of(&[&other], &[]) };
+    let verifier = Verifier::new(&[trust_of(&[&root], &[]), others], &[], &[]).unwrap();
+    let verdict = |issuer: &Authority, now| verifier.certificate_of_any(&chain(&issuer.client("pc1"), &[]), now).map(|_| ());
+
+    assert_eq!((verdict(&root, NOW), verdict(&other, NOW)), (Ok(()), Ok(())));
+    assert_eq!(verdict(&root, WallTime(0)), Err(Refusal::CertificateNotYetValid));
+    assert_eq!(verdict(&Authority::root("third"), NOW), Err(Refusal::CertificateForeign));
+    let none = Verifier::new(&[], &[], &[]).unwrap();
+    assert_eq!(none.certificate_of_any(&chain(&root.client("pc1"), &[]), NOW).err(), Some(Refusal::CertificateForeign));
+}
+
+#[test]
 fn a_credential_is_verified_once() {
     let root = Authority::root("root");
     let verifier = verifier(trust_of(&[&root], &[]), &[]);
