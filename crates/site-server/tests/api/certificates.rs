@@ -3,6 +3,7 @@
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use cmg_lab::{Authority, Issued};
+use cmg_site_server::app::change::{Actor, ChangeRefused};
 use p12_keystore::{Certificate, KeyStore, KeyStoreEntry, PrivateKey, PrivateKeyChain};
 use pki_types::PrivatePkcs8KeyDer;
 use pki_types::pem::PemObject;
@@ -269,4 +270,41 @@ async fn an_uploaded_certificate_stays_in_force_until_the_acme_server_has_sent_o
 
     assert_eq!(after.status.as_u16(), 200, "{}", after.body);
     assert_eq!((&after.body["fingerprint"], &after.body["chain"]), (&before.body["fingerprint"], &before.body["chain"]));
+}
+
+/// A challenge for a name, as it lies in the database while an order is under way.
+async fn challenged(house: &House, name: &str) -> Result<(), ChangeRefused> {
+    let challenge = json!({ "name": name, "kind": "tls-alpn-01", "token": "t", "key_authorization": "t.k" });
+    let mut draft = house.site.draft(&Actor::default()).await?;
+    draft.change.put_secret("acme/web/challenges", json!([challenge]).to_string().as_bytes()).await.unwrap();
+    draft.ground.acme.insert("web".to_owned(), vec![serde_json::from_value(challenge).unwrap()]);
+    draft.publish();
+    draft.commit().await.map(drop)
+}
+
+#[tokio::test]
+async fn a_challenge_ends_when_its_certificate_is_uploaded_in_the_middle_of_an_order() {
+    let (house, papers) = (House::new().await, papers());
+    new(&house, ordered(json!({}))).await;
+    challenged(&house, "cmg.example").await.unwrap();
+
+    let uploaded = house.ask_as("ian", Ask::put("/certificates/web", "*", papers.upload())).await;
+
+    assert_eq!(uploaded.status.as_u16(), 200, "{}", uploaded.body);
+    assert!(house.site.in_force().ground.acme.is_empty());
+    assert_eq!(house.site.store.secret("acme/web/challenges").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_challenge_that_gateways_would_refuse_is_not_published() {
+    let house = House::new().await;
+    new(&house, ordered(json!({}))).await;
+    let gateway = json!({ "name": "main", "host": "cmg.example", "certificates": ["web"] });
+    let made = house.ask_as("ian", Ask::post("/gateways", gateway)).await;
+    assert_eq!(made.status.as_u16(), 201, "{}", made.body);
+
+    let refused = challenged(&house, "\u{fc}").await.unwrap_err();
+
+    assert!(format!("{refused:?}").contains("acme_challenge[0]"), "{refused:?}");
+    challenged(&house, "cmg.example").await.unwrap();
 }
