@@ -3,11 +3,11 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use cmg_lab::ProofKey;
 use cmg_lab::token::AUDIENCE;
+use cmg_lab::{Authority, Issued, Profile, ProofKey};
 use serde_json::{Value, json};
 
-use crate::support::{Caller, Frame, Reply, Site, WebSocket};
+use crate::support::{Caller, Frame, Reply, Setup, Site, WebSocket};
 
 const HOUR: Duration = Duration::from_secs(3600);
 const PROOF: &str = "DPoP error=\"invalid_dpop_proof\", algs=\"ES256 ES384 RS256 PS256 EdDSA\"";
@@ -16,19 +16,43 @@ const BOUND: &str = "DPoP error=\"invalid_token\", algs=\"ES256 ES384 RS256 PS25
 const PATH: &str = "/tokens/echo";
 const URL: &str = "https://localhost/tokens/echo";
 
-static ALL: LazyLock<Site> = LazyLock::new(|| start().shared());
+/// The site, and client certificates that its administrator has taken back.
+struct Proofs {
+    site: Site,
+    revoked: Issued,
+    blocked: Issued,
+}
 
-fn start() -> Site {
-    Site::start(|setup| {
-        setup.endpoint("tokens", "face = \"server\"");
-        setup.endpoint("forwarding", "face = \"server\"\nforward_token = true");
-        setup.endpoint("strict", "face = \"server\"\nproof = \"required\"");
-        setup.endpoint("either", "");
-        setup.gateway(&format!(
-            "[[endpoint]]\nid = \"nowhere\"\nhost = \"localhost\"\nprefix = \"/nowhere\"\nface = \"server\"\ntoken_kinds = [\"site\"]\n\
-             audiences = [{AUDIENCE:?}]"
-        ));
-    })
+impl std::ops::Deref for Proofs {
+    type Target = Site;
+
+    fn deref(&self) -> &Site {
+        &self.site
+    }
+}
+
+static ALL: LazyLock<Proofs> = LazyLock::new(|| {
+    let mut made = None;
+    let site = Site::start(|setup| {
+        publish(setup);
+        let [revoked, blocked] = ["revoked", "blocked"].map(|name| setup.lab.clients.client(name).unwrap());
+        setup.lab.revoke(&[&revoked.serial]).unwrap();
+        setup.both(&format!("[[block]]\nthumbprint = {:?}", blocked.thumbprint_sha256()));
+        made = Some((revoked, blocked));
+    });
+    let (revoked, blocked) = made.unwrap();
+    Proofs { site: site.shared(), revoked, blocked }
+});
+
+fn publish(setup: &Setup) {
+    setup.endpoint("tokens", "face = \"server\"");
+    setup.endpoint("forwarding", "face = \"server\"\nforward_token = true");
+    setup.endpoint("strict", "face = \"server\"\nproof = \"required\"");
+    setup.endpoint("either", "");
+    setup.gateway(&format!(
+        "[[endpoint]]\nid = \"nowhere\"\nhost = \"localhost\"\nprefix = \"/nowhere\"\nface = \"server\"\ntoken_kinds = [\"site\"]\n\
+         audiences = [{AUDIENCE:?}]"
+    ));
 }
 
 /// A client, and its token that is bound to its key.
@@ -218,16 +242,42 @@ fn a_token_that_is_bound_to_something_unknown() {
 fn a_token_that_is_bound_to_a_certificate_counts_beside_it_only() {
     let own = &ALL.lab().client;
     let other = ALL.lab().clients.client("device-2").unwrap();
-    let token = {
-        let digest: Vec<u8> = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &own.der).as_ref().to_vec();
-        bound(json!({ "x5t#S256": base64url(&digest) }))
-    };
-    let with_token = |caller: Caller| caller.field("Authorization", &format!("Bearer {token}")).get(PATH);
+    let with_token = |caller: Caller| caller.field("Authorization", &format!("Bearer {}", bound_to(&own.der))).get(PATH);
 
     assert_eq!(with_token(ALL.device()).status, 200);
     for caller in [ALL.stranger(), ALL.with_certificate(&other)] {
         refused(&with_token(caller), "CMGService_Proof_Required", "proof_certificate", "Bearer error=\"invalid_token\"");
     }
+}
+
+#[test]
+fn a_token_that_is_bound_to_a_certificate_does_not_outlive_it() {
+    let ask = |certificate: &Issued| {
+        let token = bound_to(&certificate.der);
+        let caller = ALL.with_certificate(certificate).field("Cmg-Authorization", &format!("Bearer {token}"));
+        [PATH, "/either/echo"].map(|path| caller.get(path))
+    };
+
+    let foreign = Authority::root("Foreign Root").unwrap().client("device-3").unwrap();
+    let expired = ALL.lab().clients.issue(&Profile::client("device-4").expired()).unwrap();
+    for (certificate, labels) in [
+        (&ALL.revoked, ["certificate_revoked"; 2]),
+        (&expired, ["certificate_expired"; 2]),
+        (&foreign, ["certificate_foreign", "certificate_issuer_not_found"]),
+    ] {
+        for (reply, label) in ask(certificate).iter().zip(labels) {
+            ALL.assert_refused(reply, 403, "CMGService_Client_Certificate_Refused", label);
+        }
+    }
+    for reply in ask(&ALL.blocked) {
+        ALL.assert_refused(&reply, 401, "CMGService_Invalid_Token", "token_blocked");
+    }
+}
+
+/// A token that is bound to the certificate of these bytes.
+fn bound_to(der: &[u8]) -> String {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, der);
+    bound(json!({ "x5t#S256": base64url(digest.as_ref()) }))
 }
 
 #[test]
@@ -277,7 +327,7 @@ fn a_key_that_makes_more_proofs_than_are_remembered_of_one_and_the_others_beside
 
 #[test]
 fn what_a_proof_has_opened_lasts_longer_than_the_proof_counts() {
-    let site = start();
+    let site = Site::start(publish);
     let key = ProofKey::new().unwrap();
     let token = site.lab().tokens.bound_token("device-1", AUDIENCE, HOUR, json!({ "jkt": key.thumbprint() })).unwrap();
     let caller = site.stranger().field("Authorization", &format!("DPoP {token}"));
