@@ -25,7 +25,7 @@ pub struct SignInProvider {
     #[serde(default = "openid")]
     pub scopes: Vec<String>,
     /// How browsers reach the site server's API, such as `https://site.corp.example:8444`. The redirect URI that is registered at the
-    /// provider is this with `/api/v1/sign-in/oidc/callback` behind it.
+    /// provider is this with `/api/v1/sign-in/oidc/callback/NAME` behind it, which ends with the name of this resource.
     pub site_url: String,
     /// Whether accounts sign in by it. Default true.
     #[serde(default = "yes")]
@@ -62,7 +62,7 @@ pub struct SignInProviderUpload {
     #[serde(default = "openid")]
     pub scopes: Vec<String>,
     /// How browsers reach the site server's API, such as `https://site.corp.example:8444`. The redirect URI that is registered at the
-    /// provider is this with `/api/v1/sign-in/oidc/callback` behind it.
+    /// provider is this with `/api/v1/sign-in/oidc/callback/NAME` behind it, which ends with the name of this resource.
     pub site_url: String,
     /// Whether accounts sign in by it. Default true.
     #[serde(default = "yes")]

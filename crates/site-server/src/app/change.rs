@@ -241,6 +241,7 @@ impl Draft<'_> {
         self.forget_misfits().await?;
         self.ground.revoked_members = super::issued_certificates::revoked_members(&mut self.change).await?;
         self.forget_challenges().await?;
+        super::sign_in_providers::end_sessions(&mut self.change, &self.before.model, &self.model).await?;
         let Self { model, ground, .. } = &mut self;
         ground.issuer_keys.retain(|name, _| model.token_issuers.contains_key(name));
         seal_secrets(self.site, &mut self.change, &self.model, &mut self.ground).await?;

@@ -24,6 +24,7 @@ mod id_token;
 pub(crate) mod identity;
 pub(crate) mod provider;
 mod redirect;
+mod refused;
 
 use std::sync::Arc;
 
@@ -38,6 +39,7 @@ use serde::{Deserialize, Serialize};
 
 use super::accounts::{self, role_of};
 use super::change::{Actor, ChangeRefused};
+use super::model::Model;
 use super::resources::Written;
 use super::sessions::{self, NewSession};
 use super::sign_in::{self, SignInRefused, Subject};
@@ -47,8 +49,12 @@ use id_token::{Expected, IdTokenRefused};
 use identity::Identity;
 use provider::{Providers, Redeemed, printable};
 use redirect::Redirect;
+pub(crate) use refused::{BeginRefused, ReturnRefused};
 
-/// Where the provider sends browsers back to, behind the address of the site.
+/// Where providers send browsers back to, behind the address of the site and before the name of the provider.
+///
+/// Each has an address of its own: at a common one, a provider could have the code of another redeemed in a sign-in at itself (RFC 9700,
+/// section 4.4).
 pub(crate) const CALLBACK: &str = "/api/v1/sign-in/oidc/callback";
 
 /// How long somebody may take at the provider, in seconds.
@@ -75,8 +81,9 @@ pub(crate) struct Beginning {
 }
 
 /// What the provider says by the browser.
-#[derive(Default)]
 pub(crate) struct Returned {
+    /// The provider whose address the browser was sent back to.
+    pub(crate) provider: String,
     /// `state`.
     pub(crate) state: Option<String>,
     /// `code`.
@@ -104,80 +111,6 @@ struct Proven {
     identity: String,
     provider: String,
     code_challenge: String,
-}
-
-/// Why no sign-in begins.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum BeginRefused {
-    /// What was sent does not hold.
-    #[error("the sign-in cannot begin")]
-    Problems(Vec<Problem>),
-    /// The provider cannot be asked.
-    #[error("the provider cannot be asked: {0}")]
-    Provider(String),
-    /// There are too many.
-    #[error("too many sign-ins are under way: try again in a few minutes, or sign in by a password")]
-    TooMany,
-    /// Too many tries, or the database refused.
-    #[error(transparent)]
-    SignIn(#[from] SignInRefused),
-    /// Something that must not happen.
-    #[error("the sign-in could not be kept")]
-    Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
-}
-
-/// Why somebody whom the provider sent back is not let in. The words are for that person.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum ReturnRefused {
-    /// The state is unknown.
-    #[error("This sign-in is not known here, was used already, or took longer than ten minutes. Begin it again: cmg login --provider NAME")]
-    State,
-    /// The provider said no.
-    #[error("The provider did not sign you in: it says \"{0}\". Begin again, or ask whoever runs it.")]
-    Denied(String),
-    /// The answer came from elsewhere.
-    #[error("The answer is of another provider than the one that was asked, and does not count. Begin the sign-in again.")]
-    Issuer,
-    /// There is no code.
-    #[error("The provider sent you back without a code. Begin the sign-in again.")]
-    NoCode,
-    /// The provider was changed or disabled.
-    #[error("The sign-in provider was changed or disabled meanwhile. Begin the sign-in again, or ask a full administrator.")]
-    Gone,
-    /// The provider cannot be asked.
-    #[error("The provider could not be asked who you are: {0}. Try again; if it stays so, tell a full administrator.")]
-    Provider(String),
-    /// Its ID token does not count.
-    #[error("What the provider says about you does not count: {0}. Begin again; if it stays so, tell a full administrator.")]
-    IdToken(String),
-    /// Nobody is tied to that subject.
-    #[error(
-        "No account here is tied to you. Ask a full administrator to do so: cmg account set NAME --provider {provider} --subject '{subject}'"
-    )]
-    Unknown {
-        /// The provider.
-        provider: String,
-        /// What it calls the person.
-        subject: String,
-    },
-    /// The account is disabled.
-    #[error("Your account is disabled. Ask a full administrator.")]
-    Disabled,
-    /// The database refused.
-    #[error("The site server could not keep the sign-in: {0}. Try again.")]
-    Change(#[from] ChangeRefused),
-}
-
-impl From<cmg_store::Error> for ReturnRefused {
-    fn from(error: cmg_store::Error) -> Self {
-        Self::Change(error.into())
-    }
-}
-
-impl From<cmg_store::Error> for BeginRefused {
-    fn from(error: cmg_store::Error) -> Self {
-        Self::SignIn(error.into())
-    }
 }
 
 /// Begins a sign-in, and gives the provider's address that the browser shall open.
@@ -273,6 +206,9 @@ async fn signed_in(
     waiting: &Waiting,
     returned: Returned,
 ) -> Result<(Arc<SignInProvider>, String), ReturnRefused> {
+    if returned.provider != waiting.provider {
+        return Err(ReturnRefused::OtherProvider { came_by: printable(&returned.provider), begun_at: waiting.provider.clone() });
+    }
     let provider = enabled(site, &waiting.provider).ok_or(ReturnRefused::Gone)?;
     let now = site.now();
     let mut known = providers.known(&provider, now.0 as i64).await.map_err(ReturnRefused::Provider)?;
@@ -313,6 +249,10 @@ pub(crate) async fn finish(site: &Site, actor: &Actor, code: &str, verifier: &st
         sign_in::record_failure(site, actor, Some(&proven.account), &about("the verifier is wrong")).await?;
         return Err(SignInRefused::Code);
     }
+    if !vouches(&site.in_force().model, &proven) {
+        sign_in::record_failure(site, actor, Some(&proven.account), &about("the provider was changed or disabled meanwhile")).await?;
+        return Err(SignInRefused::Code);
+    }
     let account = site.store.account(&proven.account).await?;
     let is_same = |account: &cmg_store::Account| account.fields.oidc_subject.as_ref() == Some(&proven.identity) && !account.fields.disabled;
     let Some(role) = account.filter(is_same).as_ref().and_then(role_of) else {
@@ -321,8 +261,8 @@ pub(crate) async fn finish(site: &Site, actor: &Actor, code: &str, verifier: &st
     };
     let actor = Actor { account: proven.account.clone(), role: role.as_str().to_owned(), ..actor.clone() };
     let mut draft = site.draft(&actor).await?;
-    // The account may have changed before the turn came.
-    if !draft.change.account(&proven.account).await?.as_ref().is_some_and(is_same) {
+    // Account and provider may have changed before the turn came, by another site server too.
+    if !draft.change.account(&proven.account).await?.as_ref().is_some_and(is_same) || !vouches(&draft.model, &proven) {
         return Err(SignInRefused::Code);
     }
     draft.change.clear_sign_in_failures(&Subject::address(&actor.address).key).await?;
@@ -360,8 +300,14 @@ fn enabled(site: &Site, name: &str) -> Option<Arc<SignInProvider>> {
     site.in_force().model.sign_in_providers.get(name).filter(|provider| provider.enabled).cloned()
 }
 
+/// Whether the provider that has proven somebody is still there, enabled, and of the same issuer.
+fn vouches(model: &Model, proven: &Proven) -> bool {
+    let provider = model.sign_in_providers.get(&proven.provider).filter(|provider| provider.enabled);
+    provider.is_some_and(|provider| identity::is_of(&proven.identity, provider))
+}
+
 fn callback(provider: &SignInProvider) -> String {
-    format!("{}{CALLBACK}", provider.site_url)
+    format!("{}{CALLBACK}/{}", provider.site_url, provider.name)
 }
 
 /// S256 of RFC 7636.

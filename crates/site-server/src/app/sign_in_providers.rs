@@ -5,10 +5,12 @@ use std::net::IpAddr;
 use cmg_api::resource::{SignInProvider, SignInProviderUpload};
 use cmg_authority::Secret;
 use cmg_core::problem::Problem;
+use cmg_store::Change;
 use reqwest::Url;
 
 use super::fetching::Fetcher;
 use super::model::Model;
+use super::oidc::identity;
 use super::own_roots;
 use super::resources::{Accepted, Nothing, Written};
 use super::roles::Needs;
@@ -68,6 +70,28 @@ impl Written for SignInProvider {
     fn secret_of(name: &str) -> Option<String> {
         Some(format!("sign-in-provider/{name}/client-secret"))
     }
+}
+
+/// Ends the sessions of the accounts that are tied to a provider which is believed no more: disabled, removed, or of another issuer.
+///
+/// Their API tokens stay: programs run by them, and they are revoked one by one.
+pub(crate) async fn end_sessions(change: &mut Change, before: &Model, after: &Model) -> Result<(), cmg_store::Error> {
+    let is_believed = |provider: &SignInProvider| {
+        let now = after.sign_in_providers.get(&provider.name).filter(|now| now.enabled);
+        now.is_some_and(|now| now.issuer == provider.issuer)
+    };
+    let ended: Vec<_> = before.sign_in_providers.values().filter(|provider| provider.enabled && !is_believed(provider)).cloned().collect();
+    if ended.is_empty() {
+        return Ok(());
+    }
+    let accounts = change.accounts().await?;
+    for account in accounts {
+        let Some(stored) = account.fields.oidc_subject else { continue };
+        if ended.iter().any(|provider| identity::is_of(&stored, provider)) {
+            change.end_sessions_of(&account.name).await?;
+        }
+    }
+    Ok(())
 }
 
 /// The same for the same secret, so that sending it again changes nothing.

@@ -16,6 +16,7 @@ const REDIRECT: &str = "http://127.0.0.1:4000/x";
 
 /// Plays an OpenID Connect provider that says whatever a test wants.
 struct FakeProvider {
+    name: &'static str,
     web: Web,
     authority: String,
     signer: TokenSigner,
@@ -30,29 +31,35 @@ struct Begun {
 impl FakeProvider {
     /// A provider that a house has as `corp`, and to whose subject `s-1` the account `ann` is tied.
     async fn of(house: &House) -> Self {
+        let provider = Self::named(house, "corp", true).await;
+        tie(house, "ann", "s-1", false).await;
+        provider
+    }
+
+    /// A provider that a house has by this name, and that says with each answer who it is, or not.
+    async fn named(house: &House, name: &'static str, says_issuer: bool) -> Self {
         let authority = Authority::root("Web CA").unwrap();
         let web = Web::tls(&authority.server(&["localhost"]).unwrap()).await;
         let mut signer = TokenSigner::new("k1", Algorithm::Rs256).unwrap();
         signer.issuer = web.url("/tenant");
-        let provider = Self { web, authority: authority.certificate_pem(), signer };
+        let provider = Self { name, web, authority: authority.certificate_pem(), signer };
         let document = json!({
             "issuer": provider.signer.issuer,
             "jwks_uri": provider.web.url("/keys"),
             "authorization_endpoint": provider.web.url("/auth"),
             "token_endpoint": provider.web.url("/token"),
-            "authorization_response_iss_parameter_supported": true,
+            "authorization_response_iss_parameter_supported": says_issuer,
         });
         provider.put("/tenant/.well-known/openid-configuration", &document);
         provider.put("/keys", &json!({ "keys": [jwk(&provider.signer)] }));
         let made = house.ask_as("fay", Ask::post("/sign-in-providers", provider.resource())).await;
         assert!(made.status.is_success(), "{made:?}");
-        tie(house, "ann", "s-1", false).await;
         provider
     }
 
     fn resource(&self) -> Value {
         json!({
-            "name": "corp", "issuer": self.signer.issuer, "client_id": "console", "client_secret": "a secret of the console",
+            "name": self.name, "issuer": self.signer.issuer, "client_id": "console", "client_secret": "a secret of the console",
             "site_url": "https://site.example:8444", "allow_private_addresses": true, "authorities": [self.authority],
         })
     }
@@ -72,7 +79,7 @@ impl FakeProvider {
     /// What the site answers the browser that comes back.
     async fn back(&self, house: &House, begun: &Begun, more: &str) -> Answered {
         let issuer = self.signer.issuer.replace(':', "%3A").replace('/', "%2F");
-        house.ask(Ask::get(&format!("/sign-in/oidc/callback?state={}&iss={issuer}&session_state=x{more}", begun.state))).await
+        house.ask(Ask::get(&format!("/sign-in/oidc/callback/corp?state={}&iss={issuer}&session_state=x{more}", begun.state))).await
     }
 }
 
@@ -84,12 +91,18 @@ async fn tie(house: &House, account: &str, subject: &str, disabled: bool) {
 }
 
 async fn begin(house: &House) -> Begun {
-    let body = json!({ "provider": "corp", "redirect": REDIRECT, "code_challenge": CHALLENGE });
+    begin_at(house, "corp").await
+}
+
+async fn begin_at(house: &House, provider: &str) -> Begun {
+    let body = json!({ "provider": provider, "redirect": REDIRECT, "code_challenge": CHALLENGE });
     let begun = house.ask(Ask::post("/sign-in/oidc", body)).await;
     assert_eq!(begun.status.as_u16(), 201, "{begun:?}");
     let url = begun.body["url"].as_str().unwrap().to_owned();
     let part = |name: &str| url.split(['?', '&']).find_map(|pair| pair.strip_prefix(name)?.strip_prefix('=')).unwrap().to_owned();
     assert_eq!((part("code_challenge_method"), part("scope"), part("client_id")), ("S256".into(), "openid".into(), "console".into()));
+    let uri = format!("https%3A%2F%2Fsite.example%3A8444%2Fapi%2Fv1%2Fsign-in%2Foidc%2Fcallback%2F{provider}");
+    assert_eq!(part("redirect_uri"), uri);
     Begun { state: part("state"), nonce: part("nonce") }
 }
 
@@ -158,7 +171,7 @@ async fn a_state_that_was_made_up_or_used_is_refused() {
         assert_eq!(answered.status.as_u16(), 400);
         assert!(page(&answered).contains("cmg login --provider"), "{answered:?}");
     }
-    assert_eq!(house.ask(Ask::get("/sign-in/oidc/callback")).await.status.as_u16(), 400);
+    assert_eq!(house.ask(Ask::get("/sign-in/oidc/callback/corp")).await.status.as_u16(), 400);
 }
 
 #[tokio::test]
@@ -246,10 +259,82 @@ async fn an_answer_of_another_provider_does_not_count() {
         let begun = begin(&house).await;
         provider.gives(&begun, |_| {});
 
-        let answered = house.ask(Ask::get(&format!("/sign-in/oidc/callback?state={}&code=c{issuer}", begun.state))).await;
+        let answered = house.ask(Ask::get(&format!("/sign-in/oidc/callback/corp?state={}&code=c{issuer}", begun.state))).await;
 
         assert_eq!(answered.status.as_u16(), 400, "{answered:?}");
     }
+}
+
+#[tokio::test]
+async fn the_state_of_one_provider_does_not_count_at_the_address_of_another() {
+    let house = House::new().await;
+    let _honest = FakeProvider::of(&house).await;
+    let evil = FakeProvider::named(&house, "evil", false).await;
+    let begun = begin_at(&house, "evil").await;
+    evil.gives(&begun, |_| {});
+    let back = |provider: &str| Ask::get(&format!("/sign-in/oidc/callback/{provider}?state={}&code=of-corp", begun.state));
+
+    let mixed_up = house.ask(back("corp")).await;
+
+    assert_eq!(mixed_up.status.as_u16(), 400);
+    assert!(page(&mixed_up).contains("came by the provider \"corp\", and this sign-in was begun at \"evil\""), "{mixed_up:?}");
+    assert!(!evil.web.asked().contains(&"/token".to_owned()), "the code of one is not shown to the other");
+    let again = house.ask(back("evil")).await;
+    assert!(again.status.as_u16() == 400 && page(&again).contains("used already"), "{again:?}");
+}
+
+#[tokio::test]
+async fn a_provider_that_is_believed_no_more_lets_nobody_in_and_ends_the_sessions_of_its_accounts() {
+    for ending in ["disabled", "removed", "another issuer"] {
+        let house = House::new().await;
+        let provider = FakeProvider::of(&house).await;
+        let begun = begin(&house).await;
+        provider.gives(&begun, |_| {});
+        let made = finish(&house, &code(&provider.back(&house, &begun, "&code=c").await), VERIFIER).await;
+        let session = made.body["token"].as_str().unwrap();
+        let other = house.ask(Ask::post("/sessions", json!({ "name": "ian", "password": PASSWORD }))).await;
+        let begun = begin(&house).await;
+        provider.gives(&begun, |_| {});
+        let late = code(&provider.back(&house, &begun, "&code=c").await);
+
+        let mut changed = provider.resource();
+        let ask = match ending {
+            "removed" => Ask::delete("/sign-in-providers/corp", "*"),
+            "disabled" => {
+                changed["enabled"] = json!(false);
+                Ask::put("/sign-in-providers/corp", "*", changed)
+            }
+            _ => {
+                changed["issuer"] = json!("https://other.example");
+                Ask::put("/sign-in-providers/corp", "*", changed)
+            }
+        };
+        let set = house.ask_as("fay", ask).await;
+
+        assert!(set.status.is_success(), "{ending}: {set:?}");
+        assert_eq!(finish(&house, &late, VERIFIER).await.status.as_u16(), 401, "{ending}");
+        assert_eq!(house.ask(Ask::get("/whoami").bearer(session)).await.status.as_u16(), 401, "{ending}");
+        let other = other.body["token"].as_str().unwrap();
+        assert_eq!(house.ask(Ask::get("/whoami").bearer(other)).await.status.as_u16(), 200, "{ending}: who is not tied to it stays");
+        assert!(actions(&house, "ann").await.contains(&"sign-in-refused".to_owned()), "{ending}");
+    }
+}
+
+#[tokio::test]
+async fn a_provider_that_is_described_anew_ends_no_session() {
+    let house = House::new().await;
+    let provider = FakeProvider::of(&house).await;
+    let begun = begin(&house).await;
+    provider.gives(&begun, |_| {});
+    let made = finish(&house, &code(&provider.back(&house, &begun, "&code=c").await), VERIFIER).await;
+    let mut changed = provider.resource();
+    changed["description"] = json!("changed");
+
+    let set = house.ask_as("fay", Ask::put("/sign-in-providers/corp", "*", changed)).await;
+
+    assert_eq!(set.status.as_u16(), 200, "{set:?}");
+    let who = house.ask(Ask::get("/whoami").bearer(made.body["token"].as_str().unwrap())).await;
+    assert_eq!(who.status.as_u16(), 200);
 }
 
 #[tokio::test]

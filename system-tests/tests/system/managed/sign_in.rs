@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use crate::support::{ManagedSite, OidcProvider, PATIENCE, SECRET, binary};
 
-const CALLBACK: &str = "/api/v1/sign-in/oidc/callback";
+const CALLBACK: &str = "/api/v1/sign-in/oidc/callback/corp";
 
 /// A site whose administrators sign in by a provider.
 struct Office {

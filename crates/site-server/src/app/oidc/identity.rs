@@ -1,5 +1,6 @@
 //! Who somebody is at a provider, as an account is tied to it.
 
+use cmg_api::resource::SignInProvider;
 use cmg_core::problem::Problem;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -54,6 +55,11 @@ impl Identity {
         let (provider, _issuer, subject) = (parts.next()?, parts.next()?, parts.next()?);
         Some(OidcTie { provider: provider.to_owned(), subject: subject.to_owned() })
     }
+}
+
+/// Whether an identity that was stored is one of this provider and of the issuer that it has now.
+pub(crate) fn is_of(stored: &str, provider: &SignInProvider) -> bool {
+    stored.starts_with(Identity::new(&provider.name, &provider.issuer, "").as_str())
 }
 
 /// Whether a text can be a subject. Verified tokens have backslashes where a text was not printable, so none may be in it.

@@ -29,9 +29,9 @@ pub(super) fn routes() -> Vec<Route> {
             .gives::<OidcBegun>(),
         Route::new(
             Method::Get,
-            "/sign-in/oidc/callback",
+            "/sign-in/oidc/callback/{provider}",
             Needs::Nobody,
-            "Where the provider sends the browser back to; sends it on with a one-time code, or says why not",
+            "Where this provider sends the browser back to; sends it on with a one-time code, or says why not",
             returned,
         )
         .query(RETURNED)
@@ -92,7 +92,8 @@ async fn begin(asked: Asked) -> Result<Answer, Refused> {
 
 async fn returned(asked: Asked) -> Result<Answer, Refused> {
     let text = |name| asked.text(name).map(str::to_owned);
-    let returned = Returned { state: text("state"), code: text("code"), issuer: text("iss"), error: text("error") };
+    let provider = asked.part("provider").to_owned();
+    let returned = Returned { provider, state: text("state"), code: text("code"), issuer: text("iss"), error: text("error") };
     match oidc::returned(asked.site(), &asked.api.providers, &asked.actor(), returned).await {
         Ok(location) => Ok(Answer::see(location)),
         Err(refused) => {
@@ -112,7 +113,9 @@ async fn finish(asked: Asked) -> Result<Answer, Refused> {
 
 fn status(refused: &ReturnRefused) -> StatusCode {
     match refused {
-        ReturnRefused::State | ReturnRefused::Issuer | ReturnRefused::NoCode => StatusCode::BAD_REQUEST,
+        ReturnRefused::State | ReturnRefused::OtherProvider { .. } | ReturnRefused::Issuer | ReturnRefused::NoCode => {
+            StatusCode::BAD_REQUEST
+        }
         ReturnRefused::Denied(_) | ReturnRefused::Gone | ReturnRefused::Unknown { .. } | ReturnRefused::Disabled => StatusCode::FORBIDDEN,
         ReturnRefused::Provider(_) | ReturnRefused::IdToken(_) => StatusCode::BAD_GATEWAY,
         ReturnRefused::Change(_) => StatusCode::SERVICE_UNAVAILABLE,
