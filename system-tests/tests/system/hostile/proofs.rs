@@ -152,3 +152,23 @@ fn a_request_that_is_carried_again_needs_no_other_proof() {
     wire.send("GET", SERVER, &[], b"");
     assert_eq!(wire.read().status, Refusal::ProofReplayed.row().status, "for the next request it does not count");
 }
+
+#[test]
+fn a_key_has_so_many_proofs_at_a_time_and_its_client_is_told() {
+    let liar = FalseGateway::start(|_| ());
+    let client = Client::of(&liar.setup.lab);
+    let too_many = Refusal::ALL.iter().find(|refusal| refusal.row().label == "connector_proof_too_many").copied().unwrap();
+
+    let mut counted = 0_u32;
+    let last = loop {
+        match refused(&liar, &client.asks(&[&client.proof()])) {
+            None => counted += 1,
+            refused => break refused,
+        }
+        assert!(counted < 10_000, "there is an end");
+    };
+
+    assert_eq!(last, Some(too_many.code()));
+    assert_eq!(too_many.row().status, 429);
+    assert!(counted >= 1_000, "{counted}: a client at work is far from it");
+}
