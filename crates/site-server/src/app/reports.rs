@@ -41,7 +41,7 @@ fn said_at(status: &MemberStatus) -> u64 {
     serde_json::from_str::<control::MemberStatus>(&status.body).map_or(0, |status| status.said_at)
 }
 
-/// There were more than [`MOST`] reports in a second.
+/// There were too many reports in a second.
 #[derive(Debug, PartialEq, Eq)]
 pub struct TooMany;
 
