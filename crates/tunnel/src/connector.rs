@@ -295,8 +295,9 @@ impl Connector {
         let (link, queues) = Link::new(id, Arc::default(), stream.peer_certificate().to_vec(), Arc::clone(&self.ring));
         {
             let mut instances = self.instances();
-            // Only now: a session that is in the list is ended with the others when its gateway's certificate counts no more.
-            if era != self.era.load(Ordering::SeqCst) {
+            // Only now: a session that is in the list is ended with the others when its gateway's certificate counts no more, or when
+            // no sessions are wanted any more.
+            if era != self.era.load(Ordering::SeqCst) || self.draining.load(Ordering::Relaxed) {
                 return;
             }
             instances.entry(instance.clone()).or_default().push(Arc::clone(&link));

@@ -8,7 +8,7 @@ use cmg_credentials::tls::role_of;
 use cmg_tunnel::BodyLength;
 use cmg_tunnel::connector::{Route, Settings};
 
-use crate::support::{Gate, Point, Site, soon, until};
+use crate::support::{Gate, Point, RawGate, Site, purpose, soon, until};
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -90,4 +90,17 @@ async fn a_connector_that_retires_does_not_wait_for_ever() {
     soon(point.connector.retire(Duration::ZERO)).await;
 
     gate.has(0).await;
+}
+
+#[tokio::test]
+async fn a_session_that_was_about_to_begin_does_not_outlive_its_connector() {
+    let site = Site::new();
+    let gate = RawGate::start(&site, "gateway-1").await;
+    let point = Point::start(&site, gate.address);
+    let mut wire = soon(gate.accept()).await;
+
+    soon(point.connector.retire(Duration::ZERO)).await;
+
+    assert_eq!(soon(RawGate::greet_on(&mut wire)).await, purpose::SESSION);
+    assert!(soon(wire.receive()).await.is_none(), "it ends with nothing served");
 }

@@ -187,9 +187,14 @@ impl RawGate {
     /// The next connection, greeted as `gateway-1`: what it is for, and the connection.
     pub(crate) async fn greet(&self) -> (u8, Wire) {
         let mut wire = self.accept().await;
+        (Self::greet_on(&mut wire).await, wire)
+    }
+
+    /// Greets a connection as `gateway-1`: what it is for.
+    pub(crate) async fn greet_on(wire: &mut Wire) -> u8 {
         wire.send(kind::GREETING, 0, b"\x00\x01\x00\x01\x09gateway-1\x00\x01\x09gateway-1").await.unwrap();
         let hello = wire.receive().await.expect("a hello");
         assert_eq!(hello.kind, kind::HELLO);
-        (hello.payload[2], wire)
+        hello.payload[2]
     }
 }
