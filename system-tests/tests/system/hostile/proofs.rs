@@ -8,7 +8,7 @@ use cmg_lab::token::AUDIENCE;
 use cmg_lab::{Lab, ProofKey};
 use serde_json::{Value, json};
 
-use super::claims::{Asked, CONNECTOR_REFUSED, SERVER, ask, refused, token};
+use super::claims::{Asked, CONNECTOR_REFUSED, SERVER, ask, first_of, refused, token};
 use super::half::{FalseGateway, FalsePoint};
 use super::wire::{kind, response};
 use crate::support::{Caller, field, line_of, wait};
@@ -159,16 +159,20 @@ fn a_key_has_so_many_proofs_at_a_time_and_its_client_is_told() {
     let client = Client::of(&liar.setup.lab);
     let too_many = Refusal::ALL.iter().find(|refusal| refusal.row().label == "connector_proof_too_many").copied().unwrap();
 
-    let mut counted = 0_u32;
-    let last = loop {
-        match refused(&liar, &client.asks(&[&client.proof()])) {
-            None => counted += 1,
-            refused => break refused,
+    let (counted, last) = wait(async {
+        let mut wire = liar.session().await;
+        wire.send(kind::CREDENTIAL, 1, &token(&client.token)).await.unwrap();
+        for number in 1..10_000 {
+            wire.send(kind::REQUEST | kind::END, number, &client.asks(&[&client.proof()]).head()).await.unwrap();
+            let frame = first_of(&mut wire, &[kind::RESPONSE, kind::REFUSE]).await;
+            if frame.kind == kind::REFUSE | kind::END {
+                return (number - 1, u16::from_be_bytes(frame.payload.try_into().unwrap()));
+            }
         }
-        assert!(counted < 10_000, "there is an end");
-    };
+        panic!("there is no end");
+    });
 
-    assert_eq!(last, Some(too_many.code()));
+    assert_eq!(last, too_many.code());
     assert_eq!(too_many.row().status, 429);
     assert!(counted >= 1_000, "{counted}: a client at work is far from it");
 }
