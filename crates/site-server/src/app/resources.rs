@@ -162,8 +162,7 @@ impl Written for SiteSystem {
     }
 
     fn accept(mut read: Self, present: Option<&Self>, model: &Model) -> Result<Accepted<Self>, Vec<Problem>> {
-        let known = present.and_then(|present| present.role_id.clone());
-        read.role_id = read.role_id.or(known).or_else(|| Some(free_role_id(model)));
+        read.role_id = Some(role_id(read.role_id, present.and_then(|present| present.role_id.clone()), model));
         Ok(Accepted::plain(read))
     }
 }
@@ -182,10 +181,14 @@ impl Written for ManagementPoint {
     }
 
     fn accept(mut read: Self, present: Option<&Self>, model: &Model) -> Result<Accepted<Self>, Vec<Problem>> {
-        let known = present.and_then(|present| present.role_id.clone());
-        read.role_id = read.role_id.or(known).or_else(|| Some(free_role_id(model)));
+        read.role_id = Some(role_id(read.role_id, present.and_then(|present| present.role_id.clone()), model));
         Ok(Accepted::plain(read))
     }
+}
+
+/// The number that was sent, the one that it has already, or a free one.
+fn role_id(sent: Option<String>, known: Option<String>, model: &Model) -> String {
+    sent.or(known).unwrap_or_else(|| free_role_id(model))
 }
 
 /// The first number that no site system has and no endpoint stands under.

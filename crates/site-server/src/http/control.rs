@@ -113,32 +113,36 @@ impl From<cmg_store::Error> for Refused {
     }
 }
 
-/// The connection point at the other end. One whose certificate was revoked has nothing sealed to it any more.
+/// The connection point at the other end.
 fn connection_point(peer: &Peer, site: &Site) -> Result<String, Refused> {
-    let in_force = site.in_force();
-    let is_revoked = peer.fingerprint.is_some_and(|fingerprint| in_force.ground.revoked_members.contains(&fingerprint));
-    match &peer.member {
-        Some(Role::ConnectionPoint(id)) if !is_revoked && in_force.is_member(&format!("connection-point/{id}")) => Ok(id.to_string()),
-        Some(Role::ConnectionPoint(id)) => {
-            let what = format!("connection point \"{id}\" was removed from the site, or its certificate was revoked: enrol it again");
-            Err(Refused::new(StatusCode::FORBIDDEN, what))
-        }
-        Some(_) | None => Err(Refused::new(StatusCode::UNAUTHORIZED, "a connection point shows its role certificate here")),
-    }
+    let id = match &peer.member {
+        Some(Role::ConnectionPoint(id)) => Some(id.as_str()),
+        Some(_) | None => None,
+    };
+    member(peer, site, "connection-point", "connection point", id)
 }
 
 /// The management point at the other end.
 fn management_point(peer: &Peer, site: &Site) -> Result<String, Refused> {
+    let id = match &peer.member {
+        Some(Role::ManagementPoint(id)) => Some(id.as_str()),
+        Some(_) | None => None,
+    };
+    member(peer, site, "management-point", "management point", id)
+}
+
+/// A member of this kind that has proven `id`. One whose certificate was revoked has nothing sealed to it any more.
+fn member(peer: &Peer, site: &Site, kind: &str, words: &str, id: Option<&str>) -> Result<String, Refused> {
+    let Some(id) = id else {
+        return Err(Refused::new(StatusCode::UNAUTHORIZED, format!("a {words} shows its role certificate here")));
+    };
     let in_force = site.in_force();
     let is_revoked = peer.fingerprint.is_some_and(|fingerprint| in_force.ground.revoked_members.contains(&fingerprint));
-    match &peer.member {
-        Some(Role::ManagementPoint(id)) if !is_revoked && in_force.is_member(&format!("management-point/{id}")) => Ok(id.to_string()),
-        Some(Role::ManagementPoint(id)) => {
-            let what = format!("management point \"{id}\" was removed from the site, or its certificate was revoked: enrol it again");
-            Err(Refused::new(StatusCode::FORBIDDEN, what))
-        }
-        Some(_) | None => Err(Refused::new(StatusCode::UNAUTHORIZED, "a management point shows its role certificate here")),
+    if is_revoked || !in_force.is_member(&format!("{kind}/{id}")) {
+        let what = format!("{words} \"{id}\" was removed from the site, or its certificate was revoked: enrol it again");
+        return Err(Refused::new(StatusCode::FORBIDDEN, what));
     }
+    Ok(id.to_owned())
 }
 
 fn actor(account: String, peer: &Peer) -> Actor {

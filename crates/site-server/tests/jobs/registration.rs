@@ -307,6 +307,19 @@ async fn one_address_and_one_token_have_limits() {
 
     assert_eq!(last, 429);
     assert_eq!(ask(&house.site, "register", from("198.51.100.10")).await.reason(), (401, "no-proof"), "another address is not held up");
+
+    let mut from_everywhere = (0..2_000).map(|number| format!("198.18.{}.{}", number / 250, number % 250));
+    let last = loop {
+        let told = ask(&house.site, "register", from(&from_everywhere.next().expect("there is an end"))).await;
+        if told.status == 429 {
+            break told;
+        }
+    };
+    assert!(last.body.to_string().contains("with this token"), "{}", last.body);
+    let (other, _) = bulk(&house, json!({})).await;
+    let mut asked = asked(&key, &other);
+    asked["proof"] = Value::Null;
+    assert_eq!(ask(&house.site, "register", asked).await.reason(), (401, "no-proof"), "another token is not held up");
 }
 
 #[tokio::test]
