@@ -67,7 +67,7 @@ pub(crate) async fn run(args: SiteArgs) -> Result<()> {
         managed: true,
         ..LabOptions::default()
     };
-    let system = System::start(&binary, Lab::new(dir.path(), options)?, drop).await?;
+    let system = Arc::new(System::start(&binary, Lab::new(dir.path(), options)?, drop).await?);
     let managed = system.managed.as_ref().ok_or("the laboratory has no site server")?;
     let token = std::fs::read_to_string(&managed.admin_token_file)?.trim().to_owned();
     let port = system.lab.site.as_ref().ok_or("the laboratory has no site server")?.port;
@@ -78,10 +78,13 @@ pub(crate) async fn run(args: SiteArgs) -> Result<()> {
     let parts = system.lab.site_dir().join("gateway-1-data").join("parts");
     let load = Load::start(&system.lab, args.rate)?;
     let origin_url = origin.url();
-    let (report, revocations) = tokio::task::block_in_place(|| -> Result<_> {
-        Ok((measure(&api, &args, &origin_url)?, revocations::measure(&api, &system.lab, args.revocations)?))
-    })?;
-    let (answered, failed) = load.stop()?;
+    let measured = Arc::clone(&system);
+    let measuring = tokio::task::spawn_blocking(move || -> Result<_> {
+        Ok((measure(&api, &args, &origin_url)?, revocations::measure(&api, &measured.lab, args.revocations)?))
+    });
+    let (report, revocations) = measuring.await??;
+    // The origin answers on this thread, so nobody may wait here.
+    let (answered, failed) = tokio::task::spawn_blocking(move || load.stop().map_err(|error| error.to_string())).await??;
     say(&json!({ "gateway_parts_bytes": bytes_in(&parts)? }))?;
     say(&json!({ "report": report, "revocations": revocations, "requests_answered": answered, "requests_failed": failed }))
 }
