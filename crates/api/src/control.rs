@@ -41,6 +41,7 @@ pub const LARGEST_PART: usize = 128 << 20;
 
 /// Which configuration: a restore raises the epoch, every change the number. Written `EPOCH.NUMBER` in queries.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct GenerationId {
     /// Raised by a restore.
     pub epoch: u64,

@@ -135,6 +135,9 @@ pub struct ManagementPointDocument {
     /// `[[token_key]]`
     #[serde(default)]
     pub token_key: Vec<TokenKeyFile>,
+    /// The part with the signed policy of clients ([`crate::policy`]). Default none: clients are told to ask again later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<PathBuf>,
 }
 
 /// `[[gateway]]` of a connection point's document: one instance.

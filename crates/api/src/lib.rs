@@ -11,12 +11,14 @@ pub mod clients;
 mod connection_point;
 pub mod control;
 mod defaults;
+pub mod device;
 mod document;
 mod endpoint;
 mod gateway;
 mod limits;
 mod log;
 mod management_point;
+pub mod policy;
 pub mod resource;
 #[cfg(feature = "openapi")]
 mod schema;

@@ -170,6 +170,7 @@ impl<'m> Papers<'m> {
             client_trust,
             block_lists: self.block_lists.clone(),
             token_key: self.token_keys.iter().map(|(_, file)| file.clone()).collect(),
+            policy: None,
         };
         (document, self.origins())
     }
@@ -394,7 +395,7 @@ impl Names for GatewayDocument {
 
 impl Names for ManagementPointDocument {
     fn paths(&self) -> Vec<&PathBuf> {
-        shared_paths(&self.trust, &self.block_lists, &self.token_key).collect()
+        shared_paths(&self.trust, &self.block_lists, &self.token_key).chain(&self.policy).collect()
     }
 }
 
