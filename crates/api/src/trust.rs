@@ -75,6 +75,8 @@ pub struct BlockFile {
     pub issuer: Option<String>,
     /// Id of a token: its `jti`, or the `UniqueId` of one that the site has issued. Instead of the other keys.
     pub token: Option<String>,
+    /// Id of a client of the site: every token that was issued to it, and every certificate that names it. Instead of the other keys.
+    pub client: Option<String>,
 }
 
 /// `[[token_key]]`: one key that signs bearer tokens.

@@ -63,10 +63,11 @@ pub struct Restore {
     /// The backup
     #[arg(long = "in", value_name = "FILE")]
     pub archive: PathBuf,
-    /// The SQLite database of before: its blocks that the backup does not have are listed, and accounts that could not sign in any more
+    /// The SQLite database of before: its blocks and revocations that the backup does not have are listed, and accounts that could not
+    /// sign in any more
     #[arg(long, value_name = "FILE")]
     pub before: Option<PathBuf>,
-    /// Add those blocks again, and disable those accounts
+    /// Add those blocks again, revoke those certificates, and disable those accounts
     #[arg(long, requires = "before")]
     pub keep_blocks: bool,
     /// Let API tokens of the backup count on; else all of them end, since nobody knows which were revoked since

@@ -82,6 +82,10 @@ async fn bring_back(wanted: &Restore) -> Result<(), Refused> {
         let what = if restored.kept { "kept" } else { "not in the backup, gone" };
         say(&format!("block {} ({} {}): {what}", block.id, block.kind.word(), block.value));
     }
+    for certificate in &restored.revived_certificates {
+        let what = if restored.kept { "revoked again" } else { "was revoked, and counts again" };
+        say(&format!("certificate {} ({}): {what}", certificate.serial, certificate.subject));
+    }
     for account in &restored.revived_accounts {
         let what = if restored.kept { "disabled again" } else { "could not sign in before, and can again" };
         say(&format!("account {account}: {what}"));
@@ -93,9 +97,8 @@ async fn bring_back(wanted: &Restore) -> Result<(), Refused> {
         say(&format!("API tokens ended: {}; make new ones by `cmg api-token new`", restored.ended_tokens));
     }
     if before.is_none() {
-        say(
-            "blocks, and disabled or removed accounts, are as they were at the backup: look through `cmg block list` and `cmg account list`",
-        );
+        say("blocks, revocations, and disabled or removed accounts, are as they were at the backup: look through `cmg block list`, \
+             `cmg issued-certificate list` and `cmg account list`");
     }
     Ok(())
 }

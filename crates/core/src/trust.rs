@@ -23,7 +23,7 @@ pub struct Trust {
     pub revocation: RevocationPolicy,
 }
 
-/// One blocked certificate or token.
+/// What is blocked: a certificate, a token, or all that a client of the site can show.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Block {
     /// By SHA-1 thumbprint.
@@ -39,6 +39,8 @@ pub enum Block {
     },
     /// A token by its id.
     TokenId(String),
+    /// A client by its id: every token that the site has issued to it, and every certificate that names it.
+    Client(String),
 }
 
 /// A key that tokens are checked with.

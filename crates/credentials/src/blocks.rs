@@ -1,7 +1,7 @@
 //! The administrator's block list, made for looking up.
 use std::collections::{HashMap, HashSet};
 
-use cmg_core::identity::{CertificateFacts, TokenFacts};
+use cmg_core::identity::{CertificateFacts, TokenFacts, TokenKind};
 use cmg_core::trust::Block;
 
 /// What is blocked.
@@ -12,6 +12,7 @@ pub(crate) struct Blocks {
     /// Serial number to the issuers it is blocked for; none: any issuer.
     serials: HashMap<String, Vec<Option<String>>>,
     token_ids: HashSet<String>,
+    clients: HashSet<String>,
 }
 
 impl Blocks {
@@ -26,12 +27,13 @@ impl Blocks {
                     all.serials.entry(serial.clone()).or_default().push(issuer);
                 }
                 Block::TokenId(id) => _ = all.token_ids.insert(id.clone()),
+                Block::Client(id) => _ = all.clients.insert(id.clone()),
             }
         }
         all
     }
 
-    /// Whether any certificate is blocked at all.
+    /// Whether any certificate is blocked by what an authority's could be: none is a client's.
     pub(crate) fn name_certificates(&self) -> bool {
         !(self.sha1.is_empty() && self.sha256.is_empty() && self.serials.is_empty())
     }
@@ -42,12 +44,30 @@ impl Blocks {
             || self.serials.get(&facts.serial).is_some_and(|issuers| {
                 issuers.iter().any(|blocked| blocked.as_ref().is_none_or(|blocked| *blocked == comparable(&facts.issuer)))
             })
+            || facts.alternative_names.iter().filter_map(|name| client_named(name)).any(|client| self.clients.contains(client))
     }
 
-    /// Whether a token is blocked: by its id, or with the certificate that it is bound to.
+    /// Whether a token is blocked: by its id, with the certificate that it is bound to, or with its client.
     pub(crate) fn block_token(&self, facts: &TokenFacts) -> bool {
         facts.id.as_ref().is_some_and(|id| self.token_ids.contains(id))
             || facts.confirmation.certificate.is_some_and(|thumbprint| self.sha256.contains(&thumbprint))
+            || client_of(facts).is_some_and(|client| self.clients.contains(client))
+    }
+}
+
+/// The client that a certificate of the site names, `spiffe://<site>/client/<id>`.
+fn client_named(name: &str) -> Option<&str> {
+    let (_, path) = name.strip_prefix("URI:spiffe://")?.split_once('/')?;
+    path.strip_prefix("client/")
+}
+
+/// The client that a token of the site was issued to.
+fn client_of(facts: &TokenFacts) -> Option<&str> {
+    let subject = facts.subject.as_deref()?;
+    match facts.kind {
+        TokenKind::Site => Some(subject),
+        TokenKind::Ccm => subject.strip_prefix("GUID:"),
+        TokenKind::Bulk | TokenKind::OidcDevice | TokenKind::OidcUser => None,
     }
 }
 

@@ -6,6 +6,7 @@
 //! serial 0A1B
 //! serial 0A1B CN=Example CA, O=Example
 //! token 6b2e...
+//! client 1f0c...
 //! ```
 //!
 //! A line that could never match is a problem, as it is in `[[block]]`.
@@ -70,7 +71,9 @@ fn block(line: &str) -> Result<Block, (String, &'static str)> {
         }
         "token" if !rest.is_empty() => Ok(Block::TokenId(rest.to_owned())),
         "token" => Err(("it names no token".to_owned(), "write the id of a token")),
-        _ => Err((format!("\"{}\" is no block", short(line)), "begin with thumbprint, serial or token")),
+        "client" if !rest.is_empty() => Ok(Block::Client(rest.to_owned())),
+        "client" => Err(("it names no client".to_owned(), "write the id of a client")),
+        _ => Err((format!("\"{}\" is no block", short(line)), "begin with thumbprint, serial, token or client")),
     }
 }
 
@@ -101,7 +104,7 @@ mod tests {
     #[test]
     fn every_kind_of_line_blocks() {
         let text = format!(
-            "# lost\n\nthumbprint {}\r\n serial 00:0a \nserial 7 CN=CA, O=X\ntoken a/1\nthumbprint {}",
+            "# lost\n\nthumbprint {}\r\n serial 00:0a \nserial 7 CN=CA, O=X\ntoken a/1\nclient c/1\nthumbprint {}",
             "AB".repeat(20),
             "0c".repeat(32)
         );
@@ -111,6 +114,7 @@ mod tests {
             Block::Serial { serial: "A".into(), issuer: None },
             Block::Serial { serial: "7".into(), issuer: Some("CN=CA, O=X".into()) },
             Block::TokenId("a/1".into()),
+            Block::Client("c/1".into()),
             Block::Sha256([0x0c; 32]),
         ];
         assert_eq!(list(&text), (expected, vec![]));
@@ -118,10 +122,10 @@ mod tests {
 
     #[test]
     fn a_wrong_line_is_named_with_its_file_and_number() {
-        let (blocks, problems) = list("# first\nserial 0x1\ntoken t\nthumbprint abc\nblock 1\ntoken\n");
+        let (blocks, problems) = list("# first\nserial 0x1\ntoken t\nthumbprint abc\nblock 1\ntoken\nclient\n");
 
         assert_eq!(blocks, [Block::TokenId("t".into())]);
-        assert_eq!(problems.len(), 4);
+        assert_eq!(problems.len(), 5);
         assert_eq!(
             problems[0],
             "block_lists[0] line 2: /dir/blocked.txt: \"0x1\" is no serial number; write it in hexadecimal, without 0x"

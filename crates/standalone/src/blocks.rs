@@ -12,27 +12,28 @@ fn block(key: &str, file: &BlockFile, reading: &mut Reading) -> Option<Block> {
     if file.issuer.is_some() && file.serial.is_none() {
         reading.problem(format!("{key}.issuer"), "it belongs to a serial number", "write serial too, or remove issuer");
     }
-    match (&file.thumbprint, &file.serial, &file.token) {
-        (Some(thumbprint), None, None) => by_thumbprint(&format!("{key}.thumbprint"), thumbprint, reading),
-        (None, Some(serial), None) => by_serial(key, serial, file.issuer.as_deref(), reading),
-        (None, None, Some(id)) => by_token(&format!("{key}.token"), id, reading),
-        (None, None, None) => {
-            reading.problem(key, "it names no certificate and no token", "write thumbprint, serial or token");
+    match (&file.thumbprint, &file.serial, &file.token, &file.client) {
+        (Some(thumbprint), None, None, None) => by_thumbprint(&format!("{key}.thumbprint"), thumbprint, reading),
+        (None, Some(serial), None, None) => by_serial(key, serial, file.issuer.as_deref(), reading),
+        (None, None, Some(id), None) => by_id(&format!("{key}.token"), id, Block::TokenId, reading),
+        (None, None, None, Some(id)) => by_id(&format!("{key}.client"), id, Block::Client, reading),
+        (None, None, None, None) => {
+            reading.problem(key, "it names no certificate, no token and no client", "write thumbprint, serial, token or client");
             None
         }
         _ => {
-            reading.problem(key, "it has more than one of thumbprint, serial and token", "write a [[block]] table for each");
+            reading.problem(key, "it has more than one of thumbprint, serial, token and client", "write a [[block]] table for each");
             None
         }
     }
 }
 
-fn by_token(key: &str, id: &str, reading: &mut Reading) -> Option<Block> {
+fn by_id(key: &str, id: &str, block: fn(String) -> Block, reading: &mut Reading) -> Option<Block> {
     if id.trim().is_empty() {
-        reading.problem(key, "it is empty", "write the id of a token");
+        reading.problem(key, "it is empty", "write the id, as the site shows it");
         return None;
     }
-    Some(Block::TokenId(id.to_owned()))
+    Some(block(id.to_owned()))
 }
 
 fn by_thumbprint(key: &str, thumbprint: &str, reading: &mut Reading) -> Option<Block> {
@@ -106,7 +107,8 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_named_by_its_id() {
+    fn a_token_and_a_client_are_named_by_their_ids() {
+        assert_eq!(blocks("client = 'c/1'"), (vec![Block::Client("c/1".to_owned())], vec![]));
         assert_eq!(blocks("token = 'a/1'"), (vec![Block::TokenId("a/1".to_owned())], vec![]));
     }
 
@@ -121,6 +123,8 @@ mod tests {
             ("serial = '12'\nthumbprint = 'ab'", "block[0]"),
             ("token = '1'\nserial = '12'", "block[0]"),
             ("token = ' '", "block[0].token"),
+            ("client = ''", "block[0].client"),
+            ("client = '1'\ntoken = '1'", "block[0]"),
         ] {
             assert_eq!(blocks(toml).1, [key], "{toml}");
         }

@@ -82,7 +82,7 @@ fn claims(change: impl Fn(&str) -> Option<String>) -> String {
     format!("{{{}}}", members.filter(|member| !member.is_empty()).collect::<Vec<_>>().join(","))
 }
 
-fn with(name: &str, value: &str) -> String {
+pub(crate) fn with(name: &str, value: &str) -> String {
     claims(|known| (known == name).then(|| format!("\"{name}\":{value}")))
 }
 

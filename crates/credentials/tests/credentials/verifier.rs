@@ -1,14 +1,15 @@
 //! The verifier of one generation: block list and memory.
+use cmg_core::identity::TokenKind;
 use cmg_core::ids::TrustName;
 use cmg_core::refusal::Refusal;
 use cmg_core::time::WallTime;
-use cmg_core::trust::{Block, Trust};
+use cmg_core::trust::{Block, TokenKey, Trust};
 use cmg_credentials::Verifier;
 use cmg_credentials::facts::certificate_facts;
-use rcgen::{SerialNumber, date_time_ymd};
+use rcgen::{SanType, SerialNumber, date_time_ymd};
 
 use crate::lab::{Authority, HALF_A_DAY, NOW, chain, trust_of};
-use crate::tokens::{good_claims, site_key, token};
+use crate::tokens::{good_claims, site_key, token, with};
 
 fn devices() -> TrustName {
     TrustName::new("devices")
@@ -75,6 +76,26 @@ fn a_token_is_blocked_with_the_certificate_it_is_bound_to() {
 }
 
 #[test]
+fn a_client_is_blocked_with_every_token_and_certificate_of_the_site() {
+    let root = Authority::root("root");
+    let named =
+        |uri: &str| chain(&root.client_with("pc1", |params| params.subject_alt_names = vec![SanType::URI(uri.try_into().unwrap())]), &[]);
+    let (own, others) = (named("spiffe://LAB/client/pc1"), named("spiffe://LAB/client/pc11"));
+    let blocked = [Block::Client("pc1".into())];
+    let of_kind = |kind| TokenKey { kind, ..site_key() };
+    let keys = |kind| Verifier::new(&[trust_of(&[&root], &[])], &blocked, &[of_kind(kind)]).unwrap();
+    let token = |subject: &str| token(r#"{"alg":"RS256","kid":"site-1"}"#, &with("sub", &format!("\"{subject}\"")));
+    let said = |kind, subject: &str| keys(kind).token(token(subject).as_bytes(), NOW).map(|_| ());
+    let shown = |chain| keys(TokenKind::Site).certificate(&devices(), chain, NOW).map(|_| ());
+
+    assert_eq!((shown(&own), shown(&others)), (Err(Refusal::CertificateBlocked), Ok(())));
+    assert_eq!(said(TokenKind::Site, "pc1"), Err(Refusal::TokenBlocked));
+    assert_eq!(said(TokenKind::Ccm, "GUID:pc1"), Err(Refusal::TokenBlocked));
+    assert_eq!(said(TokenKind::Site, "pc2"), Ok(()));
+    assert_eq!(said(TokenKind::OidcDevice, "pc1"), Ok(()), "an issuer of its own names");
+}
+
+#[test]
 fn a_certificate_counts_under_any_policy_or_is_refused_by_the_one_that_knows_it() {
     let (root, other) = (Authority::root("root"), Authority::root("other"));
     let others = Trust { name: TrustName::new("others"), ..trust_of(&[&other], &[]) };
@@ -129,7 +150,7 @@ fn what_one_policy_verified_means_nothing_to_another() {
 fn all_problems_are_told_at_once() {
     let mut trust = trust_of(&[], &[]);
     trust.lists.push(b"rubbish".to_vec());
-    let key = cmg_core::trust::TokenKey { public_key: b"rubbish".to_vec(), ..site_key() };
+    let key = TokenKey { public_key: b"rubbish".to_vec(), ..site_key() };
 
     let problems = Verifier::new(&[trust], &[], &[key]).err().unwrap();
 

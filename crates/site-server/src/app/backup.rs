@@ -4,19 +4,28 @@
 //! backup would be undone by it; where the database of before is still there, they are told, and can be kept. Sessions end, and so do API
 //! tokens unless they are to be kept: which of them were taken back after the backup nobody knows.
 
-use std::collections::BTreeSet;
+mod before;
+
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use cmg_api::control::GenerationId;
 use cmg_authority::archive::{self, OpenRefused, SealRefused};
+use cmg_authority::vault::VaultKeyRefused;
 use cmg_authority::{Secret, VaultKey};
 use cmg_core::time::WallTime;
-use cmg_store::{AccountFields, Block, Change, NewBlock, Place, Store};
+use cmg_store::{Block, Change, IssuedCertificate, Store};
 use serde::{Deserialize, Serialize};
 
+use super::change::ChangeRefused;
 use super::founding::{VAULT_KEY, make_folder};
+use super::in_force::id;
+use super::issued_certificates::{CLIENTS, store_lists};
+use super::keys::{Keys, KeysRefused};
 use crate::config::Config;
+use before::Before;
 
 /// What is in an archive.
 #[derive(Serialize, Deserialize)]
@@ -68,12 +77,21 @@ pub enum BackupRefused {
     /// The data folder cannot be made.
     #[error(transparent)]
     Folder(#[from] super::founding::FoundingRefused),
+    /// The vault's key of the backup cannot be used.
+    #[error(transparent)]
+    Vault(#[from] VaultKeyRefused),
+    /// The keys of the backup cannot be opened.
+    #[error(transparent)]
+    Keys(#[from] KeysRefused),
+    /// The revocation lists cannot be made.
+    #[error(transparent)]
+    Lists(#[from] ChangeRefused),
 }
 
 /// What of before is not to be lost.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Keep {
-    /// Blocks that the backup does not have, and that accounts were disabled or removed.
+    /// Blocks and revocations that the backup does not have, and that accounts were disabled or removed.
     pub blocks: bool,
     /// API tokens of the backup.
     pub api_tokens: bool,
@@ -85,20 +103,14 @@ pub struct Restored {
     pub made_at: WallTime,
     /// Blocks of the database of before that the backup does not have.
     pub newer_blocks: Vec<Block>,
+    /// Certificates that were revoked before, and count by the backup; of a member that was enrolled again or removed, its earlier ones too.
+    pub revived_certificates: Vec<IssuedCertificate>,
     /// Accounts that could not sign in any more before, and can by the backup.
     pub revived_accounts: Vec<String>,
-    /// Whether those blocks were kept, and those accounts disabled.
+    /// Whether those blocks were kept, those certificates revoked, and those accounts disabled.
     pub kept: bool,
     /// How many API tokens were ended.
     pub ended_tokens: u64,
-}
-
-/// What could not come in any more, by the database of before.
-#[derive(Default)]
-struct Before {
-    blocks: Vec<Block>,
-    /// The accounts that could sign in. None: it is not known.
-    accounts: Option<BTreeSet<String>>,
 }
 
 fn file(path: &Path) -> impl FnOnce(io::Error) -> BackupRefused {
@@ -119,8 +131,8 @@ pub async fn backup(config: &Config, passphrase: &str, now: WallTime) -> Result<
 
 /// Brings back the site of an archive into an empty folder and an empty database.
 ///
-/// `before`: the SQLite database that was in use before, where it can still be read. Its blocks that the backup does not have are told, and
-/// the accounts that had come to an end; `keep` says what of it stays. All is done in one change, or nothing.
+/// `before`: the SQLite database that was in use before, where it can still be read. Its blocks and revocations that the backup does not
+/// have are told, and the accounts that had come to an end; `keep` says what of it stays. All is done in one change, or nothing.
 pub async fn restore(
     config: &Config,
     passphrase: &str,
@@ -138,7 +150,7 @@ pub async fn restore(
         return Err(BackupRefused::OtherSite { found: contents.site, named: config.site.clone() });
     }
     let before = match before {
-        Some(path) => read_before(path).await?,
+        Some(path) => Before::read(path).await?,
         None => Before::default(),
     };
     make_folder(&config.data)?;
@@ -147,66 +159,54 @@ pub async fn restore(
         return Err(BackupRefused::InUse(config.data.clone()));
     }
     let store = Store::open(config.database.clone()).await?;
-    let mut change = store.begin(now.0 as i64).await?;
+    let change = store.begin(now.0 as i64).await?;
+    let restored = fill(change, config, &contents, before, keep, now).await;
+    store.close().await;
+    restored
+}
+
+/// Fills the empty database, and writes the vault's key.
+async fn fill(
+    mut change: Change,
+    config: &Config,
+    contents: &Contents,
+    before: Before,
+    keep: Keep,
+    now: WallTime,
+) -> Result<Restored, BackupRefused> {
     match change.load(&contents.dump).await {
         Ok(()) => {}
         Err(cmg_store::Error::Conflict) => return Err(BackupRefused::InUse(config.data.clone())),
         Err(error) => return Err(error.into()),
     }
-    change.raise_epoch().await?;
+    let generation = id(change.raise_epoch().await?);
     change.forget_what_passes().await?;
     let ended_tokens = if keep.api_tokens { 0 } else { change.revoke_all_api_tokens().await? };
-    let newer_blocks = newer_blocks(&mut change, before.blocks, keep).await?;
-    let revived_accounts = revived_accounts(&mut change, before.accounts, keep).await?;
+    let newer_blocks = before.newer_blocks(&mut change, keep).await?;
+    let revived_certificates = before.revived_certificates(&mut change, keep, now.0 as i64).await?;
+    let revived_accounts = before.revived_accounts(&mut change, keep).await?;
+    let key_path = config.data.join(VAULT_KEY);
     VaultKey::write_text(&key_path, &contents.vault_key).map_err(file(&key_path))?;
-    if let Err(error) = change.commit().await {
+    let clients_too = keep.blocks && revived_certificates.iter().any(|certificate| certificate.authority == CLIENTS);
+    if let Err(error) = finish(change, &key_path, clients_too.then_some(generation), now).await {
         let _ = fs::remove_file(&key_path);
-        return Err(error.into());
+        return Err(error);
     }
-    store.close().await;
-    Ok(Restored { made_at: WallTime(contents.made_at), newer_blocks, revived_accounts, kept: keep.blocks, ended_tokens })
+    Ok(Restored {
+        made_at: WallTime(contents.made_at),
+        newer_blocks,
+        revived_certificates,
+        revived_accounts,
+        kept: keep.blocks,
+        ended_tokens,
+    })
 }
 
-async fn read_before(path: &Path) -> Result<Before, BackupRefused> {
-    let store = Store::open_as_it_is(Place::Sqlite(path.to_owned())).await?;
-    let enabled = store.accounts().await?.into_iter().filter(|account| !account.fields.disabled).map(|account| account.name);
-    let before = Before { blocks: store.live_blocks().await?, accounts: Some(enabled.collect()) };
-    store.close().await;
-    Ok(before)
-}
-
-/// The blocks of before that the backup does not have, which are added again where they are to be kept.
-async fn newer_blocks(change: &mut Change, live: Vec<Block>, keep: Keep) -> Result<Vec<Block>, cmg_store::Error> {
-    let mut newer = Vec::new();
-    for block in live {
-        if change.block(&block.id).await?.is_none() {
-            newer.push(block);
-        }
+/// Commits. With `lists`, a generation, revocation lists are made anew: those of the backup do not name what was revoked since.
+async fn finish(mut change: Change, vault: &Path, lists: Option<GenerationId>, now: WallTime) -> Result<(), BackupRefused> {
+    if let Some(generation) = lists {
+        let keys = Keys::open(Arc::new(VaultKey::read(vault)?), &mut change).await?;
+        store_lists(&mut change, &keys, generation, now.0 as i64).await?;
     }
-    if keep.blocks {
-        let blocks: Vec<_> = newer.iter().cloned().map(again).collect();
-        change.add_blocks(&blocks).await?;
-    }
-    Ok(newer)
-}
-
-/// The accounts of the backup that could not sign in before, which are disabled again where that is to be kept.
-async fn revived_accounts(change: &mut Change, enabled: Option<BTreeSet<String>>, keep: Keep) -> Result<Vec<String>, cmg_store::Error> {
-    let Some(enabled) = enabled else { return Ok(Vec::new()) };
-    let mut revived = Vec::new();
-    for account in change.accounts().await? {
-        if account.fields.disabled || enabled.contains(&account.name) {
-            continue;
-        }
-        if keep.blocks {
-            change.replace_account(&account.name, &AccountFields { disabled: true, ..account.fields }, account.version).await?;
-        }
-        revived.push(account.name);
-    }
-    Ok(revived)
-}
-
-fn again(block: Block) -> NewBlock {
-    let Block { id, kind, value, issuer, note, created_by, .. } = block;
-    NewBlock { id, kind, value, issuer, note, created_by }
+    Ok(change.commit().await?)
 }

@@ -1,8 +1,8 @@
 //! Blocking: certificates, tokens and clients are refused everywhere from the generation on that a block is added with.
 //!
 //! A block is judged when it is added, by the code and in the words of the configuration files, because members refuse a block list in
-//! which one line could never match. What is blocked already is answered with its block. Blocking a client blocks every certificate
-//! and token that the site has issued to it; lifting that block lifts those that came with it, and no other.
+//! which one line could never match. What is blocked already is answered with its block. A blocked client is refused by its id, so that a
+//! token or certificate of the site counts no more whether the site knows of it or not.
 
 use std::collections::BTreeMap;
 
@@ -11,13 +11,14 @@ use cmg_core::problem::Problem;
 use cmg_core::trust;
 use cmg_process::dice;
 use cmg_standalone::Reading;
-use cmg_store::{Block, BlockKind, CertificateFilter, ClientState, IssuedCertificate, NewBlock, View};
+use cmg_store::{Block, BlockKind, ClientState, NewBlock, View};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::change::{ChangeRefused, Draft};
 use super::clients;
 use super::in_force::block_line;
+use super::issued_certificates::CLIENTS;
 use super::publish::judging::blocks_of;
 use super::text::{hex, line_problem, note_problem, sha256};
 
@@ -26,9 +27,6 @@ pub const KIND: &str = "block";
 
 /// The most blocks of one request.
 pub const MOST: usize = 10_000;
-
-/// Rows of a page that is read to its end.
-const PAGE: u32 = 500;
 
 /// What is to be blocked: one of `thumbprint`, `serial`, `token` and `client`.
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
@@ -82,7 +80,6 @@ pub fn judge(requests: &[BlockRequest], key: impl Fn(usize, &str) -> String) -> 
     if !problems.is_empty() {
         return Err(problems);
     }
-    // Whoever names a client has no line of a block list, so lines are as many as the others.
     let mut lines = judged.into_iter();
     Ok(requests.iter().filter_map(|request| request.judged(&mut lines)).collect())
 }
@@ -106,23 +103,21 @@ impl BlockRequest {
 
     /// The same as a table of a configuration file; empty where it has none or problems of its own.
     fn file(&self) -> Option<BlockFile> {
-        if !self.problems().is_empty() || self.client.is_some() {
+        if !self.problems().is_empty() {
             return None;
         }
-        let Self { thumbprint, serial, issuer, token, .. } = self.clone();
-        Some(BlockFile { thumbprint, serial, issuer, token })
+        let Self { thumbprint, serial, issuer, token, client, .. } = self.clone();
+        Some(BlockFile { thumbprint, serial, issuer, token, client })
     }
 
     fn judged(&self, lines: &mut impl Iterator<Item = trust::Block>) -> Option<Judged> {
         let note = self.note.clone();
-        if let Some(client) = &self.client {
-            return Some(Judged { kind: BlockKind::Client, value: client.clone(), issuer: None, note });
-        }
         let (kind, value, issuer) = match lines.next()? {
             trust::Block::Sha1(thumbprint) => (BlockKind::Thumbprint, hex(&thumbprint), None),
             trust::Block::Sha256(thumbprint) => (BlockKind::Thumbprint, hex(&thumbprint), None),
             trust::Block::Serial { serial, issuer } => (BlockKind::Serial, serial, issuer),
             trust::Block::TokenId(id) => (BlockKind::Token, id, None),
+            trust::Block::Client(id) => (BlockKind::Client, id, None),
         };
         Some(Judged { kind, value, issuer, note })
     }
@@ -164,37 +159,22 @@ pub async fn add(draft: &mut Draft<'_>, judged: Vec<Judged>) -> Result<Vec<Added
     Ok(all)
 }
 
-/// Makes a block, and stores what comes with one of a client.
+/// Makes a block.
 async fn insert(draft: &mut Draft<'_>, block: &Judged) -> Result<Block, ChangeRefused> {
     let generation = draft.generation().await?;
     let NewBlock { id, kind, value, issuer, note, created_by } = block.row(&draft.actor().account);
     if kind == BlockKind::Client {
         clients::set_state(draft, &value, ClientState::Blocked).await?;
-        put_credentials(draft, &value).await?;
     }
     let (created_at, generation_number) = (draft.now, generation.number);
     Ok(Block { id, kind, value, issuer, note, created_by, created_at, generation_number, removed_generation: None })
-}
-
-/// Blocks what a client can show and what is not blocked for itself.
-pub(crate) async fn put_credentials(draft: &mut Draft<'_>, client: &str) -> Result<(), ChangeRefused> {
-    draft.generation().await?;
-    let mut rows = Vec::new();
-    for credential in credentials_of(draft, client).await? {
-        if live(&mut draft.change, credential.kind, &credential.value, None).await?.is_none() {
-            rows.push(credential.row(&draft.actor().account));
-        }
-    }
-    put(draft, &rows).await
 }
 
 /// Stores and publishes blocks.
 async fn put(draft: &mut Draft<'_>, rows: &[NewBlock]) -> Result<(), ChangeRefused> {
     draft.change.add_blocks(rows).await?;
     for row in rows {
-        if let Some(line) = block_line(row.kind, &row.value, row.issuer.as_deref()) {
-            draft.ground.blocks.insert(&row.id, line);
-        }
+        draft.ground.blocks.insert(&row.id, block_line(row.kind, &row.value, row.issuer.as_deref()));
     }
     let tokens = rows.iter().filter(|row| row.kind == BlockKind::Token).map(|row| row.value.as_str());
     note_tokens(draft, tokens, true).await
@@ -226,28 +206,20 @@ pub async fn live(view: &mut View, kind: BlockKind, value: &str, issuer: Option<
     Ok(next.into_iter().find(|block| block.id.starts_with(&prefix)))
 }
 
-/// Lifts a block, and those that came with it.
+/// Lifts a block.
 pub async fn remove(draft: &mut Draft<'_>, id: &str) -> Result<(), ChangeRefused> {
     let found = draft.change.block(id).await?.filter(|block| block.removed_generation.is_none());
     let Some(block) = found else { return Err(ChangeRefused::NotFound { kind: KIND, name: id.to_owned() }) };
-    let mut lifted = vec![block.clone()];
     if block.kind == BlockKind::Client {
-        for credential in credentials_of(draft, &block.value).await? {
-            let with = live(&mut draft.change, credential.kind, &credential.value, None).await?;
-            // What was blocked for itself stays blocked.
-            lifted.extend(with.filter(|with| with.note == credential.note));
-        }
         clients::set_state(draft, &block.value, ClientState::Approved).await?;
     }
     draft.generation().await?;
-    for block in &lifted {
-        draft.change.remove_block(&block.id).await?;
-        draft.ground.blocks.remove(&block.id);
+    draft.change.remove_block(&block.id).await?;
+    draft.ground.blocks.remove(&block.id);
+    if block.kind == BlockKind::Token {
+        note_tokens(draft, std::iter::once(block.value.as_str()), false).await?;
     }
-    let tokens = lifted.iter().filter(|block| block.kind == BlockKind::Token).map(|block| block.value.as_str());
-    note_tokens(draft, tokens, false).await?;
-    let rows: Vec<Judged> = lifted.into_iter().map(Judged::from).collect();
-    audit(draft, "remove", &rows).await
+    audit(draft, "remove", &[block.into()]).await
 }
 
 impl From<Block> for Judged {
@@ -271,36 +243,11 @@ pub async fn unblock(draft: &mut Draft<'_>, kind: BlockKind, value: &str) -> Res
     }
 }
 
-/// What a client can show that still counts: as blocks that come with its own.
-pub(crate) async fn credentials_of(draft: &mut Draft<'_>, client: &str) -> Result<Vec<Judged>, ChangeRefused> {
-    let note = format!("with client {client}");
-    let (now, mut all) = (draft.now, Vec::new());
-    for certificate in certificates_of(draft, client).await? {
-        if certificate.not_after > now {
-            all.push((BlockKind::Thumbprint, certificate.fingerprint));
-        }
-    }
-    for token in draft.change.client_tokens_of(client).await? {
-        if token.expires_at > now {
-            all.push((BlockKind::Token, token.id));
-        }
-    }
-    Ok(all.into_iter().map(|(kind, value)| Judged { kind, value, issuer: None, note: note.clone() }).collect())
-}
-
-async fn certificates_of(draft: &mut Draft<'_>, client: &str) -> Result<Vec<IssuedCertificate>, ChangeRefused> {
-    let subject = clients::subject(client);
-    let (mut all, mut after) = (Vec::new(), None::<String>);
-    loop {
-        let filter = CertificateFilter { authority: None, search: Some(&subject) };
-        let page = draft.change.certificate_page(filter, after.as_deref(), PAGE).await?;
-        let is_last = page.len() < PAGE as usize;
-        after = page.last().map(|certificate| certificate.serial.clone());
-        all.extend(page.into_iter().filter(|certificate| certificate.subject == subject));
-        if is_last {
-            return Ok(all);
-        }
-    }
+/// Whether the site has issued something to a client that still counts.
+pub(crate) async fn has_credentials(draft: &mut Draft<'_>, client: &str) -> Result<bool, ChangeRefused> {
+    let now = draft.now;
+    let has_token = draft.change.client_tokens_of(client).await?.iter().any(|token| token.expires_at > now);
+    Ok(has_token || draft.change.certificates_since(CLIENTS, &clients::subject(client), 0).await? > 0)
 }
 
 /// A bulk registration token is counted by the site, so its own row says too whether it is blocked.
@@ -325,7 +272,6 @@ async fn audit(draft: &mut Draft<'_>, action: &str, blocks: &[Judged]) -> Result
         .collect();
     let name = match blocks {
         [one] => format!("{} {}", one.kind.word(), one.value),
-        [one, ..] if one.kind == BlockKind::Client => format!("client {}", one.value),
         _ => format!("{} blocks", blocks.len()),
     };
     let body = Some(serde_json::Value::from(shown).to_string());

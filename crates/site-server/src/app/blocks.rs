@@ -1,4 +1,4 @@
-//! Blocked certificates and tokens in memory, in the form in which they are published.
+//! Blocked certificates, tokens and clients in memory, in the form in which they are published.
 //!
 //! A block list is published in `SHARDS` parts, so that one more block among many changes one small part. Copies share the shards
 //! that did not change.
@@ -24,6 +24,8 @@ pub enum BlockLine {
     },
     /// A token by its id.
     Token(String),
+    /// A client by its id.
+    Client(String),
 }
 
 /// Blocks by the ids that administrators know them by.
@@ -90,6 +92,7 @@ fn text(shard: &Shard) -> String {
             BlockLine::Serial { serial, issuer: None } => writeln!(text, "serial {serial}"),
             BlockLine::Serial { serial, issuer: Some(issuer) } => writeln!(text, "serial {serial} {issuer}"),
             BlockLine::Token(id) => writeln!(text, "token {id}"),
+            BlockLine::Client(id) => writeln!(text, "client {id}"),
         };
         debug_assert!(written.is_ok(), "a String takes everything");
     }

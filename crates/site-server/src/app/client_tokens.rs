@@ -6,7 +6,7 @@
 
 use cmg_authority::{Confirmation, IssuedToken, TokenSigner};
 use cmg_core::problem::Problem;
-use cmg_store::{BlockKind, ClientState, ClientToken};
+use cmg_store::{BlockKind, ClientState, ClientToken, View};
 
 use super::change::{ChangeRefused, Draft};
 use super::keys::Keys;
@@ -111,7 +111,7 @@ pub async fn of_client(site: &Site, client: &str) -> Result<Vec<Shown>, cmg_stor
     let mut view = site.store.view().await?;
     let mut shown = Vec::new();
     for token in view.client_tokens_of(client).await? {
-        let is_blocked = blocking::live(&mut view, BlockKind::Token, &token.id, None).await?.is_some();
+        let is_blocked = is_blocked(&mut view, &token).await?;
         shown.push(Shown { token, is_blocked });
     }
     Ok(shown)
@@ -123,11 +123,17 @@ pub async fn ending(site: &Site, now: i64, days: i64) -> Result<Vec<ClientToken>
     let mut ending = Vec::new();
     for token in view.client_tokens_expiring(now, now + days * DAY).await? {
         let latest = view.client_tokens_of(&token.client).await?.iter().map(|token| token.expires_at).max();
-        if latest == Some(token.expires_at) && blocking::live(&mut view, BlockKind::Token, &token.id, None).await?.is_none() {
+        if latest == Some(token.expires_at) && !is_blocked(&mut view, &token).await? {
             ending.push(token);
         }
     }
     Ok(ending)
+}
+
+/// By itself, or with its client.
+async fn is_blocked(view: &mut View, token: &ClientToken) -> Result<bool, cmg_store::Error> {
+    let with_client = blocking::live(view, BlockKind::Client, &token.client, None).await?;
+    Ok(with_client.is_some() || blocking::live(view, BlockKind::Token, &token.id, None).await?.is_some())
 }
 
 /// Forgets tokens that ended so long ago that they are good for nothing, and says how many.

@@ -145,11 +145,11 @@ pub async fn unblock(draft: &mut Draft<'_>, id: &str) -> Result<Client, ChangeRe
     present(draft, id).await
 }
 
-/// Removes a client. What it can show stays blocked until it has ended: nothing else would refuse it.
+/// Removes a client. Where something that it can show counts still, its id stays blocked: nothing else would refuse it.
 pub async fn remove(draft: &mut Draft<'_>, id: &str) -> Result<(), ChangeRefused> {
     let client = present(draft, id).await?;
-    if !blocking::credentials_of(draft, id).await?.is_empty() {
-        blocking::put_credentials(draft, id).await?;
+    if blocking::has_credentials(draft, id).await? {
+        blocking::block(draft, BlockKind::Client, id, "removed").await?;
     }
     draft.change.remove_client(id).await?;
     draft.record("remove", KIND, id, Some(audited(&client)), None).await

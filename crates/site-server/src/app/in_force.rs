@@ -129,9 +129,7 @@ async fn read_ground(view: &mut View, keys: &Keys) -> Result<Ground, NotInForce>
     let mut ground = Ground { site_clients: Some(SiteClients { roots, issuers, lists: Vec::new() }), ..Ground::default() };
     let mut blocks = Blocks::default();
     for block in view.live_blocks().await? {
-        if let Some(line) = block_line(block.kind, &block.value, block.issuer.as_deref()) {
-            blocks.insert(&block.id, line);
-        }
+        blocks.insert(&block.id, block_line(block.kind, &block.value, block.issuer.as_deref()));
     }
     ground.blocks = blocks;
     for crl in view.crls().await? {
@@ -154,13 +152,13 @@ async fn read_ground(view: &mut View, keys: &Keys) -> Result<Ground, NotInForce>
     Ok(ground)
 }
 
-/// How a block is published. A blocked client is published by its certificates and tokens, which are blocks of their own.
-pub(crate) fn block_line(kind: BlockKind, value: &str, issuer: Option<&str>) -> Option<BlockLine> {
+/// How a block is published.
+pub(crate) fn block_line(kind: BlockKind, value: &str, issuer: Option<&str>) -> BlockLine {
     match kind {
-        BlockKind::Thumbprint => Some(BlockLine::Thumbprint(value.to_owned())),
-        BlockKind::Serial => Some(BlockLine::Serial { serial: value.to_owned(), issuer: issuer.map(str::to_owned) }),
-        BlockKind::Token => Some(BlockLine::Token(value.to_owned())),
-        BlockKind::Client => None,
+        BlockKind::Thumbprint => BlockLine::Thumbprint(value.to_owned()),
+        BlockKind::Serial => BlockLine::Serial { serial: value.to_owned(), issuer: issuer.map(str::to_owned) },
+        BlockKind::Token => BlockLine::Token(value.to_owned()),
+        BlockKind::Client => BlockLine::Client(value.to_owned()),
     }
 }
 

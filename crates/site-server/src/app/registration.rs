@@ -294,7 +294,7 @@ async fn demand_not_blocked(draft: &mut Draft<'_>, client: &Client) -> Result<()
     if is_blocked { Err(RegistrationRefused::ClientBlocked) } else { Ok(()) }
 }
 
-/// A client that asks again and again would make its block a long list, which every member has to hold.
+/// A client that asks again and again would fill the database.
 async fn demand_few_tokens(draft: &mut Draft<'_>, client: &str) -> Result<(), RegistrationRefused> {
     let since = draft.now - DAY;
     let issued = draft.change.client_tokens_of(client).await?.iter().filter(|token| token.issued_at > since).count();
