@@ -6,6 +6,7 @@
 
 pub mod api;
 pub mod authority;
+pub mod ccm;
 pub mod client;
 pub mod config;
 pub mod device;
@@ -28,6 +29,7 @@ pub mod token;
 
 pub use api::Api;
 pub use authority::Authority;
+pub use ccm::{FakeCcmClient, FakeCcmMessage};
 pub use client::{Answer, Client};
 pub use device::Device;
 pub use error::LabError;

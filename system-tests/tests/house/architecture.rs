@@ -22,6 +22,8 @@ const ALLOWED: &[Row] = &[
     ("cmg-api", &[], &[]),
     // A laboratory for quickstart and tests. It issues certificates and tokens, which is why no program below may know it.
     ("cmg-lab", &[], &["cmg-api"]),
+    // Messages of Configuration Manager clients as bytes, no IO.
+    ("cmg-ccm", &[], &["cmg-lab"]),
     // Adapters.
     ("cmg-transport", &[], &[]),
     ("cmg-credentials", &["cmg-core"], &[]),
