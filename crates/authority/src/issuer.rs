@@ -8,15 +8,14 @@ use cmg_core::ids::{Role, is_name};
 use cmg_core::time::WallTime;
 use pki_types::CertificateDer;
 use rcgen::string::Ia5String;
-use rcgen::{
-    CertificateRevocationListParams, ExtendedKeyUsagePurpose, KeyIdMethod, RevokedCertParams, SanType, SerialNumber, date_time_ymd,
-};
+use rcgen::{ExtendedKeyUsagePurpose, SanType};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 
-use crate::certificate::{DAY, Draft, Issued, Validity, YEAR, at, uri};
+use crate::certificate::{DAY, Draft, Issued, Validity, YEAR, uri};
 use crate::key::{CryptoFailed, PrivateKey, PublicKey};
 use crate::packed::{pack, unpack};
+use crate::revocation::{RevokedCertificate, signed_list};
 use crate::secret::Secret;
 use crate::signing::SnapshotSigner;
 
@@ -54,15 +53,6 @@ pub enum IssueRefused {
     /// The library refused.
     #[error(transparent)]
     Crypto(#[from] CryptoFailed),
-}
-
-/// A certificate to be named in a revocation list.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RevokedCertificate {
-    /// Serial number, hexadecimal.
-    pub serial: String,
-    /// Since when.
-    pub at: WallTime,
 }
 
 /// Issues role certificates: gateways, connection points, management points, site servers, and what signs snapshots.
@@ -120,7 +110,7 @@ impl InfrastructureIssuer {
         now: WallTime,
         next_update: WallTime,
     ) -> Result<Vec<u8>, IssueRefused> {
-        self.0.revocation_list(revoked, number, now, next_update)
+        signed_list(&self.0.issuer, revoked, number, now, next_update)
     }
 
     /// The issuing certificate, DER: what members send after their own.
@@ -179,7 +169,7 @@ impl ClientIssuer {
         now: WallTime,
         next_update: WallTime,
     ) -> Result<Vec<u8>, IssueRefused> {
-        self.0.revocation_list(revoked, number, now, next_update)
+        signed_list(&self.0.issuer, revoked, number, now, next_update)
     }
 
     /// The issuing certificate, DER.
@@ -251,38 +241,6 @@ impl Issuing {
         Ok(draft.issued(vec![certificate.der().to_vec(), self.certificate.clone()]))
     }
 
-    fn revocation_list(
-        &self,
-        revoked: &[RevokedCertificate],
-        number: u64,
-        now: WallTime,
-        next_update: WallTime,
-    ) -> Result<Vec<u8>, IssueRefused> {
-        if next_update <= now {
-            return Err(IssueRefused::NextUpdate);
-        }
-        let epoch = date_time_ymd(1970, 1, 1);
-        let entry = |entry: &RevokedCertificate| {
-            let serial = serial_bytes(&entry.serial).ok_or_else(|| IssueRefused::Serial(entry.serial.clone()))?;
-            Ok(RevokedCertParams {
-                serial_number: SerialNumber::from(serial),
-                revocation_time: at(epoch, entry.at),
-                reason_code: None,
-                invalidity_date: None,
-            })
-        };
-        let params = CertificateRevocationListParams {
-            this_update: at(epoch, now),
-            next_update: at(epoch, next_update),
-            crl_number: SerialNumber::from(number),
-            issuing_distribution_point: None,
-            revoked_certs: revoked.iter().map(entry).collect::<Result<_, IssueRefused>>()?,
-            key_identifier_method: KeyIdMethod::Sha256,
-        };
-        let list = params.signed_by(&self.issuer).map_err(|_| CryptoFailed("no revocation list could be signed"))?;
-        Ok(list.der().to_vec())
-    }
-
     fn to_secret(&self, label: &str) -> Secret {
         pack(label, &[self.site.as_bytes(), &self.certificate, self.issuer.key().pkcs8()])
     }
@@ -298,12 +256,6 @@ impl Issuing {
 pub(crate) fn end_of(der: &[u8]) -> Option<WallTime> {
     let (_, certificate) = X509Certificate::from_der(der).ok()?;
     u64::try_from(certificate.validity().not_after.timestamp()).ok().map(WallTime)
-}
-
-/// The bytes of a serial number whose leading zeros may be missing.
-fn serial_bytes(hexadecimal: &str) -> Option<Vec<u8>> {
-    let even = if hexadecimal.len().is_multiple_of(2) { hexadecimal.to_owned() } else { format!("0{hexadecimal}") };
-    crate::text::from_hex(&even).map(|bytes| bytes.to_vec()).filter(|bytes| !bytes.is_empty())
 }
 
 fn dns_name(name: &str) -> Result<SanType, IssueRefused> {

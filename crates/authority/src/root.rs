@@ -10,6 +10,7 @@ use rcgen::ExtendedKeyUsagePurpose;
 use crate::certificate::{Draft, Validity, YEAR, sha256};
 use crate::issuer::{ClientIssuer, InfrastructureIssuer, IssueRefused, Issuing, ROLE_LIFETIME, end_of};
 use crate::key::{CryptoFailed, PrivateKey, PublicKey, random};
+use crate::revocation::signed_list;
 use crate::signing::SnapshotSigner;
 use crate::text;
 use crate::token_signer::{SigningAlgorithm, TokenSigner};
@@ -33,6 +34,8 @@ pub struct NewSite {
     pub infrastructure: InfrastructureIssuer,
     /// Issues client certificates.
     pub clients: ClientIssuer,
+    /// The revocation list of the client root, DER.
+    pub client_root_list: Vec<u8>,
     /// Signs snapshots.
     pub snapshots: SnapshotSigner,
     /// Signs tokens with RS256, which is what ConfigMgr's clients and servers know.
@@ -49,6 +52,7 @@ impl NewSite {
         let hierarchy = text::guid(random()?);
         Ok(Self {
             clients: roots.client_issuer(now)?,
+            client_root_list: roots.client_root_list(now)?,
             snapshots: infrastructure.snapshot_signer(1, now)?,
             rs256: TokenSigner::generate(SigningAlgorithm::Rs256, &hierarchy, now)?,
             es256: TokenSigner::generate(SigningAlgorithm::Es256, &hierarchy, now)?,
@@ -110,6 +114,13 @@ impl Roots {
         let issuing = self.clients.issuing(&self.site, "client issuer", &[ExtendedKeyUsagePurpose::ClientAuth], now)?;
         Ok(ClientIssuer(issuing))
     }
+
+    /// The revocation list of the client root. It names nothing and counts as long as the root, whose key is seldom at hand: where a
+    /// list is demanded of every issuer, the issuing certificates are covered.
+    pub fn client_root_list(&self, now: WallTime) -> Result<Vec<u8>, IssueRefused> {
+        let (root, end) = (self.clients.issuer()?, self.clients.end()?);
+        signed_list(&root, &[], now.0, now, end)
+    }
 }
 
 impl fmt::Debug for Roots {
@@ -138,9 +149,19 @@ impl Root {
         same.then(|| Self { certificate: certificate.to_vec(), key })
     }
 
+    /// When it ends.
+    fn end(&self) -> Result<WallTime, CryptoFailed> {
+        end_of(&self.certificate).ok_or(CryptoFailed("the end of a root cannot be read"))
+    }
+
+    fn issuer(&self) -> Result<rcgen::Issuer<'static, &PrivateKey>, CryptoFailed> {
+        let certificate = CertificateDer::from(self.certificate.as_slice());
+        rcgen::Issuer::from_ca_cert_der(&certificate, &self.key).map_err(|_| CryptoFailed("a root cannot be read"))
+    }
+
     /// Certifies a new issuing key. Its name carries a random part, so that no two look alike.
     fn issuing(&self, site: &str, kind: &str, usages: &[ExtendedKeyUsagePurpose], now: WallTime) -> Result<Issuing, IssueRefused> {
-        let end = end_of(&self.certificate).ok_or(CryptoFailed("the end of a root cannot be read"))?;
+        let end = self.end()?;
         // What it issues ends no later than it does, and it ends no later than the root.
         if end.0 < now.0.saturating_add(ROLE_LIFETIME) {
             return Err(IssueRefused::RootEnds);
@@ -150,8 +171,7 @@ impl Root {
         let mut draft = Draft::authority(site, &name, 0, Validity::of(ISSUING_LIFETIME, now).ending_by(end))?;
         draft.params.extended_key_usages = usages.to_vec();
         let failed = CryptoFailed("no issuing certificate could be signed");
-        let root = rcgen::Issuer::from_ca_cert_der(&CertificateDer::from(self.certificate.as_slice()), &self.key).map_err(|_| failed)?;
-        let certificate = draft.params.signed_by(&key, &root).map_err(|_| failed)?;
+        let certificate = draft.params.signed_by(&key, &self.issuer()?).map_err(|_| failed)?;
         Issuing::new(site, certificate.der().to_vec(), key).ok_or(failed.into())
     }
 }

@@ -1,9 +1,13 @@
 //! Clients, and the certificates that the site has issued.
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand};
 use serde_json::json;
 
 use crate::failure::Failure;
+use crate::fields::contents;
+use crate::gateways::{demand_free, write_secret};
 use crate::server::{Request, Server};
 use crate::table::{Column, Form};
 use crate::told::Told;
@@ -49,6 +53,20 @@ pub enum ClientVerb {
     Tokens {
         /// Its id
         id: String,
+    },
+    /// Issue a certificate to one, by the site's own authority
+    Certificate {
+        /// Its id
+        id: String,
+        /// A request for it by the client's own key, ECDSA P-256: PKCS#10, PEM
+        #[arg(long, value_name = "FILE")]
+        csr: PathBuf,
+        /// How many days it lasts; else 90
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=90))]
+        days: Option<u32>,
+        /// A new file for the certificate and its issuer, PEM
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
     },
     /// Let one count that waits
     Approve {
@@ -152,6 +170,15 @@ pub(crate) async fn client(verb: ClientVerb, server: &Server) -> Result<Told, Fa
         }
         ClientVerb::Show { id } => Ok(Told::thing(server.ask(Request::get(&[all, &id])).await?.body)),
         ClientVerb::Tokens { id } => Ok(Told::list(server.ask(Request::get(&[all, &id, "tokens"])).await?.body, TOKENS)),
+        ClientVerb::Certificate { id, csr, days, out } => {
+            demand_free(&out)?;
+            let body = json!({ "csr": contents("csr", &csr)?, "days": days });
+            let made = server.ask(Request::post(&[all, &id, "certificates"], body)).await?.body;
+            write_secret(&out, made["chain"].as_str().unwrap_or_default())?;
+            let serial = made["serial"].as_str().unwrap_or_default();
+            let note = format!("Issued certificate {serial} to client {id}; it is in {}", out.display());
+            Ok(Told::note(note).value(made))
+        }
         ClientVerb::Approve { id } => act("Approved", &id, Request::act(&[all, &id, "approve"]), server).await,
         ClientVerb::Block { id, note } => act("Blocked", &id, Request::post(&[all, &id, "block"], json!({"note": note})), server).await,
         ClientVerb::Unblock { id } => act("Lifted the block of", &id, Request::act(&[all, &id, "unblock"]), server).await,

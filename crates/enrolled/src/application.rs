@@ -21,7 +21,7 @@ use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256};
 use thiserror::Error;
 
 use crate::data::{DataError, DataFolder};
-use crate::identity::{Identity, from_hex, sha256};
+use crate::identity::{Identity, from_hex, hex, sha256};
 
 /// Bytes of the secret in a code.
 const SECRET: usize = 16;
@@ -81,7 +81,36 @@ pub struct Applicant {
     sealing: SealingKey,
 }
 
+/// The keys of an applicant: they last from the first time that it asks to the certificate, restarts included. The answer may be lost,
+/// and the site tells it once more for the same keys only.
+const KEYS: &str = "enrolling.keys";
+
+/// Why nobody can apply.
+#[derive(Debug, Error)]
+pub enum ApplyError {
+    /// The code is of no use.
+    #[error(transparent)]
+    Code(#[from] CodeError),
+    /// The keys cannot be kept.
+    #[error(transparent)]
+    Data(#[from] DataError),
+}
+
 impl Applicant {
+    /// Whoever the code was made for, with the keys in `folder` where they were made for this code, else with new ones, which it keeps.
+    pub fn kept(code: &EnrolmentCode, folder: &DataFolder) -> Result<Self, ApplyError> {
+        let mut applicant = Self::new(code)?;
+        let whose = hex(&sha256(format!("{}/{} {}", code.kind, code.name, code.code).as_bytes()).0);
+        match folder.read(KEYS)?.and_then(|bytes| keys_in(&bytes, &whose)) {
+            Some((key, sealing)) => (applicant.key, applicant.sealing) = (Arc::new(key), sealing),
+            None => {
+                let (sealing, key) = (hex(applicant.sealing.private()), applicant.key.serialize_pem());
+                folder.write(KEYS, format!("{whose}\n{sealing}\n{key}").as_bytes())?;
+            }
+        }
+        Ok(applicant)
+    }
+
     /// Makes the keys of whoever the code was made for.
     pub fn new(code: &EnrolmentCode) -> Result<Self, CodeError> {
         let role = role_named(&code.kind, &code.name).ok_or(CodeError::Malformed("it names no member"))?;
@@ -134,8 +163,16 @@ impl Applicant {
         let sealing = SealingKey::from_private(self.sealing.private()).map_err(|_| EnrolError::Keys)?;
         let identity = Identity::of(chain, roots, Arc::clone(&self.key), sealing)?;
         identity.store(folder)?;
+        folder.remove(KEYS)?;
         Ok(identity)
     }
+}
+
+/// The keys in a file, if it was written for the code of the digest `whose`.
+fn keys_in(bytes: &[u8], whose: &str) -> Option<(KeyPair, SealingKey)> {
+    let (of, rest) = std::str::from_utf8(bytes).ok()?.split_once('\n')?;
+    let (sealing, key) = rest.split_once('\n').filter(|_| of == whose)?;
+    Some((KeyPair::from_pem(key).ok()?, SealingKey::from_private(&from_hex(sealing)?).ok()?))
 }
 
 /// The role of the member of that kind and name; none: there can be none.

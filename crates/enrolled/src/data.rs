@@ -137,6 +137,14 @@ impl DataFolder {
         renamed().map_err(|source| self.refused(to, source))
     }
 
+    /// Removes a file, for good; that there is none is as good.
+    pub(crate) fn remove(&self, name: &str) -> Result<(), DataError> {
+        match std::fs::remove_file(self.path.join(name)) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => Err(self.refused(name, source)),
+            _ => Ok(()),
+        }
+    }
+
     pub(crate) fn refused(&self, name: &str, source: io::Error) -> DataError {
         DataError::System { path: self.path.join(name), source }
     }

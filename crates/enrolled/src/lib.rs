@@ -13,7 +13,7 @@ mod renewal;
 mod snapshot;
 mod status;
 
-pub use application::{Applicant, CodeError, EnrolError, read_code};
+pub use application::{Applicant, ApplyError, CodeError, EnrolError, read_code};
 pub use data::{DataError, DataFolder};
 pub use identity::Identity;
 pub use parts::{PartError, Parts};

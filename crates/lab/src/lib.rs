@@ -24,6 +24,7 @@ pub mod program;
 pub mod proof;
 pub mod published;
 pub mod relay;
+pub mod request;
 pub mod system;
 pub mod token;
 
@@ -44,5 +45,6 @@ pub use program::{Plan, Program, Signal};
 pub use proof::ProofKey;
 pub use published::Published;
 pub use relay::{Front, Instance, Relay};
+pub use request::Request;
 pub use system::{Hop, System};
 pub use token::{Algorithm, TokenSigner};

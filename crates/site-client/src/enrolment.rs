@@ -7,7 +7,7 @@ use std::time::Duration;
 use cmg_api::EnrolmentCode;
 use cmg_core::problem::Problem;
 use cmg_credentials::tls::pinned_site_client;
-use cmg_enrolled::{Applicant, CodeError, DataError, DataFolder, EnrolError, Identity, read_code};
+use cmg_enrolled::{Applicant, ApplyError, CodeError, DataError, DataFolder, EnrolError, Identity, read_code};
 use cmg_process::dice;
 use cmg_process::log::chain;
 use thiserror::Error;
@@ -33,6 +33,8 @@ enum Attempt {
     OtherKind(String, &'static str),
     #[error(transparent)]
     Unusable(#[from] CodeError),
+    #[error(transparent)]
+    Unkept(#[from] ApplyError),
     #[error("no site server with the root in the enrolment code was reached")]
     Client(#[source] SiteError),
     #[error("TLS cannot be set up")]
@@ -88,7 +90,8 @@ impl Applying<'_> {
     }
 }
 
-/// Asks once. `applicant` asks again with the same keys while the code is the same: if an answer gets lost, the site tells it once more.
+/// Asks once. `applicant` asks again with the same keys while the code is the same, after a restart too: if an answer gets lost, the site
+/// tells it once more.
 async fn attempt(
     applying: &Applying<'_>,
     folder: &DataFolder,
@@ -102,7 +105,7 @@ async fn attempt(
     let (code, applicant) = match kept {
         Some(kept) => applicant.insert(kept),
         None => {
-            let new = Applicant::new(&code)?;
+            let new = Applicant::kept(&code, folder)?;
             applicant.insert((code, new))
         }
     };

@@ -12,6 +12,7 @@ pub mod blocks;
 pub mod bulk_tokens;
 mod certificates;
 pub mod change;
+pub mod client_certificates;
 pub mod client_tokens;
 pub mod clients;
 pub mod crls;

@@ -3,6 +3,7 @@
 mod absence;
 mod acme;
 mod changes;
+mod client_certificates;
 mod entra;
 mod issuers;
 mod issuers_renewed;
@@ -10,7 +11,9 @@ mod kills;
 mod membership;
 mod proofs;
 mod registration;
+mod registration_by_provider;
 mod revocation;
 mod several;
 mod sign_in;
 mod sites;
+mod token_keys;

@@ -23,7 +23,7 @@ use tokio::runtime::Runtime;
 pub(crate) use binary::binary;
 pub(crate) use log::{field, lines};
 pub(crate) use managed::ManagedSite;
-pub(crate) use oidc::{OidcProvider, SECRET};
+pub(crate) use oidc::{OidcProvider, SECRET, claims_of, header_of};
 pub(crate) use pebble::{Asks, Pebble};
 pub(crate) use proxy::ConnectProxy;
 pub(crate) use setup::Setup;

@@ -12,4 +12,21 @@ pub struct Site {
     /// For people. Default empty.
     #[serde(default)]
     pub description: String,
+    /// How the tokens of clients are signed that register at management points of this site, their CCM tokens too: `RS256` or `ES256`.
+    /// Those that were signed before count on. Default `RS256`; bulk registration tokens are always `RS256`, as ConfigMgr's are.
+    #[serde(default)]
+    pub token_algorithm: TokenAlgorithm,
+}
+
+/// How the site signs tokens.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub enum TokenAlgorithm {
+    /// RSA of 2048 bits, PKCS#1 v1.5 with SHA-256.
+    #[default]
+    #[serde(rename = "RS256")]
+    Rs256,
+    /// ECDSA on P-256 with SHA-256: smaller, and signed more quickly.
+    #[serde(rename = "ES256")]
+    Es256,
 }

@@ -50,6 +50,33 @@ fn the_request_is_proven_with_the_code_and_bound_to_the_connection() {
 }
 
 #[test]
+fn who_starts_again_before_the_answer_asks_with_the_same_keys() {
+    let site = Site::new();
+    let (_dir, folder) = a_folder();
+    let keys = |code: &cmg_api::EnrolmentCode| {
+        let request = Applicant::kept(code, &folder).unwrap().request(b"").unwrap();
+        let certified = site.answer(&request).chain.remove(0);
+        (cmg_credentials::members::public_key(&certified.0).unwrap(), request.sealing_key)
+    };
+    let first = keys(&site.code());
+
+    assert_eq!(keys(&site.code()), first);
+    let file = folder.path().join("enrolling.keys");
+    assert_eq!(std::os::unix::fs::PermissionsExt::mode(&file.metadata().unwrap().permissions()) & 0o777, 0o600);
+    std::fs::write(&file, "half").unwrap();
+    let other = keys(&site.code());
+    assert_ne!(other, first, "what was not written whole does not count");
+    let mut code = site.code();
+    code.code = CODE.chars().rev().collect();
+    assert_ne!(keys(&code), other, "another code, other keys");
+
+    let applicant = Applicant::kept(&code, &folder).unwrap();
+    let answer = site.answer(&applicant.request(b"").unwrap());
+    applicant.accept(&answer, &folder, now()).unwrap();
+    assert!(!file.exists() && Identity::load(&folder).unwrap().is_some());
+}
+
+#[test]
 fn an_answer_of_another_site_makes_nobody_a_member() {
     let (site, other) = (Site::new(), Site::new());
     let (_dir, folder) = a_folder();

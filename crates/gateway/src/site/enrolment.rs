@@ -7,7 +7,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cmg_api::EnrolmentCode;
 use cmg_api::control::{ENROL_PROTOCOL, Enrolled};
 use cmg_credentials::tls::new_gateway;
 use cmg_enrolled::{Applicant, DataFolder, Identity, ephemeral};
@@ -59,9 +58,8 @@ pub(super) struct Desk {
 }
 
 impl Desk {
-    /// The desk of a gateway with this code. Answers go into `answers`.
-    pub(super) fn new(local: &Local, code: &EnrolmentCode, answers: mpsc::Sender<Enrolled>) -> io::Result<Self> {
-        let applicant = Applicant::new(code).map_err(io::Error::other)?;
+    /// The desk of a gateway that applies so. Answers go into `answers`.
+    pub(super) fn new(local: &Local, applicant: Applicant, answers: mpsc::Sender<Enrolled>) -> io::Result<Self> {
         let shown = ephemeral::certificate().map_err(io::Error::other)?;
         let tls = TlsAcceptor::from(new_gateway(applicant.root(), &shown, ENROL_PROTOCOL));
         let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
@@ -73,7 +71,8 @@ impl Desk {
 pub(super) async fn enrol(local: &Local, folder: &DataFolder, listening: &mut JoinSet<()>) -> Result<Identity, RunError> {
     let code = local.code().map_err(|problem| RunError::Config(vec![problem]))?;
     let (answers, mut answered) = mpsc::channel(1);
-    let desk = Arc::new(Desk::new(local, &code, answers)?);
+    let applicant = Applicant::kept(&code, folder).map_err(io::Error::other)?;
+    let desk = Arc::new(Desk::new(local, applicant, answers)?);
     for address in &local.listen {
         let listener = cmg_transport::listen::bind(*address).map_err(|source| RunError::Listen { address: *address, source })?;
         listening.spawn(accept(listener, Arc::clone(&desk)));

@@ -204,7 +204,7 @@ impl Draft<'_> {
         self.publishes = true;
         self.keys = Arc::new(Keys::open(Arc::clone(self.site.vault()), &mut self.change).await.map_err(NotInForce::from)?);
         if let Some(clients) = &mut self.ground.site_clients {
-            clients.issuers = self.keys.client_issuer_certificates();
+            *clients = self.keys.site_clients(std::mem::take(&mut clients.lists));
         }
         Ok(())
     }

@@ -4,7 +4,8 @@
 //! token was for. The token before counts to its own end, so that a client whose answer was lost is not stranded. Whether a token is
 //! blocked stands in the blocks only.
 
-use cmg_authority::{Confirmation, IssuedToken, TokenSigner};
+use cmg_api::resource::TokenAlgorithm;
+use cmg_authority::{Confirmation, IssuedToken, SigningAlgorithm, TokenSigner};
 use cmg_core::problem::Problem;
 use cmg_store::{BlockKind, ClientState, ClientToken, View};
 
@@ -24,19 +25,22 @@ pub const WINDOWS: [i64; 3] = [30, 14, 7];
 
 const DAY: i64 = 86_400;
 
+/// What token a client gets.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// What it is bound to.
+    pub confirmation: &'a Confirmation,
+    /// How it is signed.
+    pub algorithm: TokenAlgorithm,
+}
+
 /// Issues a token to an approved client, bound to its key.
-pub async fn issue(site: &Site, draft: &mut Draft<'_>, client: &str, confirmation: &Confirmation) -> Result<IssuedToken, ChangeRefused> {
-    issue_as(site, draft, client, confirmation, "new").await
+pub async fn issue(site: &Site, draft: &mut Draft<'_>, client: &str, wanted: &Wanted<'_>) -> Result<IssuedToken, ChangeRefused> {
+    issue_as(site, draft, client, wanted, "new").await
 }
 
 /// Issues another token to the client that has shown the token of id `old` and proven its key.
-pub async fn renew(
-    site: &Site,
-    draft: &mut Draft<'_>,
-    client: &str,
-    old: &str,
-    confirmation: &Confirmation,
-) -> Result<IssuedToken, ChangeRefused> {
+pub async fn renew(site: &Site, draft: &mut Draft<'_>, client: &str, old: &str, wanted: &Wanted<'_>) -> Result<IssuedToken, ChangeRefused> {
     let not_found = || ChangeRefused::NotFound { kind: KIND, name: old.to_owned() };
     let token =
         draft.change.client_token(old).await?.filter(|token| token.client == client && token.kind == "client").ok_or_else(not_found)?;
@@ -46,14 +50,14 @@ pub async fn renew(
     if blocking::live(&mut draft.change, BlockKind::Token, old, None).await?.is_some() {
         return refused("token", "it is blocked", "have it unblocked, or register the client again");
     }
-    issue_as(site, draft, client, confirmation, "renew").await
+    issue_as(site, draft, client, wanted, "renew").await
 }
 
 async fn issue_as(
     site: &Site,
     draft: &mut Draft<'_>,
     client: &str,
-    confirmation: &Confirmation,
+    wanted: &Wanted<'_>,
     action: &str,
 ) -> Result<IssuedToken, ChangeRefused> {
     match clients::present(draft, client).await?.state {
@@ -61,21 +65,34 @@ async fn issue_as(
         ClientState::Pending => return refused("client", "it waits for approval", "approve it first"),
         ClientState::Blocked => return refused("client", "it is blocked", "unblock it first"),
     }
-    let issued = signer(&site.keys())?.client(client, confirmation, site.now()).map_err(|error| ChangeRefused::Failed(Box::new(error)))?;
+    let issued = signer(&draft.keys, wanted.algorithm)?
+        .client(client, wanted.confirmation, site.now())
+        .map_err(|error| ChangeRefused::Failed(Box::new(error)))?;
     note(draft, client, "client", &issued, action).await?;
     Ok(issued)
 }
 
 /// Issues a CCM token to the approved client that has shown another credential, and to the user at it where there is one.
-pub async fn exchange(site: &Site, draft: &mut Draft<'_>, client: &str, user: Option<&str>) -> Result<IssuedToken, ChangeRefused> {
+pub async fn exchange(
+    site: &Site,
+    draft: &mut Draft<'_>,
+    client: &str,
+    user: Option<&str>,
+    algorithm: TokenAlgorithm,
+) -> Result<IssuedToken, ChangeRefused> {
     let device = format!("GUID:{client}");
-    let issued = signer(&site.keys())?.ccm(&device, user, site.now()).map_err(|error| ChangeRefused::Failed(Box::new(error)))?;
+    let issued = signer(&draft.keys, algorithm)?.ccm(&device, user, site.now()).map_err(|error| ChangeRefused::Failed(Box::new(error)))?;
     note(draft, client, "ccm", &issued, "exchange").await?;
     Ok(issued)
 }
 
-fn signer(keys: &Keys) -> Result<&TokenSigner, ChangeRefused> {
-    keys.tokens.first().ok_or_else(|| ChangeRefused::Failed("the site has no key for tokens".into()))
+fn signer(keys: &Keys, algorithm: TokenAlgorithm) -> Result<&TokenSigner, ChangeRefused> {
+    let wanted = match algorithm {
+        TokenAlgorithm::Rs256 => SigningAlgorithm::Rs256,
+        TokenAlgorithm::Es256 => SigningAlgorithm::Es256,
+    };
+    let found = keys.tokens.iter().find(|signer| signer.algorithm() == wanted);
+    found.ok_or_else(|| ChangeRefused::Failed("the site has no key for tokens".into()))
 }
 
 /// Keeps the id of a token that was issued, so that it is blocked with its client.

@@ -7,7 +7,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use cmg_api::resource::{Resource, Site as SiteResource};
+use cmg_api::resource::{Resource, Site as SiteResource, TokenAlgorithm};
 use cmg_authority::export::ExportRefused;
 use cmg_authority::issuer::IssueRefused;
 use cmg_authority::vault::VaultKeyRefused;
@@ -110,8 +110,8 @@ async fn found(config: &Config, store: &Store, vault_path: &Path, now: WallTime)
     change.found_site(&config.site).await?;
     Keys::found(&new, &vault, &mut change).await?;
     super::addresses::found(&config.control_urls, &vault, &mut change).await?;
-    let site = SiteResource { name: config.site.clone(), description: String::new() };
-    let body = serde_json::to_string(&site).expect("a site is two texts");
+    let site = SiteResource { name: config.site.clone(), description: String::new(), token_algorithm: TokenAlgorithm::default() };
+    let body = serde_json::to_string(&site).expect("a site is texts");
     change.insert_document(SiteResource::KIND, &site.name, &body).await?;
     change.commit().await?;
     info!(site = config.site, export = %export.display(), "Site founded; keep the export of its root keys elsewhere");

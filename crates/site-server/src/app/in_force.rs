@@ -14,7 +14,7 @@ use cmg_store::{BlockKind, View};
 use super::blocks::{BlockLine, Blocks};
 use super::keys::Keys;
 use super::model::Model;
-use super::publish::{Ground, Judged, Publication, PublishedTokenKey, SiteClients, publication};
+use super::publish::{Ground, Judged, Publication, PublishedTokenKey, publication};
 
 /// One generation.
 pub struct InForce {
@@ -125,8 +125,7 @@ async fn read_model(view: &mut View, own_site: &str) -> Result<Model, NotInForce
 }
 
 async fn read_ground(view: &mut View, keys: &Keys) -> Result<Ground, NotInForce> {
-    let (roots, issuers) = (vec![keys.client_root.clone()], keys.client_issuer_certificates());
-    let mut ground = Ground { site_clients: Some(SiteClients { roots, issuers, lists: Vec::new() }), ..Ground::default() };
+    let mut ground = Ground { site_clients: Some(keys.site_clients(Vec::new())), ..Ground::default() };
     let mut blocks = Blocks::default();
     for block in view.live_blocks().await? {
         blocks.insert(&block.id, block_line(block.kind, &block.value, block.issuer.as_deref()));

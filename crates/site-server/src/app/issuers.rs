@@ -167,6 +167,7 @@ async fn renew_in(
         let earlier = replaced(&mut change, &before, now.0 as i64).await?;
         put(&mut change, &vault, EARLIER_CLIENTS, &earlier_to_secret(&earlier)).await?;
         put(&mut change, &vault, keys::CLIENTS, &made.to_secret()).await?;
+        put(&mut change, &vault, keys::CLIENT_ROOT_LIST, &Secret::new(roots.client_root_list(now)?)).await?;
         let made = (made.certificate(), made.not_after());
         issuers.push(recorded(&mut change, CLIENTS, before.clients.certificate(), made).await?);
         // Where a list is demanded of every issuer, a certificate of one without would be refused.

@@ -7,11 +7,14 @@ use cmg_authority::{ClientIssuer, InfrastructureIssuer, NewSite, Secret, Snapsho
 use cmg_core::time::WallTime;
 
 use super::issuers::{EarlierClients, earlier_from_secret};
+use super::publish::SiteClients;
 use super::rollover::{Purpose, Rollover};
 
 /// Names in the vault.
 const INFRASTRUCTURE_ROOT: &str = "authority/infrastructure-root";
 const CLIENT_ROOT: &str = "authority/client-root";
+/// The revocation list of that root, which was signed while its key was at hand.
+pub(crate) const CLIENT_ROOT_LIST: &str = "authority/client-root-list";
 pub(crate) const INFRASTRUCTURE: &str = "authority/infrastructure";
 pub(crate) const CLIENTS: &str = "authority/clients";
 /// Those that issued to clients before, and still sign revocation lists.
@@ -28,6 +31,8 @@ pub struct Keys {
     pub infrastructure_root: Vec<u8>,
     /// The root of the authority for clients, DER.
     pub client_root: Vec<u8>,
+    /// Its revocation list, DER; none: the site is older than such lists, and gets one with its next issuing key.
+    pub(crate) client_root_list: Option<Vec<u8>>,
     /// Issues role certificates.
     pub infrastructure: InfrastructureIssuer,
     /// Issues client certificates.
@@ -78,6 +83,7 @@ impl Keys {
         for (name, secret) in [
             (INFRASTRUCTURE_ROOT, certificate(new.roots.infrastructure_certificate())),
             (CLIENT_ROOT, certificate(new.roots.client_certificate())),
+            (CLIENT_ROOT_LIST, certificate(&new.client_root_list)),
             (INFRASTRUCTURE, new.infrastructure.to_secret()),
             (CLIENTS, new.clients.to_secret()),
             (SNAPSHOTS, new.snapshots.to_secret()),
@@ -94,6 +100,7 @@ impl Keys {
         let mut drawer = Drawer { vault: &vault, view };
         let infrastructure_root = drawer.secret(INFRASTRUCTURE_ROOT).await?.expose().to_vec();
         let client_root = drawer.secret(CLIENT_ROOT).await?.expose().to_vec();
+        let client_root_list = drawer.optional(CLIENT_ROOT_LIST, |list| Some(Some(list.expose().to_vec()))).await?;
         let infrastructure = drawer.read(INFRASTRUCTURE, InfrastructureIssuer::from_secret).await?;
         let clients = drawer.read(CLIENTS, ClientIssuer::from_secret).await?;
         let earlier_clients = drawer.optional(EARLIER_CLIENTS, earlier_from_secret).await?;
@@ -104,7 +111,18 @@ impl Keys {
         for purpose in [Purpose::TokensRs256, Purpose::TokensEs256] {
             rollovers.push(drawer.optional(purpose.rollover(), Rollover::from_secret).await?);
         }
-        Ok(Self { vault, infrastructure_root, client_root, infrastructure, clients, earlier_clients, snapshots, tokens, rollovers })
+        Ok(Self {
+            vault,
+            infrastructure_root,
+            client_root,
+            client_root_list,
+            infrastructure,
+            clients,
+            earlier_clients,
+            snapshots,
+            tokens,
+            rollovers,
+        })
     }
 
     /// Every key that verifies tokens: those that sign, those that will, and those whose tokens have not all ended.
@@ -117,9 +135,14 @@ impl Keys {
         [&self.clients].into_iter().chain(self.earlier_clients.iter().map(|earlier| &earlier.issuer))
     }
 
-    /// The certificates of [`Keys::client_issuers`], DER.
-    pub(crate) fn client_issuer_certificates(&self) -> Vec<Vec<u8>> {
-        self.client_issuers().map(|issuer| issuer.certificate().to_vec()).collect()
+    /// What is published of the authority for clients, with the `lists` of its issuing certificates.
+    pub(crate) fn site_clients(&self, lists: Vec<Vec<u8>>) -> SiteClients {
+        SiteClients {
+            roots: vec![self.client_root.clone()],
+            issuers: self.client_issuers().map(|issuer| issuer.certificate().to_vec()).collect(),
+            root_lists: self.client_root_list.iter().cloned().collect(),
+            lists,
+        }
     }
 
     /// Roots of the infrastructure authority, DER.

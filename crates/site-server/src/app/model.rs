@@ -8,7 +8,7 @@ use std::sync::Arc;
 use cmg_api::TokenKind;
 use cmg_api::resource::{
     BoundaryGroup, Certificate, ClientTrust, ConnectionPoint, Gateway, ManagementPoint, PublishedEndpoint, Resource, SignInProvider, Site,
-    SiteSystem, TokenIssuer,
+    SiteSystem, TokenAlgorithm, TokenIssuer,
 };
 use cmg_core::ids::is_name;
 use cmg_core::problem::Problem;
@@ -104,6 +104,12 @@ impl Model {
     /// The site of who names none.
     pub fn site_of<'a>(&'a self, named: &'a Option<String>) -> &'a str {
         named.as_deref().unwrap_or(&self.own_site)
+    }
+
+    /// How tokens are signed of clients that ask at the management point `point`.
+    pub fn token_algorithm(&self, point: &str) -> TokenAlgorithm {
+        let site = self.management_points.get(point).map_or(self.own_site.as_str(), |point| self.site_of(&point.site));
+        self.sites.get(site).map(|site| site.token_algorithm).unwrap_or_default()
     }
 
     /// Gateways by these names; all where none is named.

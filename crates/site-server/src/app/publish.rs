@@ -57,7 +57,9 @@ pub struct SiteClients {
     pub roots: Vec<Vec<u8>>,
     /// Issuing certificates, DER.
     pub issuers: Vec<Vec<u8>>,
-    /// Revocation lists, DER.
+    /// Revocation lists of the roots, DER: the issuing certificates are looked up in them.
+    pub root_lists: Vec<Vec<u8>>,
+    /// Revocation lists of the issuing certificates, DER.
     pub lists: Vec<Vec<u8>>,
 }
 

@@ -27,6 +27,7 @@ use proving::{Asking, Credential};
 pub(crate) use proving::{Verifiers, is_bounded};
 
 use super::change::{Actor, ChangeRefused, Draft};
+use super::client_tokens::Wanted;
 use super::clients::{self, IdentityKind, NewClient};
 use super::networks::contains;
 use super::text::line_problem;
@@ -142,7 +143,8 @@ pub async fn register(site: &Arc<Site>, point: &str, asked: &Asked) -> Result<Cl
         None => first(&mut draft, &asking, name, asked).await?,
     };
     demand_few_tokens(&mut draft, &client).await?;
-    let issued = client_tokens::issue(site, &mut draft, &client, &asking.confirmation).await?;
+    let wanted = Wanted { confirmation: &asking.confirmation, algorithm: draft.model.token_algorithm(point) };
+    let issued = client_tokens::issue(site, &mut draft, &client, &wanted).await?;
     draft.commit().await?;
     Ok(answer(site, client, issued, &asking.confirmation))
 }
@@ -153,12 +155,13 @@ pub async fn renew(site: &Arc<Site>, point: &str, asked: &Asked) -> Result<Clien
     let mut draft = site.draft(&actor(point, asked)).await?;
     let client = registered(&mut draft, &asking).await?.id;
     demand_few_tokens(&mut draft, &client).await?;
+    let wanted = Wanted { confirmation: &asking.confirmation, algorithm: draft.model.token_algorithm(point) };
     let issued = match &asking.credential {
         Credential::Token(facts) => {
             let old = known_token(&mut draft, facts.id.as_deref(), &client).await?;
-            client_tokens::renew(site, &mut draft, &client, &old, &asking.confirmation).await?
+            client_tokens::renew(site, &mut draft, &client, &old, &wanted).await?
         }
-        Credential::Certificate(_) => client_tokens::issue(site, &mut draft, &client, &asking.confirmation).await?,
+        Credential::Certificate(_) => client_tokens::issue(site, &mut draft, &client, &wanted).await?,
     };
     draft.commit().await?;
     Ok(answer(site, client, issued, &asking.confirmation))
@@ -179,7 +182,8 @@ pub async fn exchange(site: &Arc<Site>, point: &str, asked: &Asked) -> Result<Cc
             TokenKind::OidcDevice | TokenKind::Ccm => {}
         }
     }
-    let issued = client_tokens::exchange(site, &mut draft, &client, user.as_deref()).await?;
+    let algorithm = draft.model.token_algorithm(point);
+    let issued = client_tokens::exchange(site, &mut draft, &client, user.as_deref(), algorithm).await?;
     draft.commit().await?;
     let expires_in = issued.expires.0.saturating_sub(site.now().0);
     Ok(CcmToken { access_token: issued.token, token_type: "Bearer".to_owned(), expires_in })

@@ -1,8 +1,9 @@
 //! Clients and their tokens: approved, blocked with everything that they can show, unblocked, removed.
 
+use cmg_api::resource::TokenAlgorithm;
 use cmg_authority::Confirmation;
 use cmg_site_server::app::change::{Actor, ChangeRefused};
-use cmg_site_server::app::client_tokens;
+use cmg_site_server::app::client_tokens::{self, Wanted};
 use serde_json::{Value, json};
 
 use crate::house::{Ask, House};
@@ -18,14 +19,27 @@ async fn a_client(house: &House) -> String {
 
 async fn token_of(house: &House, client: &str) -> Result<String, ChangeRefused> {
     let mut draft = house.site.draft(&Actor::default()).await?;
-    let issued = client_tokens::issue(&house.site, &mut draft, client, &Confirmation::Key("k".repeat(43))).await?;
+    let issued = client_tokens::issue(
+        &house.site,
+        &mut draft,
+        client,
+        &Wanted { confirmation: &Confirmation::Key("k".repeat(43)), algorithm: TokenAlgorithm::Rs256 },
+    )
+    .await?;
     draft.commit().await?;
     Ok(issued.id)
 }
 
 async fn renewed(house: &House, client: &str, old: &str) -> Result<String, ChangeRefused> {
     let mut draft = house.site.draft(&Actor::default()).await?;
-    let issued = client_tokens::renew(&house.site, &mut draft, client, old, &Confirmation::Key("k".repeat(43))).await?;
+    let issued = client_tokens::renew(
+        &house.site,
+        &mut draft,
+        client,
+        old,
+        &Wanted { confirmation: &Confirmation::Key("k".repeat(43)), algorithm: TokenAlgorithm::Rs256 },
+    )
+    .await?;
     draft.commit().await?;
     Ok(issued.id)
 }

@@ -14,7 +14,7 @@ use cmg_site_server::site::Site;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
-use crate::house::{House, peer};
+use crate::house::{Ask, House, peer};
 use crate::seen::made;
 
 const URL: &str = "https://cmg.example/cmg/v1/register";
@@ -112,6 +112,31 @@ async fn a_client_registers_renews_and_exchanges() {
         assert_eq!((exchanged.status, exchanged.text("token_type").as_str()), (200, "Bearer"), "{}", exchanged.body);
         assert!((8 * 3_600 - 60..=8 * 3_600).contains(&exchanged.body["expires_in"].as_u64().unwrap()));
     }
+}
+
+/// How a token is signed, as its header says.
+fn algorithm(token: &str) -> String {
+    let header = base64::Engine::decode(&base64::prelude::BASE64_URL_SAFE_NO_PAD, token.split('.').next().unwrap()).unwrap();
+    serde_json::from_slice::<Value>(&header).unwrap()["alg"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn tokens_are_signed_as_the_site_of_their_management_point_says_and_bulk_tokens_with_rs256() {
+    let house = a_house().await;
+    let ((token, _), key) = (bulk(&house, json!({})).await, key());
+    let old = ask(&house.site, "register", asked(&key, &token)).await.text("token");
+    made(&house, "/sites", json!({ "name": "XYZ", "token_algorithm": "RS256" })).await;
+
+    let set = house.ask_as("ian", Ask::put("/sites/LAB", "*", json!({ "name": "LAB", "token_algorithm": "ES256" }))).await;
+
+    assert!(set.status.is_success(), "{set:?}");
+    let renewed = ask(&house.site, "token", asked(&key, &old)).await;
+    let exchanged = ask(&house.site, "exchange", asked(&key, &renewed.text("token"))).await;
+    assert_eq!(["RS256", "ES256", "ES256"], [&old, &renewed.text("token"), &exchanged.text("access_token")].map(|token| algorithm(token)));
+    assert_eq!(algorithm(&bulk(&house, json!({})).await.0), "RS256");
+    let refused = house.ask_as("ian", Ask::put("/sites/LAB", "*", json!({ "name": "LAB", "token_algorithm": "HS256" }))).await;
+    assert_eq!(refused.status, 422, "{refused:?}");
+    assert!(refused.body.to_string().contains("token_algorithm"), "{refused:?}");
 }
 
 #[tokio::test]

@@ -7,21 +7,21 @@ use serde_json::{Value, json};
 use crate::support::{Caller, ManagedSite, PATIENCE, Reply, binary, until, wait};
 
 const REGISTER: &str = "/cmg/v1/register";
-const RENEW: &str = "/cmg/v1/token";
+pub(super) const RENEW: &str = "/cmg/v1/token";
 
 /// A device on the internet with a key of its own.
-struct Device {
+pub(super) struct Device {
     caller: Caller,
     key: ProofKey,
 }
 
 impl Device {
-    fn new(managed: &ManagedSite) -> Self {
+    pub(super) fn new(managed: &ManagedSite) -> Self {
         Self { caller: managed.callers(None).remove(0), key: ProofKey::new().unwrap() }
     }
 
     /// Asks with a token and a proof; once more with the nonce where one is asked for.
-    fn ask(&self, method: &str, path: &str, token: &str, body: &Value) -> Reply {
+    pub(super) fn ask(&self, method: &str, path: &str, token: &str, body: &Value) -> Reply {
         let reply = self.ask_with(method, path, token, body, None);
         match reply.field("DPoP-Nonce") {
             Some(nonce) if reply.status == 401 => self.ask_with(method, path, token, body, Some(nonce)),
@@ -37,7 +37,7 @@ impl Device {
         self.caller.request(method, path, &fields, &body)
     }
 
-    fn register(&self, token: &str) -> Reply {
+    pub(super) fn register(&self, token: &str) -> Reply {
         self.ask("POST", REGISTER, token, &json!({ "name": "PC-1" }))
     }
 }
@@ -46,7 +46,7 @@ fn of(reply: &Reply) -> Value {
     serde_json::from_slice(&reply.body).unwrap_or_else(|_| panic!("{} {}: {}", reply.status, reply.reason, reply.text()))
 }
 
-fn text(reply: &Reply, field: &str) -> String {
+pub(super) fn text(reply: &Reply, field: &str) -> String {
     of(reply)[field].as_str().unwrap_or_else(|| panic!("no {field} in {}", reply.text())).to_owned()
 }
 
@@ -54,18 +54,18 @@ fn reason(reply: &Reply) -> (u16, String) {
     (reply.status, text(reply, "type").trim_start_matches("/problems/").to_owned())
 }
 
-fn bulk(managed: &ManagedSite, wanted: Value) -> (String, String) {
+pub(super) fn bulk(managed: &ManagedSite, wanted: Value) -> (String, String) {
     let made = managed.api.add("bulk-tokens", &wanted).unwrap();
     (made["token"].as_str().unwrap().to_owned(), made["id"].as_str().unwrap().to_owned())
 }
 
 /// The published address of the exchange.
-fn exchange(managed: &ManagedSite) -> String {
+pub(super) fn exchange(managed: &ManagedSite) -> String {
     let point = managed.api.ask("GET", "/management-points/management-point-1", None).unwrap();
     format!("/CCM_Proxy_ServerAuth/{}/CCM_STS", point["role_id"].as_str().unwrap())
 }
 
-fn with_ccm(managed: &ManagedSite) {
+pub(super) fn with_ccm(managed: &ManagedSite) {
     let endpoint = json!({
         "name": "ccm",
         "prefix": "/ccm",

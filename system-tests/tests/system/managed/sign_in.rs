@@ -65,28 +65,8 @@ impl Office {
         (login, url)
     }
 
-    /// Goes through the provider's pages as somebody who signs in as `subject`; gives where the browser is sent back to.
     fn at_provider(&self, url: &str, subject: &str) -> String {
-        let (issuer, mut url, mut cookies) = (self.provider.issuer(), url.to_owned(), Vec::<String>::new());
-        for _ in 0..10 {
-            let path = url.strip_prefix(&issuer).map_or(url.as_str(), |path| path).to_owned();
-            if path.starts_with("http") {
-                return path;
-            }
-            let cookie = cookies.join("; ");
-            let fields = [("Cookie", cookie.as_str()), ("X-Test-Subject", subject)];
-            let reply = self.provider.caller(self.managed.site.lab()).request("GET", &path, &fields, b"");
-            for (name, value) in &reply.fields {
-                if name.eq_ignore_ascii_case("set-cookie") {
-                    let pair = value.split(';').next().unwrap().to_owned();
-                    let name = pair.split('=').next().unwrap().to_owned() + "=";
-                    cookies.retain(|known| !known.starts_with(&name));
-                    cookies.push(pair);
-                }
-            }
-            url = reply.field("Location").unwrap_or_else(|| panic!("{path}: {} {}", reply.status, reply.text())).to_owned();
-        }
-        panic!("the provider sends the browser round and round");
+        self.provider.browse(self.managed.site.lab(), url, subject)
     }
 }
 

@@ -130,7 +130,7 @@ async fn another_gateway_and_a_client_get_an_alert() {
 async fn an_address_that_says_nothing_has_four_handshakes_and_no_more() {
     let office = Office::new();
     let local = Local::read(&Machine::new(&office).file()).unwrap();
-    let desk = Arc::new(Desk::new(&local, &office.code(), tokio::sync::mpsc::channel(1).0).unwrap());
+    let desk = Arc::new(Desk::new(&local, cmg_enrolled::Applicant::new(&office.code()).unwrap(), tokio::sync::mpsc::channel(1).0).unwrap());
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut silent = Vec::new();
     let mut shaking = JoinSet::new();

@@ -300,6 +300,7 @@ fn trust_file(trust: &ClientTrust, ground: &Ground, desk: &mut Desk) -> TrustFil
         for (ders, paths) in [(&site.roots, &mut authorities), (&site.issuers, &mut intermediates), (&site.lists, &mut crls)] {
             paths.extend(ders.iter().map(|der| path(desk.part(der))));
         }
+        crls.extend(site.root_lists.iter().map(|list| path(desk.part(list))));
     }
     TrustFile {
         authorities,

@@ -12,6 +12,7 @@ use super::asked::Asked;
 use super::page::Page;
 use super::route::{Method, Parameter, Route};
 use crate::app::change::{ChangeRefused, Draft};
+use crate::app::client_certificates::{self, NewClientCertificate};
 use crate::app::client_tokens::{self, WINDOWS};
 use crate::app::clients::{self, NewClient};
 use crate::app::roles::Needs;
@@ -44,6 +45,10 @@ pub(super) fn routes() -> Vec<Route> {
         Route::new(Method::Post, "/clients/{id}/unblock", change, "Lifts the block of a client", unblock)
             .status(200)
             .gives::<ShownClient>(),
+        Route::new(Method::Post, "/clients/{id}/certificates", change, "Issues a certificate to a client", certify)
+            .once()
+            .takes::<NewClientCertificate>()
+            .gives::<NewCertificate>(),
         Route::new(Method::Get, "/clients/{id}/tokens", Needs::Read, "Lists the tokens of a client", tokens).gives::<ClientTokenList>(),
         Route::new(
             Method::Get,
@@ -83,6 +88,17 @@ struct ShownClient {
     created_at: i64,
     /// When it was seen last, in seconds since 1970.
     last_seen_at: Option<i64>,
+}
+
+/// A certificate that was issued.
+#[derive(Serialize, ToSchema)]
+struct NewCertificate {
+    /// Its serial number, by which it is revoked.
+    serial: String,
+    /// The certificate and its issuer, PEM.
+    chain: String,
+    /// When it ends, in seconds since 1970.
+    not_after: u64,
 }
 
 /// A page of clients.
@@ -199,6 +215,22 @@ async fn create(asked: Asked) -> Result<Answer, Refused> {
     }
     let client = ShownClient::from(clients::add(&mut draft, &new).await?);
     let answer = Answer::new(StatusCode::CREATED, &client).location(format!("{BASE}/clients/{}", client.id));
+    asked.keep(once.as_ref(), &mut draft, &answer).await?;
+    draft.commit().await?;
+    Ok(answer)
+}
+
+async fn certify(asked: Asked) -> Result<Answer, Refused> {
+    let once = asked.once()?;
+    let new: NewClientCertificate = asked.body()?;
+    let mut draft = asked.draft().await?;
+    if let Some(answer) = asked.earlier(once.as_ref(), &mut draft).await? {
+        return Ok(answer);
+    }
+    let issued = client_certificates::issue(&mut draft, asked.part("id"), &new).await?;
+    let location = format!("{BASE}/issued-certificates/{}", issued.serial);
+    let (chain, not_after) = (issued.chain_pem(), issued.not_after.0);
+    let answer = Answer::new(StatusCode::CREATED, &NewCertificate { serial: issued.serial, chain, not_after }).location(location);
     asked.keep(once.as_ref(), &mut draft, &answer).await?;
     draft.commit().await?;
     Ok(answer)
