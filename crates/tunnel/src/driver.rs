@@ -25,10 +25,11 @@ use crate::claims::Claims;
 use crate::exchange::{Event, Exchange, Incoming, Signal};
 use crate::frame::{self, Frame, Kind};
 use crate::head::{RequestFrame, ResponseFrame};
-use crate::lane::Lane;
-use crate::outbox::{Command, Link, Queues};
+use crate::lane::{self, Lane};
+use crate::outbox::{Command, Link, Queues, Unread};
 use crate::queue::WriteQueue;
 use crate::slot::{self, Slot};
+use crate::strays::Strays;
 
 /// Unwritten bytes up to which frames of bodies are added.
 const ENOUGH: usize = 128 * 1024;
@@ -36,10 +37,6 @@ const ENOUGH: usize = 128 * 1024;
 /// Unwritten bytes at which a session is given up. Two thirds of it are small bodies and heads for every exchange that a session
 /// may have; what is longer waits in its own queue, under its own window.
 const UNREAD_LIMIT: usize = 256 * 1024 * 1024;
-
-/// How long a lane is kept whose request has not come. A session that is silent for as long is dead; the request of a lane that
-/// comes after the end of its exchange never comes.
-const EARLY: Duration = Duration::from_secs(10);
 
 /// Received bytes worked through before others get their turn.
 const BUDGET: usize = 256 * 1024;
@@ -72,13 +69,6 @@ pub(crate) enum Side {
     ConnectionPoint { incoming: mpsc::UnboundedSender<Incoming>, claims: Claims, gateway: GatewayId },
 }
 
-/// A lane that has overtaken the head of its request: it is another connection, and a lane with nothing before it is often quicker.
-struct Early {
-    since: Instant,
-    exchange: u32,
-    lane: Box<Lane>,
-}
-
 /// One session's connection and what goes on over it.
 pub(crate) struct Driver {
     stream: ByteStream,
@@ -86,7 +76,7 @@ pub(crate) struct Driver {
     queues: Queues,
     side: Side,
     slots: HashMap<u32, Slot>,
-    early: Vec<Early>,
+    strays: Strays,
     received: BytesMut,
     reader: frame::Reader,
     unwritten: WriteQueue,
@@ -107,7 +97,7 @@ impl Driver {
             queues,
             side,
             slots: HashMap::new(),
-            early: Vec::new(),
+            strays: Strays::default(),
             received,
             reader: frame::Reader::default(),
             unwritten: WriteQueue::default(),
@@ -165,7 +155,7 @@ impl Driver {
                 }
                 Beat::WaitUntil(until) => until,
             };
-            self.early.retain(|early| early.since.elapsed() < EARLY);
+            self.strays.expired().for_each(|lane| lane::let_go(*lane, &self.link));
             self.timer.as_mut().reset(Instant::now() + until.since(now).max(Duration::from_millis(1)));
         }
         Ok(())
@@ -261,6 +251,9 @@ impl Driver {
         }
         if self.slots.len() >= EXCHANGES_LIMIT {
             let refusal = Refusal::ConnectorOverloaded;
+            if !frame.ends {
+                self.ended(frame.exchange);
+            }
             self.unwritten.append(|out| frame::push(out, Kind::Refuse, true, frame.exchange, &refusal.code().to_be_bytes()));
             return Ok(());
         }
@@ -273,8 +266,8 @@ impl Driver {
         let mut exchange = Exchange::new(frame.exchange, Arc::clone(&self.link), events, frame.ends, false);
         exchange.answers = true;
         let mut slot = Slot::new(signals, frame.ends);
-        if let Some(place) = self.early.iter().position(|early| early.exchange == frame.exchange) {
-            slot.tell(Signal::Lane(self.early.swap_remove(place).lane))?;
+        if let Some(lane) = self.strays.take(frame.exchange) {
+            let _ = slot.lane(lane);
         }
         self.slots.insert(frame.exchange, slot);
         let _ = incoming.send(Incoming { gateway: gateway.clone(), exchange, request, credential });
@@ -307,26 +300,45 @@ impl Driver {
                 }
                 Command::Write(frames) => self.unwritten.push(frames),
                 Command::Grant { exchange, bytes } => self.grant(exchange, bytes),
-                Command::Close { exchange, reset } => {
-                    let known = self.slots.remove(&exchange).is_some();
-                    if known && reset {
-                        self.unwritten.append(|out| frame::push(out, Kind::Reset, true, exchange, &[]));
-                    }
-                }
+                Command::Close { exchange, reset, unread } => self.close(exchange, reset, unread),
                 Command::Arrived { exchange, lane } => self.arrived(exchange, lane),
                 Command::Stop => self.stopping = true,
             }
         }
     }
 
-    /// A lane has come in. The lanes of a session are few, so those that wait for their requests are few too.
+    /// An exchange is over here. `unread`: the lane that carries what it has not read.
+    fn close(&mut self, exchange: u32, reset: bool, mut unread: Unread) {
+        let Some(slot) = self.slots.remove(&exchange) else { return };
+        if reset {
+            self.unwritten.append(|out| frame::push(out, Kind::Reset, true, exchange, &[]));
+        }
+        match unread.lane() {
+            Some(lane) => lane::let_go(*lane, &self.link),
+            None if slot.may_get_a_lane() => self.ended(exchange),
+            None => {}
+        }
+    }
+
+    /// An exchange is over that a lane may still come for.
+    fn ended(&mut self, exchange: u32) {
+        if let Side::ConnectionPoint { .. } = self.side
+            && let Some(lane) = self.strays.ended(exchange)
+        {
+            lane::let_go(*lane, &self.link);
+        }
+    }
+
+    /// A lane has come in.
     fn arrived(&mut self, exchange: u32, lane: Box<Lane>) {
-        match (self.slots.get_mut(&exchange), &self.side) {
-            // An exchange whose queue is full gets no lane; the peer that filled it is dealt with where it sends.
-            (Some(slot), _) => drop(slot.tell(Signal::Lane(lane))),
-            (None, Side::ConnectionPoint { .. }) => self.early.push(Early { since: Instant::now(), exchange, lane }),
+        let not_taken = match (self.slots.get_mut(&exchange), &self.side) {
+            (Some(slot), _) => slot.lane(lane),
+            (None, Side::ConnectionPoint { .. }) => self.strays.keep(exchange, lane),
             // Here exchanges begin, so this one is over.
-            (None, Side::Gateway { .. }) => {}
+            (None, Side::Gateway { .. }) => Some(lane),
+        };
+        if let Some(lane) = not_taken {
+            lane::let_go(*lane, &self.link);
         }
     }
 

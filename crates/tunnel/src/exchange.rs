@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use crate::frame::{self, Kind};
 use crate::head::{self, Fields, RequestFrame, ResponseFrame, ResponseHead};
 use crate::lane::{self, Arrival, Lane};
-use crate::outbox::{ClaimedCredential, Command, Link, WINDOW};
+use crate::outbox::{ClaimedCredential, Command, Link, Unread, WINDOW};
 use crate::queue::{self, Frames};
 
 /// What each DATA frame costs besides its bytes, so that a flood of tiny frames is bounded by the window too.
@@ -106,7 +106,8 @@ pub struct Claim {
 pub struct Exchange {
     number: u32,
     link: Arc<Link>,
-    signals: mpsc::Receiver<Signal>,
+    /// Taken away at the end only.
+    signals: Option<mpsc::Receiver<Signal>>,
     held: VecDeque<Event>,
     /// This end answers: the exchange is over for the peer once it has the answer, whatever of the request is still to come.
     pub(crate) answers: bool,
@@ -139,7 +140,7 @@ impl Exchange {
         Self {
             number,
             link,
-            signals,
+            signals: Some(signals),
             held: VecDeque::new(),
             answers: false,
             outward: Outward { credit: WINDOW, sent: 0, left: None, may_move: true, lane: None, ended: outward_ended },
@@ -182,7 +183,7 @@ impl Exchange {
 
     /// Takes in what the connection's owner has said. Wakes the task when more comes.
     fn pump(&mut self, cx: &mut Context<'_>) {
-        while let Poll::Ready(signal) = self.signals.poll_recv(cx) {
+        while let Some(Poll::Ready(signal)) = self.signals.as_mut().map(|signals| signals.poll_recv(cx)) {
             match signal {
                 // Never more than a window: a peer that grants more would have this end's memory filled.
                 Some(Signal::Credit(bytes)) => self.outward.credit = self.outward.credit.saturating_add(bytes).min(WINDOW),
@@ -399,6 +400,7 @@ impl Drop for Exchange {
         self.link.busy.fetch_sub(1, Ordering::Relaxed);
         // A reset must not overtake the end of a whole answer, which may be waiting in the queue for bulk or on a lane.
         let reset = !(self.outward.ended && (self.answers || self.inward.ended));
-        let _ = self.link.command(Command::Close { exchange: self.number, reset });
+        let unread = Unread { lane: self.inward.lane.take(), signals: self.signals.take() };
+        let _ = self.link.command(Command::Close { exchange: self.number, reset, unread });
     }
 }

@@ -11,10 +11,17 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use cmg_transport::{ByteStream, is_quiet, set_lane_options};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::frame::{self, Kind};
 use crate::outbox::{Command, Link};
+
+/// Bytes of a body that are read for nobody: more than the sockets at both ends and a long line between them hold, which is what a
+/// sender may send before it hears that its exchange is over.
+const UNWANTED: usize = 64 * 1024 * 1024;
+
+/// Silence in the middle of such a body after which its sender is taken to have left it.
+const SILENCE: Duration = Duration::from_secs(10);
 
 /// A lane as its sender or its receiver holds it.
 pub(crate) struct Lane {
@@ -188,6 +195,19 @@ impl Lane {
         Ok(None)
     }
 
+    /// Reads the rest of the body for nobody.
+    async fn discard(&mut self) -> io::Result<()> {
+        let mut dropped = 0;
+        while dropped <= UNWANTED {
+            let arrival = timeout(SILENCE, std::future::poll_fn(|cx| self.poll_receive(cx))).await?;
+            match arrival? {
+                Arrival::Data(bytes) => dropped += bytes.len(),
+                Arrival::End | Arrival::Trailers(_) => return Ok(()),
+            }
+        }
+        Err(io::Error::other("its sender goes on and on"))
+    }
+
     /// Waits for the next body: its exchange.
     async fn next_carry(&mut self) -> io::Result<u32> {
         loop {
@@ -215,24 +235,48 @@ fn poll_write_all(stream: &mut ByteStream, cx: &mut Context<'_>, bytes: &mut Vec
 }
 
 /// Waits on a lane that the peer sends on, until a body begins; then gives the lane to its exchange. Ends with the session.
-pub(crate) fn wait(mut lane: Lane, link: &Arc<Link>) {
-    let waiting = Counted::new(link, |link| &link.waiting_lanes);
-    let link = Arc::downgrade(link);
+pub(crate) fn wait(lane: Lane, link: &Arc<Link>) {
+    attend(link, next_body(lane, waiting(link), Arc::downgrade(link)));
+}
+
+/// Lets go of a lane in the middle of a body that nobody here wants, or before it.
+///
+/// Its sender may have sent all of that body and begun the next on the same connection. Closed now, the next one would be lost, which
+/// nobody has given up. So the rest is read and dropped, and the lane waits for what follows. A sender that is still in the middle
+/// hears of the end of the exchange and closes the lane itself.
+pub(crate) fn let_go(mut lane: Lane, link: &Arc<Link>) {
+    let session = Arc::downgrade(link);
+    attend(link, async move {
+        if let (Ok(()), Some(link)) = (lane.discard().await, session.upgrade()) {
+            wait(lane, &link);
+        }
+    });
+}
+
+fn waiting(link: &Arc<Link>) -> Counted {
+    Counted::new(link, |link| &link.waiting_lanes)
+}
+
+async fn next_body(mut lane: Lane, waiting: Counted, link: Weak<Link>) {
+    let exchange = lane.next_carry().await;
+    drop(waiting);
+    if let (Ok(exchange), Some(link)) = (exchange, link.upgrade()) {
+        let _ = link.command(Command::Arrived { exchange, lane: Box::new(lane) });
+    }
+}
+
+/// Does `work` in a task of its own that ends with the session.
+fn attend(link: &Arc<Link>, work: impl Future<Output = ()> + Send + 'static) {
+    let (over, link) = (Arc::clone(&link.over), Arc::downgrade(link));
     tokio::spawn(async move {
-        let over = link.upgrade().map(|link| Arc::clone(&link.over));
-        let Some(over) = over else { return };
         // Listened for before it is asked whether the bell has rung already.
         let rings = over.notified();
         if link.upgrade().is_none_or(|link| link.ended.load(Ordering::SeqCst)) {
             return;
         }
-        let exchange = tokio::select! {
-            exchange = lane.next_carry() => exchange,
-            () = rings => return,
-        };
-        drop(waiting);
-        if let (Ok(exchange), Some(link)) = (exchange, link.upgrade()) {
-            let _ = link.command(Command::Arrived { exchange, lane: Box::new(lane) });
+        tokio::select! {
+            () = work => {}
+            () = rings => {}
         }
     });
 }

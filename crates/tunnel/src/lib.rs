@@ -19,6 +19,7 @@ mod lane;
 mod outbox;
 mod queue;
 mod slot;
+mod strays;
 
 pub use ask::{Answer, AskError, BodyError, CONTROL_ENDPOINT, Question};
 pub use driver::Ended;

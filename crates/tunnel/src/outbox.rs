@@ -23,11 +23,30 @@ pub(crate) enum Command {
     /// Let the peer send so many more bytes.
     Grant { exchange: u32, bytes: u32 },
     /// The exchange is over here; tell the peer if it does not know.
-    Close { exchange: u32, reset: bool },
+    Close { exchange: u32, reset: bool, unread: Unread },
     /// A lane has come in for this exchange.
     Arrived { exchange: u32, lane: Box<Lane> },
     /// End the session after what is queued.
     Stop,
+}
+
+/// What an exchange that has ended has not looked at.
+pub(crate) struct Unread {
+    /// The lane that it was reading.
+    pub(crate) lane: Option<Box<Lane>>,
+    /// What the owner of the connection had told it.
+    pub(crate) signals: Option<mpsc::Receiver<Signal>>,
+}
+
+impl Unread {
+    /// The lane that the rest of its body comes on.
+    pub(crate) fn lane(&mut self) -> Option<Box<Lane>> {
+        let told = self.signals.as_mut().and_then(|signals| {
+            std::iter::from_fn(|| signals.try_recv().ok())
+                .find_map(|signal| if let Signal::Lane(lane) = signal { Some(lane) } else { None })
+        });
+        self.lane.take().or(told)
+    }
 }
 
 /// One session, as seen by everybody but its owner.

@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use crate::driver::Ended;
 use crate::exchange::{Event, FRAME_COST, Signal};
 use crate::head::ResponseFrame;
+use crate::lane::Lane;
 use crate::outbox::WINDOW;
 
 /// Signals that wait for one exchange at most. A whole window of the smallest frames is half of it; the rest are heads, credit
@@ -28,6 +29,8 @@ pub(crate) struct Slot {
     answered: bool,
     ended: bool,
     moved: bool,
+    /// A lane has come for it.
+    has_lane: bool,
     /// The peer has given it up. What it had queued before may still come, and is dropped.
     reset: bool,
 }
@@ -40,7 +43,7 @@ pub(crate) fn signals() -> (mpsc::Sender<Signal>, mpsc::Receiver<Signal>) {
 impl Slot {
     /// An exchange that begins. `ended`: the peer sends no body.
     pub(crate) fn new(signals: mpsc::Sender<Signal>, ended: bool) -> Self {
-        Self { signals, allowance: WINDOW, interims: 0, answered: false, ended, moved: false, reset: false }
+        Self { signals, allowance: WINDOW, interims: 0, answered: false, ended, moved: false, has_lane: false, reset: false }
     }
 
     /// A part of the body. `continues`: of a frame that has been counted.
@@ -115,6 +118,24 @@ impl Slot {
         self.tell(Signal::Moved)
     }
 
+    /// The connection that the rest of the direction comes on; given back where the exchange does not take it.
+    pub(crate) fn lane(&mut self, lane: Box<Lane>) -> Option<Box<Lane>> {
+        let first = !std::mem::replace(&mut self.has_lane, true);
+        if !first || self.ended || self.reset {
+            return Some(lane);
+        }
+        // An exchange whose queue is full gets no lane; the peer that filled it is dealt with where it sends.
+        match self.signals.try_send(Signal::Lane(lane)) {
+            Err(mpsc::error::TrySendError::Closed(Signal::Lane(lane)) | mpsc::error::TrySendError::Full(Signal::Lane(lane))) => Some(lane),
+            Ok(()) | Err(_) => None,
+        }
+    }
+
+    /// Whether a lane may still come for it.
+    pub(crate) fn may_get_a_lane(&self) -> bool {
+        !self.ended && !self.has_lane
+    }
+
     /// The peer gives the exchange up.
     pub(crate) fn reset(&mut self) -> Result<(), Ended> {
         if std::mem::replace(&mut self.reset, true) { Ok(()) } else { self.signal(Signal::Event(Event::Reset)) }
@@ -126,7 +147,7 @@ impl Slot {
     }
 
     /// Passes on what needs no counting. What comes after a reset is dropped.
-    pub(crate) fn tell(&mut self, signal: Signal) -> Result<(), Ended> {
+    fn tell(&mut self, signal: Signal) -> Result<(), Ended> {
         if self.reset { Ok(()) } else { self.signal(signal) }
     }
 

@@ -190,6 +190,116 @@ async fn a_lane_that_comes_before_its_request_waits_for_it() {
     drop(soon(body).await.unwrap());
 }
 
+/// A point that has dialled a session and, as far as they are greeted, one lane each way: the session and the lane up.
+async fn dialled(site: &Site) -> (RawGate, Point, Wire, Wire) {
+    let gate = RawGate::start(site, "gateway-1").await;
+    let point = Point::with(site, "point-1", gate.address, 1, 1);
+    let mut wires = vec![soon(gate.greet()).await, soon(gate.greet()).await, soon(gate.greet()).await];
+    let mut take = |wanted| wires.swap_remove(wires.iter().position(|(purpose, _)| *purpose == wanted).unwrap()).1;
+    let (session, lane) = (take(purpose::SESSION), take(purpose::UP));
+    (gate, point, session, lane)
+}
+
+/// A body of a million bytes.
+async fn carry(lane: &mut Wire, exchange: u32) {
+    lane.send(kind::CARRY, exchange, &1_000_000_u64.to_be_bytes()).await.unwrap();
+    lane.send_bytes(&pattern(1_000_000)).await.unwrap();
+}
+
+/// A second exchange, whose body comes behind that of the first on the same lane.
+async fn the_next_is_whole(mut session: Wire, mut lane: Wire) {
+    let carried = tokio::spawn(async move {
+        carry(&mut lane, 2).await;
+        lane
+    });
+    session.send(kind::REQUEST, 2, &upload("/count", 1_000_000)).await.unwrap();
+    session.send(kind::MOVED, 2, b"").await.unwrap();
+
+    let count = soon(session.expect(kind::DATA)).await;
+    assert_eq!((count.exchange, count.payload.as_slice()), (2, &b"1000000"[..]));
+    drop(soon(carried).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_body_whose_end_nobody_looked_at_takes_no_other_along() {
+    let site = Site::new();
+    let (_gate, _point, mut session, mut lane) = dialled(&site).await;
+
+    session.send(kind::REQUEST, 1, &upload("/exactly/1000000", 1_000_000)).await.unwrap();
+    session.send(kind::MOVED, 1, b"").await.unwrap();
+    soon(carry(&mut lane, 1)).await;
+    assert_eq!(soon(session.expect(kind::RESPONSE)).await.exchange, 1);
+
+    the_next_is_whole(session, lane).await;
+}
+
+#[tokio::test]
+async fn a_body_that_was_not_wanted_takes_no_other_along() {
+    let site = Site::new();
+    let (_gate, _point, mut session, mut lane) = dialled(&site).await;
+
+    lane.send(kind::CARRY, 1, &1_000_000_u64.to_be_bytes()).await.unwrap();
+    session.send(kind::REQUEST, 1, &upload("/early/0", 1_000_000)).await.unwrap();
+    session.send(kind::MOVED, 1, b"").await.unwrap();
+    assert_eq!(soon(session.expect(kind::RESPONSE)).await.exchange, 1);
+    let rest = pattern(1_000_000);
+    let sent = tokio::spawn(async move {
+        lane.send_bytes(&rest).await.unwrap();
+        lane
+    });
+
+    the_next_is_whole(session, soon(sent).await.unwrap()).await;
+}
+
+#[tokio::test]
+async fn a_body_that_comes_after_its_answer_takes_no_other_along() {
+    let site = Site::new();
+    let (_gate, _point, mut session, mut lane) = dialled(&site).await;
+
+    session.send(kind::REQUEST, 1, &upload("/early/0", 1_000_000)).await.unwrap();
+    session.send(kind::MOVED, 1, b"").await.unwrap();
+    assert_eq!(soon(session.expect(kind::RESPONSE)).await.exchange, 1);
+    soon(carry(&mut lane, 1)).await;
+
+    the_next_is_whole(session, lane).await;
+}
+
+#[tokio::test]
+async fn an_answer_whose_client_has_gone_takes_no_other_along() {
+    let site = Site::new();
+    let gate = Gate::start(&site).await;
+    let mut wire = session(&site, &gate).await;
+    let mut lane = lane(&site, &gate, purpose::DOWN).await;
+    let gone = gate.open("/", BodyLength::None, b"", true).unwrap();
+    let number = wire.expect(kind::REQUEST).await.exchange;
+    wire.send(kind::RESPONSE, number, &response(200, &[])).await.unwrap();
+    wire.send(kind::MOVED, number, b"").await.unwrap();
+
+    // Before the lane comes, or after: either way the whole body has been sent when the sender hears of it.
+    drop(gone);
+    assert_eq!(wire.expect(kind::RESET).await.exchange, number);
+    soon(carry(&mut lane, number)).await;
+    let mut next = gate.open("/", BodyLength::None, b"", true).unwrap();
+    let number = wire.expect(kind::REQUEST).await.exchange;
+    wire.send(kind::RESPONSE, number, &response(200, &[])).await.unwrap();
+    wire.send(kind::MOVED, number, b"").await.unwrap();
+    let carried = tokio::spawn(async move {
+        carry(&mut lane, number).await;
+        lane
+    });
+
+    let mut length = 0;
+    loop {
+        match soon(next.event()).await {
+            Event::Response(_) => {}
+            Event::Data(bytes) => length += bytes.len(),
+            other => break assert!(matches!(other, Event::End), "{other:?}"),
+        }
+    }
+    assert_eq!(length, 1_000_000);
+    drop(soon(carried).await.unwrap());
+}
+
 /// The head of a request for `target` with a body of that length.
 fn upload(target: &str, length: u64) -> Vec<u8> {
     let mut head = request(0, &[]);

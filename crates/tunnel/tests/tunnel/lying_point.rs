@@ -2,7 +2,7 @@
 
 use cmg_tunnel::{BodyLength, Credentials, Event, Exchange};
 
-use crate::support::{End, Frame, Gate, Site, Wire, kind, pattern, purpose, receive, request, response, soon};
+use crate::support::{End, Frame, Gate, Site, Wire, kind, pattern, purpose, receive, request, response, soon, until};
 
 /// A liar with one exchange under way.
 struct Liar {
@@ -300,13 +300,10 @@ async fn a_lane_of_an_unknown_session_is_refused() {
 }
 
 #[tokio::test]
-async fn a_lane_that_carries_for_nobody_or_garbage_is_closed() {
+async fn a_lane_that_carries_garbage_is_closed() {
     let liar = Liar::new().await;
     let point = liar.site.point("point-1");
 
-    let mut lane = Wire::dial(liar.gate.address, point.clone()).await.hello(purpose::DOWN, 1).await;
-    lane.send(kind::CARRY, 4_711, &10_u64.to_be_bytes()).await.unwrap();
-    soon(lane.closed()).await;
     for (kind, payload) in [(kind::DATA, &b"what for?"[..]), (kind::CARRY, b"short"), (kind::RESPONSE, b""), (99, b"")] {
         let mut lane = Wire::dial(liar.gate.address, point.clone()).await.hello(purpose::DOWN, 1).await;
         lane.send(kind, liar.number, payload).await.unwrap();
@@ -314,6 +311,39 @@ async fn a_lane_that_carries_for_nobody_or_garbage_is_closed() {
     }
 
     liar.goes_on().await;
+}
+
+#[tokio::test]
+async fn what_a_lane_carries_for_nobody_is_dropped() {
+    let liar = Liar::new().await;
+    let mut lane = Wire::dial(liar.gate.address, liar.site.point("point-1")).await.hello(purpose::DOWN, 1).await;
+    until(|| liar.gate.hub.lanes() == (0, 1)).await;
+
+    for number in [liar.number + 1, 4_711, 0] {
+        lane.send(kind::CARRY, number, &9_u64.to_be_bytes()).await.unwrap();
+        lane.send_bytes(b"what for?").await.unwrap();
+    }
+
+    // It is read on, behind all of it.
+    lane.send(kind::DATA, 0, b"garbage").await.unwrap();
+    soon(lane.closed()).await;
+    liar.goes_on().await;
+}
+
+#[tokio::test]
+async fn what_a_lane_carries_for_nobody_on_and_on_ends_it() {
+    let liar = Liar::new().await;
+    let mut lane = Wire::dial(liar.gate.address, liar.site.point("point-1")).await.hello(purpose::DOWN, 1).await;
+    let mebibyte = vec![7; 1 << 20];
+
+    lane.send(kind::CARRY, 4_711, &u64::MAX.wrapping_sub(1).to_be_bytes()).await.unwrap();
+    let mut sent = 0;
+    while soon(lane.send_bytes(&mebibyte)).await.is_ok() {
+        sent += 1;
+        assert!(sent < 256, "{sent} MiB were taken");
+    }
+
+    assert!(sent >= 64, "{sent} MiB");
 }
 
 #[tokio::test]

@@ -64,7 +64,7 @@ async fn answer_all(mut requests: mpsc::UnboundedReceiver<Incoming>) {
 }
 
 /// Does what the target says: `/echo`, `/upgrade` (an echo that never ends by itself), `/bytes/N`, `/early/N` (without reading the
-/// request), `/count` (the body's length), `/hold`, `/drop`, `/refuse`, `/cut` (ends in the middle of a known length).
+/// request), `/exactly/N` (once so many bytes have come, without a look at their end), `/count` (the body's length), `/hold`, `/drop`, `/refuse`, `/cut` (ends in the middle of a known length).
 async fn answer(incoming: Incoming) {
     if incoming.request.is_control() {
         return answer_control(incoming).await;
@@ -99,6 +99,15 @@ async fn answer(incoming: Incoming) {
             if first < number && send(&mut exchange, &body[first..]).await.is_ok() {
                 finish(&mut exchange).await;
             }
+        }
+        "exactly" => {
+            let mut count = 0;
+            while count < number {
+                let Event::Data(bytes) = exchange.event().await else { return };
+                count += bytes.len();
+                exchange.consumed(bytes.len());
+            }
+            exchange.respond(&head(204, BodyLength::None), |_| (), &[], true);
         }
         "count" => {
             let count = drain(&mut exchange).await.to_string();
