@@ -25,6 +25,11 @@ pub enum KeyVerb {
         #[arg(value_parser = ["snapshots", "tokens-rs256", "tokens-es256"])]
         purpose: String,
     },
+    /// Withdraw one: what it has signed counts no more, anywhere. Make a successor first
+    Forget {
+        /// Its thumbprint, as `list` shows it
+        thumbprint: String,
+    },
 }
 
 pub(crate) async fn keys(verb: KeyVerb, server: &Server) -> Result<Told, Failure> {
@@ -33,6 +38,10 @@ pub(crate) async fn keys(verb: KeyVerb, server: &Server) -> Result<Told, Failure
         KeyVerb::Roll { purpose } => {
             let reply = server.ask(Request::act(&["keys", &purpose, "roll"])).await?;
             Ok(Told::note(format!("Made a successor of key {purpose}")).value(reply.body))
+        }
+        KeyVerb::Forget { thumbprint } => {
+            let reply = server.ask(Request::act(&["keys", &thumbprint, "forget"])).await?;
+            Ok(Told::note(format!("Withdrew key {thumbprint}")).value(reply.body))
         }
     }
 }

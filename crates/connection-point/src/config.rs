@@ -84,11 +84,12 @@ fn config(file: &ConnectionPointFile, parts: Parts, findings: &mut Vec<Finding>,
     let machine = Machine::of_file(file, reading);
     let (sessions, lanes) = dial::connections(&file.tunnel, reading);
     let routes = dial::routes(&file.tunnel, reading);
-    let membership = role.as_ref().zip(infrastructure.as_deref());
+    let revoked: RevokedMembers = file.tunnel.revoked_members.iter().map(|digest| digest.0).collect();
+    let believed = infrastructure.as_deref().map(|roots| Believed { roots, revoked: revoked.clone() });
+    let membership = role.as_ref().zip(believed);
     let server_tls = server_tls::read(&file.endpoint, &parts.deliveries, membership, findings, reading);
     let overdue_lists = reading.overdue_lists(&parts, now());
     let (role, infrastructure) = (role?, infrastructure?);
-    let revoked: RevokedMembers = file.tunnel.revoked_members.iter().map(|digest| digest.0).collect();
     let believed = Believed { roots: &infrastructure, revoked: revoked.clone() };
     let tls = reading.keep_all(tunnel_client(role.clone(), believed))?;
     let tunnel = TunnelPlan { me, tls, infrastructure, revoked, routes, sessions, lanes };

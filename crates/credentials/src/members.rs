@@ -12,7 +12,7 @@ use webpki::aws_lc_rs::ECDSA_P256_SHA256;
 use webpki::{EndEntityCert, KeyUsage};
 
 use crate::facts;
-use crate::tls::role_of;
+use crate::tls::{Believed, role_of};
 
 /// 1.3.6.1.5.5.7.3.3, as coded.
 const CODE_SIGNING: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 3, 3];
@@ -47,6 +47,8 @@ pub enum MemberRefused {
     WrongRole,
     /// The signature is not the certificate's.
     Signature,
+    /// The site has withdrawn the signing key.
+    Withdrawn,
 }
 
 impl fmt::Display for MemberRefused {
@@ -58,6 +60,7 @@ impl fmt::Display for MemberRefused {
             Self::WrongPurpose => "its certificate is for something else",
             Self::WrongRole => "its certificate is for another role",
             Self::Signature => "its signature is wrong",
+            Self::Withdrawn => "the site has withdrawn the key that it was signed with",
         })
     }
 }
@@ -96,12 +99,17 @@ pub struct Statement<'a, D> {
 }
 
 impl<D: AsRef<[u8]>> Statement<'_, D> {
-    /// Whether the site has signed it, as what `context` says, under the infrastructure authority's `roots` (DER) at `now`.
-    pub fn verify(&self, context: &str, roots: &[Vec<u8>], now: WallTime) -> Result<(), MemberRefused> {
+    /// Whether the site has signed it, as what `context` says, under the `infrastructure` authority at `now`, with a key that it has not
+    /// withdrawn.
+    pub fn verify<'a>(&self, context: &str, infrastructure: impl Into<Believed<'a>>, now: WallTime) -> Result<(), MemberRefused> {
+        let Believed { roots, revoked } = infrastructure.into();
         if !matches!(role(self.chain, Purpose::Signing, roots, now)?, Role::Snapshot(_)) {
             return Err(MemberRefused::WrongRole);
         }
         let chain = certificates(self.chain)?;
+        if revoked.name(&chain[0]) {
+            return Err(MemberRefused::Withdrawn);
+        }
         if !is_for_signing(&chain[0]) {
             return Err(MemberRefused::WrongPurpose);
         }

@@ -13,6 +13,7 @@ use cmg_core::time::WallTime;
 use cmg_credentials::load::Files;
 use cmg_credentials::members::{MemberRefused, Statement};
 use cmg_credentials::sealed::SealingKey;
+use cmg_credentials::tls::{Believed, RevokedMembers};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -57,9 +58,15 @@ pub enum ManifestRefused {
     },
 }
 
-/// The manifest in `signed`, if the site under `roots` (DER) has made it for `member` (`gateway/gw-1`) and it is newer than `known`.
-pub fn manifest(signed: &Signed, member: &str, known: GenerationId, roots: &[Vec<u8>], now: WallTime) -> Result<Manifest, ManifestRefused> {
-    judged(payload(signed, MANIFEST_CONTEXT, roots, now)?, member, known)
+/// The manifest in `signed`, if the site of the `infrastructure` authority has made it for `member` (`gateway/gw-1`) and it is newer than `known`.
+pub fn manifest<'a>(
+    signed: &Signed,
+    member: &str,
+    known: GenerationId,
+    infrastructure: impl Into<Believed<'a>>,
+    now: WallTime,
+) -> Result<Manifest, ManifestRefused> {
+    judged(payload(signed, MANIFEST_CONTEXT, infrastructure.into(), now)?, member, known)
 }
 
 /// `manifest`, which the site has signed, if it is for `member`, newer than `known`, and holds together.
@@ -80,18 +87,18 @@ pub fn judged(manifest: Manifest, member: &str, known: GenerationId) -> Result<M
     Ok(manifest)
 }
 
-/// The statement of freshness in `signed`, if the site under `roots` (DER) has made it, and not at a time that is still to come.
-pub fn freshness(signed: &Signed, roots: &[Vec<u8>], now: WallTime) -> Result<Freshness, ManifestRefused> {
-    let said: Freshness = payload(signed, FRESHNESS_CONTEXT, roots, now)?;
+/// The statement of freshness in `signed`, if the site of the `infrastructure` authority has made it, and not at a time that is still to come.
+pub fn freshness<'a>(signed: &Signed, infrastructure: impl Into<Believed<'a>>, now: WallTime) -> Result<Freshness, ManifestRefused> {
+    let said: Freshness = payload(signed, FRESHNESS_CONTEXT, infrastructure.into(), now)?;
     match said.at.saturating_sub(now.0) {
         ahead if ahead > LEEWAY => Err(ManifestRefused::FromTheFuture(ahead)),
         _ => Ok(said),
     }
 }
 
-fn payload<T: DeserializeOwned>(signed: &Signed, context: &str, roots: &[Vec<u8>], now: WallTime) -> Result<T, ManifestRefused> {
+fn payload<T: DeserializeOwned>(signed: &Signed, context: &str, infrastructure: Believed<'_>, now: WallTime) -> Result<T, ManifestRefused> {
     let chain: Vec<&[u8]> = signed.chain.iter().map(|der| der.0.as_slice()).collect();
-    Statement { payload: signed.payload.as_bytes(), chain: &chain, signature: &signed.signature.0 }.verify(context, roots, now)?;
+    Statement { payload: signed.payload.as_bytes(), chain: &chain, signature: &signed.signature.0 }.verify(context, infrastructure, now)?;
     serde_json::from_str(&signed.payload).map_err(|_| ManifestRefused::Unreadable)
 }
 
@@ -110,17 +117,29 @@ pub struct Snapshots {
     parts: Parts,
     /// Parts of snapshots on their way: looked for, perhaps fetched, not yet in force. Locked while parts are looked for or removed.
     coming: Arc<Mutex<BTreeMap<GenerationId, BTreeSet<Sha256>>>>,
+    /// What the snapshot in force says of certificates that count no more: keys that sign snapshots may be among them.
+    revoked: Arc<Mutex<RevokedMembers>>,
 }
 
 impl Snapshots {
     /// Opens the snapshots in `folder`.
     pub fn open(folder: &DataFolder) -> Result<Self, DataError> {
-        Ok(Self { folder: folder.clone(), parts: Parts::open(folder)?, coming: Arc::default() })
+        Ok(Self { folder: folder.clone(), parts: Parts::open(folder)?, coming: Arc::default(), revoked: Arc::default() })
     }
 
     /// The parts.
     pub fn parts(&self) -> &Parts {
         &self.parts
+    }
+
+    /// Notes the certificates of the infrastructure authority that count no more by the snapshot in force.
+    pub fn revoked(&self, members: RevokedMembers) {
+        *self.revoked.lock().unwrap_or_else(PoisonError::into_inner) = members;
+    }
+
+    /// Whom to believe of the infrastructure authority's, under its `roots` (DER): who signs what comes next.
+    pub fn believed<'a>(&self, roots: &'a [Vec<u8>]) -> Believed<'a> {
+        Believed { roots, revoked: self.revoked.lock().unwrap_or_else(PoisonError::into_inner).clone() }
     }
 
     /// The last good manifest of `member` under `roots` (DER); none: there was none yet.

@@ -67,7 +67,7 @@ async fn turn(point: &Arc<Point>, seen: GenerationId) -> Result<GenerationId, Fo
     let news = member.client.news(seen).await?;
     let me = member.identity.member();
     let Some(signed) = news.manifests.get(&me) else { return Ok(seen) };
-    let manifest = match manifest(signed, &me, in_force(point).max(seen), &member.identity.roots, now()) {
+    let manifest = match manifest(signed, &me, in_force(point).max(seen), point.snapshots.believed(&member.identity.roots), now()) {
         Ok(manifest) => manifest,
         Err(ManifestRefused::Older { offered, .. }) => return Ok(offered.max(seen)),
         Err(refused) => return Err(refused.into()),

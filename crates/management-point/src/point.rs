@@ -103,6 +103,7 @@ impl Point {
         match read(&self.snapshots, manifest, &self.site.member().identity) {
             Ok((state, site_servers)) => {
                 self.site.know_servers(&self.folder, &site_servers);
+                self.snapshots.revoked(state.revoked.iter().copied().collect());
                 self.state.store(Arc::new(Some(state)));
                 info!(%generation, "Configuration applied");
                 self.own.send_modify(|own| (own.applied, own.applied_at, own.refused) = (generation, milliseconds(), None));

@@ -150,11 +150,12 @@ fn config(
     let role = tunnel::role(&Role::ConnectionPoint(me.clone()), &whole.tunnel.certificate, &whole.tunnel.key, reading);
     let infrastructure = tunnel::authority(&whole.tunnel.authority, &parts, reading);
     let (sessions, lanes) = dial::connections(&whole.tunnel, reading);
-    let membership = role.as_ref().zip(infrastructure.as_deref());
+    let revoked: RevokedMembers = whole.tunnel.revoked_members.iter().map(|digest| digest.0).collect();
+    let believed = infrastructure.as_deref().map(|roots| Believed { roots, revoked: revoked.clone() });
+    let membership = role.as_ref().zip(believed);
     let server_tls = server_tls::read(&whole.endpoint, &parts.deliveries, membership, findings, reading);
     let overdue_lists = reading.overdue_lists(&parts, now());
     let (role, infrastructure) = (role?, infrastructure?);
-    let revoked: RevokedMembers = whole.tunnel.revoked_members.iter().map(|digest| digest.0).collect();
     let believed = Believed { roots: &infrastructure, revoked: revoked.clone() };
     let tls = reading.keep_all(tunnel_client(role.clone(), believed))?;
     let tunnel = TunnelPlan { me, tls, infrastructure, revoked, routes, sessions, lanes };

@@ -8,13 +8,13 @@ use cmg_core::problem::Finding;
 use cmg_core::server::Delivery;
 use cmg_credentials::RoleIdentity;
 use cmg_credentials::load::{PairFiles, read_certificates, read_pair};
-use cmg_credentials::tls::{management_point_client, server_client};
+use cmg_credentials::tls::{Believed, management_point_client, server_client};
 use cmg_standalone::Reading;
 use rustls::ClientConfig;
 use rustls::sign::CertifiedKey;
 
-/// Who this connection point is, and the roots of the infrastructure authority (DER).
-pub(super) type Membership<'a> = Option<(&'a RoleIdentity, &'a [Vec<u8>])>;
+/// Who this connection point is, and whom of the infrastructure authority's it believes.
+pub(super) type Membership<'a> = Option<(&'a RoleIdentity, Believed<'a>)>;
 
 /// A configuration for each endpoint with `https` servers. The deliveries are those of the endpoints, in their order. Without
 /// `membership` management points are left out: what is wrong with it is told already.
@@ -29,7 +29,7 @@ pub(super) fn read(
     for (place, (file, delivery)) in files.iter().zip(deliveries).enumerate() {
         let key = format!("endpoint[{place}]");
         if file.management_point {
-            let config = membership.and_then(|(role, roots)| reading.keep(management_point_client(role, roots)));
+            let config = membership.as_ref().and_then(|(role, believed)| reading.keep(management_point_client(role, believed.clone())));
             configs.extend(config.map(|config| (delivery.endpoint.clone(), config)));
             continue;
         }

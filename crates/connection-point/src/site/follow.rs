@@ -131,14 +131,14 @@ impl Follower {
     /// Takes in what the site says about the newest.
     fn hear(&self, news: &News, roots: &[Vec<u8>]) -> Result<(), FollowError> {
         if let Some(signed) = &news.freshness {
-            let said = freshness(signed, roots, now()).map_err(FollowError::Freshness)?;
+            let said = freshness(signed, self.snapshots.believed(roots), now()).map_err(FollowError::Freshness)?;
             self.relay.board.send_modify(|board| board.heard(signed.clone(), said));
         }
         Ok(())
     }
 
     async fn own(&mut self, me: &str, signed: &Signed, roots: &[Vec<u8>]) -> Result<GenerationId, FollowError> {
-        let manifest = match manifest(signed, me, self.seen, roots, now()) {
+        let manifest = match manifest(signed, me, self.seen, self.snapshots.believed(roots), now()) {
             Ok(manifest) => manifest,
             Err(ManifestRefused::Older { offered, known }) => {
                 debug!(%offered, %known, "The configuration is known");
@@ -160,7 +160,7 @@ impl Follower {
         let refused = |source| FollowError::Manifest { member: member.to_owned(), source };
         let Some(name) = member.strip_prefix("gateway/") else { return Err(refused(ManifestRefused::OtherMember(member.to_owned()))) };
         let known = self.relay.board.borrow().generation(name).unwrap_or_default();
-        let manifest = match manifest(signed, member, known, roots, now()) {
+        let manifest = match manifest(signed, member, known, self.snapshots.believed(roots), now()) {
             Ok(manifest) => manifest,
             Err(ManifestRefused::Older { offered, .. }) => return Ok((offered, false)),
             Err(source) => return Err(refused(source)),

@@ -254,7 +254,9 @@ impl Enrolled {
         let files = self.snapshots.files(manifest.clone(), &member.identity.sealing).map_err(damaged)?;
         let found = enrolled::read(&self.local, &self.folder, &member.identity, Document { text, files })?;
         let GenerationId { epoch, number } = manifest.generation;
+        let revoked = found.config.tunnel.revoked.clone();
         self.running.apply(found.config, Generation { epoch, number })?;
+        self.snapshots.revoked(revoked);
         self.site.know_servers(&self.folder, &found.site_servers);
         self.enrolling.follow(&found.candidates, &self.site);
         self.relay.board.send_modify(|board| board.keep(|name| found.gateways.iter().any(|known| known == name)));

@@ -2,7 +2,7 @@
 //!
 //! What the handshake proves to the management point: the peer holds the key of a certificate that the infrastructure authority has
 //! issued to a connection point; so nobody else inside can tell it who a client is. To the connection point: the peer is a management
-//! point of the same authority, and it is the one of the name that was dialled.
+//! point of the same authority whose certificate counts, and it is the one of the name that was dialled.
 use std::sync::Arc;
 
 use cmg_core::ids::Role;
@@ -15,14 +15,15 @@ use rustls::version::TLS13;
 use rustls::{CertificateError, ClientConfig, Error, ServerConfig};
 use webpki::EndEntityCert;
 
+use super::believed::Believed;
 use super::tls13::signed_by_holder;
 use super::tunnel::{End, Peers, shown};
 use super::{ALPN_HTTP1, provider};
 use crate::load::RoleIdentity;
 
-/// The connection point's end: shows `role`, believes a management point of the infrastructure authority (`roots`, DER) under its name.
-pub fn management_point_client(role: &RoleIdentity, roots: &[Vec<u8>]) -> Result<Arc<ClientConfig>, Problem> {
-    let management_points = Named(Peers::new(roots, End::ManagementPoint)?);
+/// The connection point's end: shows `role`, believes a management point of the `infrastructure` authority under its name.
+pub fn management_point_client<'a>(role: &RoleIdentity, infrastructure: impl Into<Believed<'a>>) -> Result<Arc<ClientConfig>, Problem> {
+    let management_points = Named(Peers::new(infrastructure, End::ManagementPoint)?);
     let mut config = ClientConfig::builder_with_provider(Arc::clone(provider()))
         .with_protocol_versions(&[&TLS13])
         .expect("the provider has suites for TLS 1.3")

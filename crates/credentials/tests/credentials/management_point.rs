@@ -1,7 +1,8 @@
 //! Between a connection point and a management point: handshakes in memory, with the program's own configurations at both ends.
 use cmg_core::ids::{ConnectionPointId, ManagementPointId, Role};
 use cmg_credentials::RoleIdentity;
-use cmg_credentials::tls::{management_point_client, management_point_server, site_client, site_server};
+use cmg_credentials::facts::certificate_facts;
+use cmg_credentials::tls::{Believed, PeerRefused, management_point_client, management_point_server, site_client, site_server};
 use rcgen::{ExtendedKeyUsagePurpose, SanType};
 use rustls::Error;
 
@@ -63,6 +64,23 @@ fn nobody_else_is_believed_at_either_end() {
     }
     assert!(speak(&other.role(CONNECTION_POINT), &server, &root, NAME).is_err());
     assert!(speak(&point, &named(&other, MANAGEMENT_POINT), &root, NAME).is_err());
+}
+
+#[test]
+fn a_revoked_management_point_is_believed_no_more() {
+    let root = Authority::root("infrastructure");
+    let roots = [root.der.to_vec()];
+    let (point, server) = (root.role(CONNECTION_POINT), named(&root, MANAGEMENT_POINT));
+    let fingerprint = certificate_facts(&server.der).unwrap().thumbprint_sha256;
+    let under = |revoked: [u8; 32]| {
+        let believed = Believed { roots: &roots, revoked: [revoked].into_iter().collect() };
+        let client = management_point_client(&connection_point(&point), believed).unwrap();
+        let server = management_point_server(&management_point(&server), &roots).unwrap();
+        connect(&client, NAME, &server).map(|_| ())
+    };
+
+    assert_eq!(under([0; 32]), Ok(()));
+    assert_eq!(PeerRefused::of(&under(fingerprint).unwrap_err()), Some(&PeerRefused::Revoked));
 }
 
 #[test]

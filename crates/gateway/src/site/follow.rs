@@ -189,14 +189,15 @@ impl Follower {
     /// no configuration away.
     fn verified(&self, answer: &GatewayNews) -> Result<Verified, ManifestRefused> {
         let identity = self.site.identity.load();
-        let said = answer.freshness.as_ref().map(|signed| freshness(signed, &identity.roots, now())).transpose();
+        let believed = || self.site.snapshots.believed(&identity.roots);
+        let said = answer.freshness.as_ref().map(|signed| freshness(signed, believed(), now())).transpose();
         let (said, trouble) = match said {
             Err(refused @ ManifestRefused::FromTheFuture(_)) => (None, Some(refused)),
             said => (said?, None),
         };
         let offered = match &answer.manifest {
             Some(signed) => {
-                let manifest = manifest(signed, &identity.member(), GenerationId::default(), &identity.roots, now())?;
+                let manifest = manifest(signed, &identity.member(), GenerationId::default(), believed(), now())?;
                 Some((signed.clone(), manifest))
             }
             None => None,

@@ -154,6 +154,7 @@ impl Enrolled {
         };
         let generation = current.as_ref().map(|manifest| manifest.generation).unwrap_or_default();
         let at_start = config.at_start();
+        snapshots.revoked(config.revoked.clone());
         let running = Running::start(config, of_core(generation), instruments)?;
         let findings = findings.iter().map(ToString::to_string).collect();
         let own = Own { applied: generation, applied_at: milliseconds(), refused: None, findings };
@@ -241,6 +242,7 @@ impl Enrolled {
         let stopped = |_| vec![Problem::new("site", "the configuration was not looked at to its end", "start the gateway again")];
         let Prepared { next, level, at_start, findings } = prepared.map_err(stopped)??;
         self.running.apply(next)?;
+        self.site.snapshots.revoked(self.running.gateway.state().revoked.clone());
         (self.set_level)(level);
         let waiting = self.at_start.changed_in(&at_start);
         wait_for_a_restart(&waiting);

@@ -199,6 +199,13 @@ impl Draft<'_> {
         Ok(generation)
     }
 
+    /// Raises the epoch, so that members follow whatever number they have seen; the commit publishes that.
+    pub(crate) async fn raise_epoch(&mut self) -> Result<(), ChangeRefused> {
+        self.publishes = true;
+        self.generation = Some(id(self.change.raise_epoch().await?));
+        Ok(())
+    }
+
     /// Reads the keys of the site again, since this draft has changed them; the commit publishes that.
     pub(crate) async fn read_keys(&mut self) -> Result<(), ChangeRefused> {
         self.publishes = true;

@@ -1,8 +1,8 @@
 //! Tokens of clients: issued, renewed, and those that end soon.
 //!
-//! A client renews its token whenever it likes, and for some days after its end too: it proves by its key that it is the one that the
-//! token was for. The token before counts to its own end, so that a client whose answer was lost is not stranded. Whether a token is
-//! blocked stands in the blocks only.
+//! A client renews its token whenever it likes before its end: it proves by its key that it is the one that the token was for. The token
+//! before counts to its own end, so that a client whose answer was lost is not stranded. A client whose token has ended registers again.
+//! Whether a token is blocked stands in the blocks only.
 
 use cmg_api::resource::TokenAlgorithm;
 use cmg_authority::{Confirmation, IssuedToken, SigningAlgorithm, TokenSigner};
@@ -16,9 +16,6 @@ use crate::site::Site;
 
 /// The kind, as it is audited.
 pub const KIND: &str = "client-token";
-
-/// How long after its end a token is good for a renewal and for nothing else, in seconds: 14 days, holidays of a device.
-pub const OVERLAP: i64 = 14 * DAY;
 
 /// The windows of the report, in days.
 pub const WINDOWS: [i64; 3] = [30, 14, 7];
@@ -42,11 +39,7 @@ pub async fn issue(site: &Site, draft: &mut Draft<'_>, client: &str, wanted: &Wa
 /// Issues another token to the client that has shown the token of id `old` and proven its key.
 pub async fn renew(site: &Site, draft: &mut Draft<'_>, client: &str, old: &str, wanted: &Wanted<'_>) -> Result<IssuedToken, ChangeRefused> {
     let not_found = || ChangeRefused::NotFound { kind: KIND, name: old.to_owned() };
-    let token =
-        draft.change.client_token(old).await?.filter(|token| token.client == client && token.kind == "client").ok_or_else(not_found)?;
-    if token.expires_at + OVERLAP <= draft.now {
-        return refused("token", "it ended too long ago to be renewed", "register the client again");
-    }
+    draft.change.client_token(old).await?.filter(|token| token.client == client && token.kind == "client").ok_or_else(not_found)?;
     if blocking::live(&mut draft.change, BlockKind::Token, old, None).await?.is_some() {
         return refused("token", "it is blocked", "have it unblocked, or register the client again");
     }
@@ -153,10 +146,10 @@ async fn is_blocked(view: &mut View, token: &ClientToken) -> Result<bool, cmg_st
     Ok(with_client.is_some() || blocking::live(view, BlockKind::Token, &token.id, None).await?.is_some())
 }
 
-/// Forgets tokens that ended so long ago that they are good for nothing, and says how many.
+/// Forgets tokens that ended a day ago or earlier, whatever the clocks of others say, and tells how many.
 pub async fn forget_ended(site: &Site, now: i64) -> Result<u64, cmg_store::Error> {
     let mut change = site.store.begin(now).await?;
-    let forgotten = change.remove_client_tokens_before(now - OVERLAP).await?;
+    let forgotten = change.remove_client_tokens_before(now - DAY).await?;
     change.commit().await?;
     Ok(forgotten)
 }

@@ -6,7 +6,11 @@
 //! A key of tokens is told to every member before it signs: it is published, and signs when every member has the generation that
 //! announced it, or after 30 days. The one before is published until the last token that it has signed is of no use to anybody.
 //!
+//! A key that somebody else has is withdrawn (`withdraw`): what it has signed counts no more.
+//!
 //! Each step is one transaction, and the next is decided from the database; so it does not matter where a site server dies.
+
+mod withdrawal;
 
 use cmg_api::bytes::Base64;
 use cmg_api::control::{GenerationId, MemberStatus};
@@ -16,9 +20,10 @@ use serde::{Deserialize, Serialize};
 use tracing::info;
 
 use super::change::{Actor, ChangeRefused, Draft};
-use super::client_tokens::OVERLAP;
 use super::keys::{Keys, SNAPSHOTS, TOKENS_ES256, TOKENS_RS256};
 use crate::site::Site;
+pub use withdrawal::{earlier_of_snapshots, withdraw};
+use withdrawal::{note, own_certificate};
 
 /// The kind, as it is audited.
 pub const KIND: &str = "key";
@@ -31,9 +36,8 @@ pub const BEFORE_ITS_END: i64 = 60 * DAY;
 /// How long a successor waits for members that do not say that they have it, in seconds.
 pub const LONGEST_WAIT: i64 = 30 * DAY;
 
-/// How long a key is published after it has signed its last token, in seconds: the longest life of a token, and the time after that in
-/// which it can be renewed.
-pub const KEPT: i64 = 90 * DAY + OVERLAP;
+/// How long a key is published after it has signed its last token, in seconds: the longest life of a token, and a day for clocks.
+pub const KEPT: i64 = 91 * DAY;
 
 /// What a key that can be rolled is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,6 +100,8 @@ impl Purpose {
 pub(crate) struct Rollover {
     next: Option<Next>,
     earlier: Vec<Earlier>,
+    /// Thumbprints of those that were withdrawn.
+    withdrawn: Vec<String>,
 }
 
 struct Next {
@@ -117,6 +123,8 @@ struct Earlier {
 struct Kept {
     next: Option<KeptNext>,
     earlier: Vec<KeptEarlier>,
+    #[serde(default)]
+    withdrawn: Vec<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -140,14 +148,14 @@ impl Rollover {
 
     /// Reads what [`Rollover::to_secret`] wrote; none: it is something else.
     pub(crate) fn from_secret(secret: &Secret) -> Option<Self> {
-        let Kept { next, earlier } = serde_json::from_slice(secret.expose()).ok()?;
+        let Kept { next, earlier, withdrawn } = serde_json::from_slice(secret.expose()).ok()?;
         let signer = |key: Base64| TokenSigner::from_secret(&Secret::new(key.0));
         let next = match next {
             Some(KeptNext { key, announced, since }) => Some(Next { signer: signer(key)?, announced, since }),
             None => None,
         };
         let earlier = earlier.into_iter().map(|KeptEarlier { key, until }| Some(Earlier { signer: signer(key)?, until }));
-        Some(Self { next, earlier: earlier.collect::<Option<_>>()? })
+        Some(Self { next, earlier: earlier.collect::<Option<_>>()?, withdrawn })
     }
 
     fn to_secret(&self) -> Secret {
@@ -155,7 +163,7 @@ impl Rollover {
         let next =
             self.next.as_ref().map(|Next { signer, announced, since }| KeptNext { key: key(signer), announced: *announced, since: *since });
         let earlier = self.earlier.iter().map(|Earlier { signer, until }| KeptEarlier { key: key(signer), until: *until }).collect();
-        Secret::new(serde_json::to_vec(&Kept { next, earlier }).expect("keys are texts and numbers"))
+        Secret::new(serde_json::to_vec(&Kept { next, earlier, withdrawn: self.withdrawn.clone() }).expect("keys are texts and numbers"))
     }
 }
 
@@ -177,7 +185,7 @@ fn due(keys: &Keys, purpose: Purpose, now: i64, everybody: impl Fn(GenerationId)
         let would_last = keys.infrastructure.not_after() > keys.snapshots.not_after();
         return (would_last && keys.snapshots.not_after().0 as i64 - BEFORE_ITS_END <= now).then_some(Step::Make);
     };
-    let (signer, Rollover { next, earlier }) = (&keys.tokens[place], &keys.rollovers[place]);
+    let (signer, Rollover { next, earlier, .. }) = (&keys.tokens[place], &keys.rollovers[place]);
     match next {
         Some(next) if everybody(next.announced) || next.since + LONGEST_WAIT <= now => Some(Step::Promote),
         None if signer.not_after().0 as i64 - BEFORE_ITS_END <= now => Some(Step::Make),
@@ -253,6 +261,7 @@ async fn install(draft: &mut Draft<'_>, purpose: Purpose, made: Option<TokenSign
         }
         _ => {
             // The number tells the keys apart; generations only rise.
+            note(draft).await?;
             let number = u32::try_from(draft.generation().await?.number).unwrap_or(u32::MAX);
             let signer = draft.keys.infrastructure.snapshot_signer(number, wall(now)).map_err(failed)?;
             put(draft, purpose.place(), &signer.to_secret()).await?;
@@ -314,17 +323,18 @@ pub struct Shown {
     pub purpose: &'static str,
     /// `signs`, `next` or `earlier`.
     pub state: &'static str,
-    /// The thumbprint that tokens name; none: it signs no tokens.
+    /// The thumbprint that tokens name; of a key of snapshots, SHA-256 of its certificate.
     pub thumbprint: Option<String>,
     /// Until when it signs, or, of an earlier one, is published.
     pub until: i64,
 }
 
-/// Every signing key.
+/// Every other signing key.
 pub fn list(site: &Site) -> Vec<Shown> {
     let keys = site.keys();
     let ends = keys.snapshots.not_after().0 as i64;
-    let mut all = vec![Shown { purpose: Purpose::Snapshots.name(), state: "signs", thumbprint: None, until: ends }];
+    let thumbprint = own_certificate(&keys.snapshots).map(|own| own.fingerprint);
+    let mut all = vec![Shown { purpose: Purpose::Snapshots.name(), state: "signs", thumbprint, until: ends }];
     for purpose in Purpose::ALL {
         let Some((place, _)) = purpose.of_tokens() else { continue };
         let shown = |state, signer: &TokenSigner, until| Shown {

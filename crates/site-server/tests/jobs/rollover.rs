@@ -1,9 +1,12 @@
 //! Signing keys follow each other, and nobody is stranded.
 
 use cmg_api::control::{GenerationId, MANIFEST_CONTEXT, MemberStatus, Signed};
-use cmg_authority::SigningAlgorithm;
+use cmg_authority::{Confirmation, SigningAlgorithm};
+use cmg_core::refusal::Refusal;
 use cmg_core::time::WallTime;
-use cmg_credentials::members::Statement;
+use cmg_credentials::members::{MemberRefused, Statement};
+use cmg_credentials::tls::Believed;
+use cmg_site_server::app::doctor::as_a_gateway;
 use cmg_site_server::app::rollover::{BEFORE_ITS_END, KEPT, LONGEST_WAIT, Shown, keep, list};
 use cmg_site_server::site::Site;
 use serde_json::json;
@@ -134,4 +137,70 @@ async fn a_full_administrator_rolls_a_key_at_once() {
     assert_eq!(of(&house.site, "next").len(), 1);
     says(&house, house.site.in_force().generation()).await;
     assert_eq!(keep(&house.site, house.now()).await.unwrap(), 1);
+}
+
+async fn forget(house: &House, thumbprint: &str) -> u16 {
+    house.ask_as("fay", Ask::post(&format!("/keys/{thumbprint}/forget"), json!({}))).await.status.as_u16()
+}
+
+#[tokio::test]
+async fn a_key_of_tokens_that_is_withdrawn_signs_and_verifies_nothing_more() {
+    let house = House::new().await;
+    with_gateway(&house).await;
+    let stolen = signing(&house.site, SigningAlgorithm::Es256);
+    let token = house.site.keys().tokens[1].client("pc1", &Confirmation::Key("k".repeat(43)), house.site.now()).unwrap().token;
+    let said = || {
+        let in_force = house.site.in_force();
+        let (_, verifier) = as_a_gateway(&in_force.model, &in_force.ground).unwrap();
+        verifier.token(token.as_bytes(), house.site.now()).map(|_| ())
+    };
+    assert_eq!((said(), forget(&house, &stolen).await), (Ok(()), 422), "the only one of its kind");
+    assert_eq!(forget(&house, "unknown").await, 404);
+
+    house.ask_as("fay", Ask::post("/keys/tokens-es256/roll", json!({}))).await;
+    let next = of(&house.site, "next")[0].thumbprint.clone().unwrap();
+    assert_eq!(forget(&house, &stolen).await, 200);
+
+    assert_eq!((said(), is_published(&house.site, &stolen)), (Err(Refusal::TokenUnknownKey), false));
+    assert_eq!((signing(&house.site, SigningAlgorithm::Es256), is_published(&house.site, &next)), (next, true));
+    assert!(of(&house.site, "earlier").is_empty());
+    let before = (house.site.in_force().generation(), house.records().await);
+    assert_eq!(forget(&house, &stolen).await, 200);
+    assert_eq!((house.site.in_force().generation(), house.records().await), before, "nothing is left to do");
+    let (other, _) = house.other().await;
+    assert_eq!((list(&other), document(&other)), (list(&house.site), document(&house.site)));
+}
+
+#[tokio::test]
+async fn what_a_withdrawn_key_of_snapshots_signs_is_refused_by_members_that_were_told() {
+    let house = House::new().await;
+    with_gateway(&house).await;
+    let (site, roots) = (&house.site, house.site.keys().roots());
+    let of_snapshots = list(site)[0].thumbprint.clone().unwrap();
+    let (before, stolen) = (site.in_force(), site.keys());
+    let forged = || {
+        let payload = before.signed["gateway/gw-1"].payload.replace("\"number\":", "\"number\":9");
+        stolen.snapshots.sign(MANIFEST_CONTEXT, payload).unwrap()
+    };
+    let counts = |signed: &Signed| {
+        let chain: Vec<&[u8]> = signed.chain.iter().map(|der| der.0.as_slice()).collect();
+        let revoked = document(site).revoked_members.iter().map(|digest| digest.0).collect();
+        let statement = Statement { payload: signed.payload.as_bytes(), chain: &chain, signature: &signed.signature.0 };
+        statement.verify(MANIFEST_CONTEXT, Believed { roots: &roots, revoked }, site.now())
+    };
+    assert_eq!(forget(&house, &of_snapshots).await, 422, "it signs");
+
+    house.ask_as("fay", Ask::post("/keys/snapshots/roll", json!({}))).await;
+    let shown = house.ask_as("fay", Ask::get("/keys")).await.body.to_string();
+    assert!(shown.contains(&of_snapshots), "{shown}");
+    assert_eq!(counts(&forged()), Ok(()), "a key that was followed by another still counts");
+    assert_eq!(forget(&house, &of_snapshots).await, 200);
+
+    let after = site.in_force();
+    assert_eq!((counts(&forged()), counts(&after.signed["gateway/gw-1"])), (Err(MemberRefused::Withdrawn), Ok(())));
+    assert!(after.generation().epoch > before.generation().epoch, "members follow whatever numbers were forged");
+    assert_eq!(forget(&house, &of_snapshots).await, 200);
+    assert_eq!(site.in_force().generation(), after.generation());
+    let shown = house.ask_as("fay", Ask::get("/keys")).await.body.to_string();
+    assert!(!shown.contains(&of_snapshots), "{shown}");
 }

@@ -1,7 +1,9 @@
 //! Clients register, renew and exchange over the internet, through gateway, connection point, management point and site server.
 
 use cmg_lab::lab::HOST;
-use cmg_lab::{Program, ProofKey, Signal};
+use cmg_lab::{Issued, Lab, Program, ProofKey, Signal};
+use pki_types::CertificateDer;
+use pki_types::pem::PemObject;
 use serde_json::{Value, json};
 
 use crate::support::{Caller, ManagedSite, PATIENCE, Reply, binary, until, wait};
@@ -189,20 +191,55 @@ fn a_kill_of_management_point_and_site_server_loses_nothing_acknowledged() {
     assert_eq!(device.ask("POST", RENEW, &text(&registered, "token"), &Value::Null).status, 200);
 }
 
+/// The certificate that the site has issued to a member.
+fn of_member(lab: &Lab, name: &str) -> Issued {
+    let read = |file: &str| std::fs::read_to_string(lab.site_dir().join(format!("{name}-data/{file}"))).unwrap();
+    let (chain_pem, key_pem) = (read("role.pem"), read("role.key"));
+    let der = CertificateDer::from_pem_slice(chain_pem.as_bytes()).unwrap().to_vec();
+    Issued { certificate_pem: chain_pem.clone(), chain_pem, key_pem, der, serial: Vec::new() }
+}
+
+/// It goes on running and shows its certificate, which has not ended.
+#[test]
+fn a_connection_point_believes_no_management_point_that_was_revoked() {
+    let managed = ManagedSite::of(1, 1);
+    managed.everywhere();
+    let (device, (token, _)) = (Device::new(&managed), bulk(&managed, json!({})));
+    assert_eq!(device.register(&token).status, 201);
+    let issued = managed.api.ask("GET", "/issued-certificates?search=management-point/", None).unwrap();
+    let serial = issued["items"][0]["serial"].as_str().unwrap();
+
+    managed.api.ask("POST", &format!("/issued-certificates/{serial}/revoke"), None).unwrap();
+
+    until("it is refused", || (device.register(&token).status == 502).then_some(()));
+    let own = of_member(managed.site.lab(), &managed.site.lab().connection_points[0].name);
+    assert!(at_the_point(&managed, Some(&own)).is_ok(), "it would go on answering whoever believes it");
+}
+
+/// What is answered at the management point's own port to who shows this certificate and believes everybody.
+fn at_the_point(managed: &ManagedSite, certificate: Option<&Issued>) -> std::io::Result<Reply> {
+    let lab = managed.site.lab();
+    let port = lab.site.as_ref().unwrap().management_point.port;
+    let caller = Caller::new(lab, certificate).port(port).host("localhost").tls(|tls| {
+        tls.dangerous().set_certificate_verifier(std::sync::Arc::new(crate::tls::tunnels::AnyServer));
+    });
+    caller.try_open().and_then(|mut wire| {
+        wire.send("POST", REGISTER, &[("X-Forwarded-For", "203.0.113.7")], b"{}");
+        wire.try_read()
+    })
+}
+
 #[test]
 fn nobody_but_a_connection_point_comes_in_at_a_management_point() {
     let managed = ManagedSite::of(1, 1);
+    managed.everywhere();
     let lab = managed.site.lab();
-    let port = lab.site.as_ref().unwrap().management_point.port;
 
     for certificate in [None, Some(&lab.client)] {
-        let caller = Caller::new(lab, certificate).port(port).host("localhost").tls(|tls| {
-            tls.dangerous().set_certificate_verifier(std::sync::Arc::new(crate::tls::tunnels::AnyServer));
-        });
-        let answered = caller.try_open().and_then(|mut wire| {
-            wire.send("POST", REGISTER, &[("X-Forwarded-For", "203.0.113.7")], b"{}");
-            wire.try_read()
-        });
+        let answered = at_the_point(&managed, certificate);
         assert!(answered.is_err(), "{answered:?}");
     }
+    let point = of_member(lab, &lab.connection_points[0].name);
+    let answered = at_the_point(&managed, Some(&point)).unwrap();
+    assert_eq!(reason(&answered), (400, "malformed".to_owned()), "a connection point comes in, and tells of no client");
 }

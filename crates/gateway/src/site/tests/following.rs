@@ -128,6 +128,27 @@ async fn a_cold_start_needs_nobody() {
     assert!(again.site.gateway.state().snapshot.endpoints.by_id("app").is_some());
 }
 
+/// By which the site withdraws a key that signs snapshots.
+#[tokio::test(flavor = "multi_thread")]
+async fn whose_signature_counts_no_more_is_known_from_the_snapshot_in_force_on() {
+    let (office, machine, running, point) = pair().await;
+    let signer = office.point("stolen").key.cert[0].to_vec();
+    let knows = |running: &Running| running.site.snapshots.believed(&office.roots()).revoked.name(&signer);
+    point.offer.send_replace(Offer::of(&office, &office.snapshot(&machine, 3, ENDPOINT)));
+    running.has(3).await;
+    assert!(!knows(&running));
+
+    let lines = format!("revoked_members = ['{}']\n{ENDPOINT}", super::office::sha256(&signer));
+    point.offer.send_replace(Offer::of(&office, &office.snapshot(&machine, 4, &lines)));
+    until(|| knows(&running)).await;
+    until(|| std::fs::read_to_string(machine.path().join("data/current.json")).is_ok_and(|kept| kept.contains("\\\"number\\\":4"))).await;
+    drop(point);
+    running.stop(&machine).await;
+
+    let identity = Identity::load(&machine.data()).unwrap().unwrap();
+    assert!(knows(&Running::start(&machine, identity).await), "and at a cold start");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_has_problems_is_refused_and_told_and_the_one_before_stays() {
     let (office, machine, running, mut point) = pair().await;

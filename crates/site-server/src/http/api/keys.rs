@@ -1,4 +1,4 @@
-//! The site's signing keys: list, roll.
+//! The site's signing keys: list, roll, withdraw.
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -16,10 +16,19 @@ pub(super) fn routes() -> Vec<Route> {
         Route::new(Method::Get, "/keys", Needs::Read, "Lists the keys that sign snapshots and tokens", list).gives::<SigningKeys>(),
         Route::new(
             Method::Post,
-            "/keys/{purpose}/roll",
+            "/keys/{key}/roll",
             Needs::Full,
             "Makes a successor of a signing key now; one of tokens signs as soon as every member knows it",
             roll,
+        )
+        .status(200)
+        .gives::<SigningKeys>(),
+        Route::new(
+            Method::Post,
+            "/keys/{key}/forget",
+            Needs::Full,
+            "Withdraws the signing key of a thumbprint: what it has signed counts no more, anywhere",
+            forget,
         )
         .status(200)
         .gives::<SigningKeys>(),
@@ -31,11 +40,11 @@ pub(super) fn routes() -> Vec<Route> {
 struct SigningKey {
     /// `snapshots`, `tokens-rs256` or `tokens-es256`.
     purpose: String,
-    /// `signs`; `next`: it signs as soon as every member knows it; `earlier`: its tokens still count.
+    /// `signs`; `next`: it signs as soon as every member knows it; `earlier`: what it has signed still counts.
     state: String,
-    /// What its tokens name it by; none: it signs no tokens.
+    /// What its tokens name it by; of a key of snapshots, SHA-256 of its certificate.
     thumbprint: Option<String>,
-    /// Until when it signs, or, of an earlier one, is published, in seconds since 1970.
+    /// Until when it signs, or what an earlier one has signed may count, in seconds since 1970.
     until: i64,
 }
 
@@ -54,12 +63,19 @@ impl From<Shown> for SigningKey {
 }
 
 async fn list(asked: Asked) -> Result<Answer, Refused> {
-    Ok(Answer::ok(&SigningKeys { items: rollover::list(asked.site()).into_iter().map(SigningKey::from).collect() }))
+    let earlier = rollover::earlier_of_snapshots(asked.site()).await.map_err(ChangeRefused::from)?;
+    let all = rollover::list(asked.site()).into_iter().chain(earlier);
+    Ok(Answer::ok(&SigningKeys { items: all.map(SigningKey::from).collect() }))
 }
 
 async fn roll(asked: Asked) -> Result<Answer, Refused> {
-    let name = asked.part("purpose");
+    let name = asked.part("key");
     let purpose = Purpose::named(name).ok_or_else(|| ChangeRefused::NotFound { kind: rollover::KIND, name: name.to_owned() })?;
     let generation = rollover::roll(asked.site(), &asked.actor(), purpose).await?;
+    Ok(list(asked).await?.generation(generation))
+}
+
+async fn forget(asked: Asked) -> Result<Answer, Refused> {
+    let generation = rollover::withdraw(asked.site(), &asked.actor(), asked.part("key")).await?;
     Ok(list(asked).await?.generation(generation))
 }
