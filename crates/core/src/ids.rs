@@ -57,6 +57,10 @@ id!(
     ManagementPointId
 );
 id!(
+    /// An internet-based service of the policy: a gateway by its site's name, or an internet-facing server.
+    ServiceId
+);
+id!(
     /// A named set of client certificate authorities.
     TrustName
 );

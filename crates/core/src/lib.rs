@@ -8,7 +8,11 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod backoff;
+pub mod boundary;
 pub mod challenge;
+pub mod choice;
+pub mod dice;
 pub mod endpoint;
 pub mod entra;
 pub mod identity;
@@ -20,6 +24,7 @@ pub mod rate;
 pub mod refusal;
 pub mod replay;
 pub mod revocation;
+pub mod roaming;
 pub mod selection;
 pub mod server;
 pub mod session;

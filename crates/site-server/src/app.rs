@@ -28,7 +28,6 @@ pub mod issuers;
 mod key_sets;
 pub mod keys;
 pub mod model;
-mod networks;
 pub(crate) mod oidc;
 mod own_roots;
 pub mod passwords;

@@ -2,6 +2,7 @@
 
 use cmg_authority::tokens::{DEFAULT_BULK_MINUTES, MOST_BULK_MINUTES};
 use cmg_authority::{IssuedToken, SigningAlgorithm};
+use cmg_core::boundary::Network;
 use cmg_core::problem::Problem;
 use cmg_store::{BlockKind, BulkToken};
 use serde::Deserialize;
@@ -9,7 +10,6 @@ use utoipa::ToSchema;
 
 use super::blocking;
 use super::change::{ChangeRefused, Draft};
-use super::networks::is_network;
 use super::text::note_problem;
 use crate::site::Site;
 
@@ -41,7 +41,7 @@ impl NewBulkToken {
         if let Some(uses) = self.max_uses.filter(|uses| *uses < 1) {
             problems.push(Problem::new("max_uses", format!("{uses} does not fit"), "write 1 or more, or leave it out for no limit"));
         }
-        if let Some(network) = self.network.as_deref().filter(|network| !is_network(network)) {
+        if let Some(network) = self.network.as_deref().filter(|network| network.parse::<Network>().is_err()) {
             problems.push(Problem::new(
                 "network",
                 format!("\"{network}\" is no network"),

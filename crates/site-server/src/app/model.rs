@@ -10,10 +10,9 @@ use cmg_api::resource::{
     BoundaryGroup, Certificate, ClientTrust, ConnectionPoint, Gateway, ManagementPoint, PublishedEndpoint, Resource, SignInProvider, Site,
     SiteSystem, TokenAlgorithm, TokenIssuer,
 };
+use cmg_core::boundary::Network;
 use cmg_core::ids::is_name;
 use cmg_core::problem::Problem;
-
-use super::networks::is_network;
 
 /// Resources of one kind by name.
 pub type Named<T> = BTreeMap<String, Arc<T>>;
@@ -305,7 +304,7 @@ impl Check<'_> {
         let model = self.model;
         for group in model.boundary_groups.values() {
             let key = format!("boundary-groups/{}", group.name);
-            for (place, network) in group.networks.iter().enumerate().filter(|(_, network)| !is_network(&network.0)) {
+            for (place, network) in group.networks.iter().enumerate().filter(|(_, network)| network.0.parse::<Network>().is_err()) {
                 let what = format!("\"{}\" is no network", network.0);
                 self.problem(format!("{key}.networks[{place}]"), what, "write ADDRESS/BITS such as 10.1.0.0/16, or one address");
             }

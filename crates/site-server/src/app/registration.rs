@@ -16,6 +16,7 @@ use std::sync::Arc;
 use cmg_api::TokenKind as Kind;
 use cmg_api::clients::{Asked, CcmToken, ClientToken};
 use cmg_authority::{Confirmation, IssuedToken};
+use cmg_core::boundary::Network;
 use cmg_core::identity::TokenKind;
 use cmg_core::problem::Problem;
 use cmg_core::refusal::Refusal;
@@ -29,7 +30,6 @@ pub(crate) use proving::{Verifiers, is_bounded};
 use super::change::{Actor, ChangeRefused, Draft};
 use super::client_tokens::Wanted;
 use super::clients::{self, IdentityKind, NewClient};
-use super::networks::contains;
 use super::text::line_problem;
 use super::{blocking, bulk_tokens, client_tokens};
 use crate::site::Site;
@@ -255,9 +255,14 @@ async fn good_bulk_token(draft: &mut Draft<'_>, asking: &Asking, asked: &Asked) 
         return Err(RegistrationRefused::Expired);
     }
     match &token.network {
-        Some(network) if !contains(network, &asked.address) => Err(RegistrationRefused::WrongNetwork),
+        Some(network) if !is_within(network, &asked.address) => Err(RegistrationRefused::WrongNetwork),
         _ => Ok(token.id),
     }
+}
+
+/// Whether an address is in a network. One that cannot be read is in none.
+fn is_within(network: &str, address: &str) -> bool {
+    network.parse().is_ok_and(|network: Network| address.parse().is_ok_and(|address| network.contains(address)))
 }
 
 /// The id of a token of the site that is this client's and not blocked.
