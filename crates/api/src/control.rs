@@ -105,6 +105,10 @@ pub struct Manifest {
     /// base mode with DHKEM(P-256, HKDF-SHA256), HKDF-SHA256 and AES-256-GCM, the info [`SEALED_INFO`], and as associated data the
     /// member, a zero byte and the secret's name. The plain text is what the file would hold: a private key in PEM.
     pub sealed: BTreeMap<String, Sha256>,
+    /// The roots of the infrastructure authority that count from here on, DER, the one first under which the site issues: a member whose
+    /// certificate is under another asks for one at once. Empty: those that count already.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub authorities: Vec<Base64>,
 }
 
 /// The info of HPKE for sealed parts.

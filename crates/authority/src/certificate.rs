@@ -14,7 +14,7 @@ use crate::key::{CryptoFailed, random};
 use crate::text;
 
 /// How far in the past validity begins, in seconds: clocks of members are not exact.
-pub(crate) const BACKDATED: u64 = 300;
+pub const BACKDATED: u64 = 300;
 /// Seconds of a day.
 pub(crate) const DAY: u64 = 86_400;
 /// Seconds of a year, leap days counted.

@@ -12,6 +12,7 @@ use rcgen::{ExtendedKeyUsagePurpose, SanType};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 
+pub use crate::certificate::BACKDATED;
 use crate::certificate::{DAY, Draft, Issued, Validity, YEAR, uri};
 use crate::key::{CryptoFailed, PrivateKey, PublicKey};
 use crate::packed::{pack, unpack};
@@ -42,7 +43,9 @@ pub enum IssueRefused {
     #[error("the issuing certificate ended; run `cmg site renew-issuers` with the export of the root keys")]
     IssuerEnded,
     /// What a new issuing key issued would end too soon.
-    #[error("the root ends within 90 days, and whatever a new issuing key issues would end with it; the site needs a new root")]
+    #[error(
+        "the root ends within 90 days, and whatever a new issuing key issues would end with it; the site needs a new root (`cmg site add-root`)"
+    )]
     RootEnds,
     /// A serial number that is no hexadecimal.
     #[error("`{0}` is no serial number; write hexadecimal digits")]

@@ -73,13 +73,23 @@ pub struct Roots {
 impl Roots {
     /// Makes both for the site `site_code`, for 20 years.
     pub fn generate(site_code: &str, now: WallTime) -> Result<Self, IssueRefused> {
+        Self::called(site_code, ["infrastructure root", "client root"].map(str::to_owned), now)
+    }
+
+    /// Makes both for a site that has roots. Their names carry a random part, so that they are told apart.
+    pub fn generate_another(site_code: &str, now: WallTime) -> Result<Self, IssueRefused> {
+        let number = text::hex(&random::<4>()?);
+        Self::called(site_code, ["infrastructure root", "client root"].map(|kind| format!("{kind} {number}")), now)
+    }
+
+    fn called(site_code: &str, [infrastructure, clients]: [String; 2], now: WallTime) -> Result<Self, IssueRefused> {
         if !is_name(site_code) {
             return Err(IssueRefused::Name(site_code.to_owned()));
         }
         Ok(Self {
             site: site_code.to_owned(),
-            infrastructure: Root::generate(site_code, "infrastructure root", now)?,
-            clients: Root::generate(site_code, "client root", now)?,
+            infrastructure: Root::generate(site_code, &infrastructure, now)?,
+            clients: Root::generate(site_code, &clients, now)?,
         })
     }
 

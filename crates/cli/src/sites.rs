@@ -30,6 +30,14 @@ pub enum OnFiles {
     Restore(Restore),
     /// Make new issuing keys with the export of the root keys; the site server may run
     RenewIssuers(RenewIssuers),
+    /// Make new roots beside the present ones, and write their keys into a file; the site server may run
+    AddRoot(AddRoot),
+    /// Remove the earlier roots when nobody depends on them; the site server may run
+    RemoveRoot {
+        /// The site server's configuration file
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
 }
 
 /// Which site, and under which passphrase.
@@ -87,6 +95,17 @@ pub struct RenewIssuers {
     /// Only this one
     #[arg(long)]
     pub only: Option<Issuer>,
+}
+
+/// New roots.
+#[derive(Clone, Debug, Args)]
+pub struct AddRoot {
+    /// Where, and under which passphrase the export of their keys is to be
+    #[command(flatten)]
+    pub place: Place,
+    /// Where the export is written: a new file, mode 0600
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
 }
 
 /// What a key issues certificates for.

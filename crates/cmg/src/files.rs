@@ -1,4 +1,4 @@
-//! `cmg site backup`, `restore` and `renew-issuers`: what is done with the files of a site server on its own host.
+//! `cmg site backup`, `restore`, `renew-issuers`, `add-root` and `remove-root`: what is done with the files of a site server on its own host.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
@@ -6,12 +6,13 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use cmg_cli::sites::{Backup, Issuer, OnFiles, Place, RenewIssuers, Restore};
+use cmg_cli::sites::{AddRoot, Backup, Issuer, OnFiles, Place, RenewIssuers, Restore};
 use cmg_core::time::WallTime;
 use cmg_process::file::Problems;
 use cmg_process::{clock, secret_file};
 use cmg_site_server::app::backup::{self, BackupRefused, Keep};
 use cmg_site_server::app::issuers::{self, RenewRefused, Which};
+use cmg_site_server::app::roots::command::{self as roots, RootsRefused};
 use cmg_site_server::config::Config;
 
 /// Why nothing was done.
@@ -33,6 +34,9 @@ pub(crate) enum Refused {
     /// No issuing key was made.
     #[error(transparent)]
     Renew(#[from] RenewRefused),
+    /// No root was added or removed.
+    #[error(transparent)]
+    Roots(#[from] RootsRefused),
 }
 
 pub(crate) async fn carry_out(work: &OnFiles) -> Result<(), Refused> {
@@ -40,6 +44,8 @@ pub(crate) async fn carry_out(work: &OnFiles) -> Result<(), Refused> {
         OnFiles::Backup(backup) => back_up(backup).await,
         OnFiles::Restore(restore) => bring_back(restore).await,
         OnFiles::RenewIssuers(renewal) => renew_issuers(renewal).await,
+        OnFiles::AddRoot(wanted) => add_root(wanted).await,
+        OnFiles::RemoveRoot { config } => remove_root(config).await,
     }
 }
 
@@ -58,6 +64,24 @@ async fn renew_issuers(wanted: &RenewIssuers) -> Result<(), Refused> {
         "generation {}: running site servers follow; certificates that were issued before count to their end",
         renewed.generation
     ));
+    Ok(())
+}
+
+async fn add_root(wanted: &AddRoot) -> Result<(), Refused> {
+    let (config, passphrase) = read(&wanted.place)?;
+    let added = roots::add(&config, &wanted.out, &passphrase, now()).await?;
+    say(&format!("{}: keys of the new roots, encrypted; keep it and its passphrase elsewhere", wanted.out.display()));
+    say(&format!("generation {}: announced; they issue as soon as every member knows them (`cmg keys list`)", added.generation));
+    for waits in &added.waits_for {
+        say(&format!("  {waits}"));
+    }
+    Ok(())
+}
+
+async fn remove_root(config: &Path) -> Result<(), Refused> {
+    let config = Config::read(config).map_err(|problems| Refused::Config(Problems(problems)))?;
+    let generation = roots::remove(&config, now()).await?;
+    say(&format!("generation {generation}: the earlier roots count no more; their export is of no more use"));
     Ok(())
 }
 

@@ -1,11 +1,13 @@
 //! Who an enrolled program is: its role certificate with the key, the roots that it believes, the key that opens what is sealed to it.
 //!
-//! The roots are those of the enrolment. A renewal brings none, since the answer comes through a connection point, which must not be
-//! able to make anybody believe another authority.
+//! The roots are those of the enrolment, and then those that a manifest of the site names. A renewal brings none, since the answer comes
+//! through a connection point, which must not be able to make anybody believe another authority.
 use std::sync::Arc;
 
 use cmg_api::bytes::Sha256;
+use cmg_api::control::Manifest;
 use cmg_core::ids::Role;
+use cmg_core::problem::Problem;
 use cmg_core::time::WallTime;
 use cmg_credentials::facts::certificate_facts;
 use cmg_credentials::members::{self, MemberRefused};
@@ -15,6 +17,7 @@ use pki_types::pem::PemObject;
 use rcgen::{KeyPair, PublicKeyData};
 
 use crate::data::{AUTHORITY, DataError, DataFolder, ROLE_CHAIN, ROLE_KEY, SEALING_KEY};
+use crate::renewal::renewal_due;
 
 /// A new key, until its certificate is in its place.
 const NEXT_KEY: &str = "role.key.next";
@@ -53,6 +56,35 @@ impl Identity {
     /// The kind and the name, as manifests and sealed secrets name a member: `gateway/gw-1`.
     pub fn member(&self) -> String {
         member(&self.role)
+    }
+
+    /// When the certificate should be renewed, as [`renewal_due`] says of `draw`; at once where the site issues under another root, which is
+    /// the first that it names.
+    pub fn due(&self, draw: u64) -> WallTime {
+        let first = self.roots.get(..1).unwrap_or_default();
+        match members::own_role(&self.chain, first, self.begins) {
+            Ok(_) => renewal_due(self.begins, self.ends, draw),
+            Err(_) => WallTime(0),
+        }
+    }
+
+    /// This member with the roots that `manifest` names, which are kept in `folder`; none: those count already. The manifest is the
+    /// site's, signed under a root that counted when it came.
+    pub fn believing(&self, manifest: &Manifest, folder: &DataFolder) -> Result<Option<Self>, Problem> {
+        let roots: Vec<Vec<u8>> = manifest.authorities.iter().map(|root| root.0.clone()).collect();
+        if roots.is_empty() || roots == self.roots {
+            return Ok(None);
+        }
+        let problem = |what: String, instead: &str| Problem::new("site.data", what, instead);
+        let sealing = SealingKey::from_private(self.sealing.private());
+        let sealing = sealing.map_err(|_| problem("the sealing key cannot be read back".to_owned(), "start the program again"))?;
+        let next = Self::of(self.chain.clone(), roots, Arc::clone(&self.key), sealing).map_err(|refused| {
+            let what = format!("the site counts on another root than the one that this member's certificate leads to: {refused}");
+            problem(what, "empty the folder and enrol again with a new code")
+        })?;
+        let kept = folder.write(AUTHORITY, pem(&next.roots).as_bytes());
+        kept.map_err(|error| problem(error.to_string(), "put it right, or name another folder"))?;
+        Ok(Some(next))
     }
 
     /// Puts together what belongs together.

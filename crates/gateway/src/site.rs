@@ -18,9 +18,11 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
-use cmg_api::control::{GenerationId, MemberStatus, RefusedGeneration};
+use cmg_api::control::{GenerationId, Manifest, MemberStatus, RefusedGeneration};
+use cmg_core::problem::Problem;
 use cmg_enrolled::{DataFolder, Identity, Snapshots};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
+use tracing::info;
 
 use crate::state::{Gateway, now};
 use metrics::SiteMetrics;
@@ -33,6 +35,8 @@ struct Site {
     folder: DataFolder,
     snapshots: Snapshots,
     identity: ArcSwap<Identity>,
+    /// Rings when other roots count.
+    believes: Notify,
     own: watch::Sender<Own>,
     metrics: SiteMetrics,
 }
@@ -68,6 +72,16 @@ impl Site {
             wanted_keys: self.wanted_keys(),
             said_at: milliseconds(),
         }
+    }
+
+    /// Believes the roots that a manifest of the site names.
+    fn believe(&self, manifest: &Manifest) -> Result<(), Vec<Problem>> {
+        if let Some(identity) = self.identity.load().believing(manifest, &self.folder).map_err(|problem| vec![problem])? {
+            self.identity.store(Arc::new(identity));
+            self.believes.notify_one();
+            info!(roots = manifest.authorities.len(), "The site has named the roots that count");
+        }
+        Ok(())
     }
 
     /// Issuers whose keys the site may have to fetch.

@@ -100,7 +100,8 @@ impl Point {
     /// Puts a snapshot in force, or refuses it; `signed` is kept for the next start.
     pub(crate) fn take(&self, manifest: &Manifest, signed: Option<&Signed>) {
         let generation = manifest.generation;
-        match read(&self.snapshots, manifest, &self.site.member().identity) {
+        let believed = self.site.believe(manifest, &self.folder).map_err(|problem| vec![problem]);
+        match believed.and_then(|()| read(&self.snapshots, manifest, &self.site.member().identity)) {
             Ok((state, site_servers)) => {
                 self.site.know_servers(&self.folder, &site_servers);
                 self.snapshots.revoked(state.revoked.iter().copied().collect());

@@ -17,7 +17,6 @@ use cmg_site_client::{Applying, Member, Site, enrol, of_data, renew_until_droppe
 use rustls::ServerConfig;
 use thiserror::Error;
 use tokio::net::TcpListener;
-use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
@@ -86,12 +85,12 @@ pub async fn run(file: &Path) -> Result<(), RunError> {
     let point = Arc::new(Point::new(Arc::clone(&site), folder.clone(), snapshots, told));
     point.cold_start();
     let tls = Arc::new(ArcSwap::new(server(&site).map_err(wrong)?));
-    let renewed = Arc::new(Notify::new());
+    let mut changes = site.changes();
     let mut tasks = JoinSet::new();
     tasks.spawn(listener::serve(listener, Arc::clone(&tls), requests::router(Arc::clone(&point)), Arc::clone(&point)));
     tasks.spawn(follow(Arc::clone(&point)));
     tasks.spawn(report(Arc::clone(&point)));
-    tasks.spawn(renew_until_dropped(Arc::clone(&site), folder.clone(), Arc::clone(&renewed)));
+    tasks.spawn(renew_until_dropped(Arc::clone(&site), folder.clone(), Arc::default()));
     tasks.spawn(keep_ready(Arc::clone(&point), Arc::clone(&obstacle)));
     info!(member = site.member().identity.member(), "Management point ready");
     loop {
@@ -101,7 +100,7 @@ pub async fn run(file: &Path) -> Result<(), RunError> {
                 Signal::Drain => break,
                 Signal::Stop => return Ok(()),
             },
-            () = renewed.notified() => show_renewed(&point, &site, &tls),
+            Ok(()) = changes.changed() => show_renewed(&point, &site, &tls),
             Some(_) = tasks.join_next() => return Err(RunError::Ended),
         }
     }

@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use cmg_api::control::Manifest;
 use cmg_core::problem::Problem;
 use cmg_credentials::RoleIdentity;
 use cmg_credentials::load::{Disk, PairFiles, read_role_identity};
 use cmg_credentials::tls::site_client;
 use cmg_enrolled::{DataError, DataFolder, Identity};
 use cmg_process::log::chain;
-use tracing::error;
+use tokio::sync::watch;
+use tracing::{error, info};
 
 use crate::client::SiteClient;
 use crate::servers::Servers;
@@ -18,7 +20,10 @@ use crate::servers::Servers;
 const SITE: &str = "site.json";
 
 /// The site, as a member asks it. The certificate is renewed while questions are under way, so each takes what is in force.
-pub struct Site(ArcSwap<Member>);
+pub struct Site {
+    member: ArcSwap<Member>,
+    changes: watch::Sender<()>,
+}
 
 /// Who this member is, and how it asks.
 pub struct Member {
@@ -33,12 +38,26 @@ pub struct Member {
 impl Site {
     /// Asks as `member`.
     pub fn new(member: Member) -> Self {
-        Self(ArcSwap::from_pointee(member))
+        Self { member: ArcSwap::from_pointee(member), changes: watch::Sender::default() }
     }
 
     /// Who this member is at the moment.
     pub fn member(&self) -> Arc<Member> {
-        self.0.load_full()
+        self.member.load_full()
+    }
+
+    /// Changes whenever this member has another certificate, or believes other roots.
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.changes.subscribe()
+    }
+
+    /// Believes the roots that a manifest of the site names, and keeps them in `folder`.
+    pub fn believe(&self, manifest: &Manifest, folder: &DataFolder) -> Result<(), Problem> {
+        if let Some(identity) = self.member().identity.believing(manifest, folder)? {
+            self.replace(Member::new(identity, folder)?);
+            info!(roots = manifest.authorities.len(), "The site has named the roots that count");
+        }
+        Ok(())
     }
 
     /// Asks the site where it says that it is, and keeps that in `folder`.
@@ -54,9 +73,10 @@ impl Site {
         }
     }
 
-    /// Another certificate is in force.
+    /// Another certificate is in force, or other roots.
     pub fn replace(&self, member: Member) {
-        self.0.store(Arc::new(member));
+        self.member.store(Arc::new(member));
+        self.changes.send_replace(());
     }
 }
 

@@ -3,12 +3,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cmg_core::problem::Problem;
-use cmg_enrolled::{CodeError, DataFolder, EnrolError, Renewal, renewal_due};
+use cmg_enrolled::{CodeError, DataFolder, EnrolError, Renewal};
 use cmg_process::dice;
 use cmg_process::log::chain;
 use thiserror::Error;
 use tokio::sync::Notify;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
 use crate::backoff::Backoff;
@@ -34,13 +34,14 @@ enum RenewalError {
 /// Renews until dropped; `renewed` rings for each new certificate.
 pub async fn renew_until_dropped(site: Arc<Site>, folder: DataFolder, renewed: Arc<Notify>) {
     let mut backoff = Backoff::new(Duration::from_secs(2), Duration::from_secs(600));
+    let mut changes = site.changes();
     loop {
         let draw = dice::draw();
         loop {
-            let member = site.member();
-            let due = renewal_due(member.identity.begins, member.identity.ends, draw);
+            changes.mark_unchanged();
+            let due = site.member().identity.due(draw);
             let Some(left) = due.0.checked_sub(now().0).filter(|left| *left > 0) else { break };
-            sleep(Duration::from_secs(left).min(LOOK)).await;
+            drop(timeout(Duration::from_secs(left).min(LOOK), changes.changed()).await);
         }
         match renew(&site, &folder).await {
             Ok(()) => {
@@ -61,7 +62,8 @@ async fn renew(site: &Site, folder: &DataFolder) -> Result<(), RenewalError> {
     let member = site.member();
     let renewal = Renewal::new(&member.identity)?;
     let answer = member.client.renew(&renewal.request).await?;
-    let identity = renewal.accept(&answer, &member.identity, folder, now())?;
+    // What the site has named meanwhile counts.
+    let identity = renewal.accept(&answer, &site.member().identity, folder, now())?;
     site.replace(Member::new(identity, folder).map_err(RenewalError::Files)?);
     Ok(())
 }

@@ -37,6 +37,7 @@ pub mod reports;
 pub mod resources;
 pub mod roles;
 pub mod rollover;
+pub mod roots;
 pub mod sessions;
 pub mod setup;
 pub mod sign_in;

@@ -12,7 +12,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use tracing::{error, info, warn};
 
 use crate::app::fetching::Fetcher;
-use crate::app::{acme, client_tokens, crls, growth, issued_certificates, rollover, token_issuers, warnings};
+use crate::app::{acme, client_tokens, crls, growth, issued_certificates, rollover, roots, token_issuers, warnings};
 use crate::site::Site;
 
 /// The lease.
@@ -165,6 +165,9 @@ pub async fn once(site: &Site, fetcher: &Fetcher, now: i64, last: &mut Last) {
     }
     if let Err(error) = rollover::keep(site, now).await {
         failed("signing keys", &error);
+    }
+    if let Err(error) = roots::keep(site, now).await {
+        failed("roots", &error);
     }
     if let Err(error) = crls::sync_due(site, fetcher, now).await {
         failed("revocation lists", &error);

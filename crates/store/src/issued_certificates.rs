@@ -131,6 +131,16 @@ impl View {
         self.optional(statement(sql).bind(authority), |row| row.time("not_after")).await
     }
 
+    /// When the certificate begins that was issued last, whichever authority issued it.
+    ///
+    /// # Errors
+    ///
+    /// As every read.
+    pub async fn newest_certificate_begin(&mut self) -> Result<Option<i64>, Error> {
+        let sql = "SELECT not_before FROM issued_certificates ORDER BY not_before DESC LIMIT 1";
+        self.optional(statement(sql), |row| row.time("not_before")).await
+    }
+
     /// The revoked certificates of an authority, by serial number.
     ///
     /// # Errors
@@ -148,6 +158,7 @@ reads! {
     certificate_by_fingerprint(fingerprint: &str) -> Option<IssuedCertificate>;
     certificates_expiring_before(time: i64) -> Vec<IssuedCertificate>;
     last_certificate_end(authority: &str) -> Option<i64>;
+    newest_certificate_begin() -> Option<i64>;
     revoked_certificates(authority: &str) -> Vec<IssuedCertificate>;
     revoked_fingerprints(authority: &str) -> Vec<String>;
 }

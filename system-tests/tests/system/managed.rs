@@ -13,6 +13,7 @@ mod proofs;
 mod registration;
 mod registration_by_provider;
 mod revocation;
+mod roots;
 mod several;
 mod sign_in;
 mod sites;

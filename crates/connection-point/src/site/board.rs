@@ -101,6 +101,7 @@ mod tests {
             document,
             parts: BTreeMap::from([(document, 1)]),
             sealed: BTreeMap::new(),
+            authorities: Vec::new(),
         };
         Posted::new(signed(&number.to_string()), &manifest)
     }

@@ -248,6 +248,7 @@ impl Enrolled {
     }
 
     fn put_in_force(&mut self, manifest: &Manifest) -> Result<(), Vec<Problem>> {
+        self.site.believe(manifest, &self.folder).map_err(|problem| vec![problem])?;
         let member = self.site.member();
         let damaged = |error: cmg_enrolled::PartError| vec![Problem::new("site.data", error.to_string(), "it is fetched again")];
         let text = self.snapshots.document(manifest).map_err(damaged)?;

@@ -156,7 +156,14 @@ impl FakeSite {
                 let digest = sha256(document.as_bytes());
                 let parts = BTreeMap::from([(digest, document.len() as u64)]);
                 let member = (*member).to_owned();
-                let manifest = Manifest { member: member.clone(), generation, document: digest, parts, sealed: BTreeMap::new() };
+                let manifest = Manifest {
+                    member: member.clone(),
+                    generation,
+                    document: digest,
+                    parts,
+                    sealed: BTreeMap::new(),
+                    authorities: Vec::new(),
+                };
                 table.parts.insert(digest, document.as_bytes().to_vec());
                 table.news.manifests.insert(member, keys.sign(MANIFEST_CONTEXT, &manifest));
             }

@@ -202,3 +202,45 @@ fn a_key_of_somebody_else_beside_the_certificate_is_told() {
 
     assert!(matches!(Identity::load(&gateway.folder), Err(DataError::Damaged { .. })));
 }
+
+/// What the site signs where these roots count.
+fn naming(roots: &[&Site]) -> cmg_api::control::Manifest {
+    let signed = Site::new().manifest(1, "", &[], &[]);
+    let manifest: cmg_api::control::Manifest = serde_json::from_str(&signed.payload).unwrap();
+    let authorities = roots.iter().map(|site| Base64(site.root.certificate_der().to_vec())).collect();
+    cmg_api::control::Manifest { authorities, ..manifest }
+}
+
+#[test]
+fn the_roots_that_a_manifest_names_count_after_a_start_too_and_another_first_one_wants_a_renewal_at_once() {
+    let (site, other) = (Site::new(), Site::new());
+    let gateway = site.gateway();
+    let due = |identity: &Identity| identity.due(0) <= now();
+    assert!(gateway.identity.believing(&naming(&[]), &gateway.folder).unwrap().is_none());
+    assert!(gateway.identity.believing(&naming(&[&site]), &gateway.folder).unwrap().is_none());
+
+    let announced = gateway.identity.believing(&naming(&[&site, &other]), &gateway.folder).unwrap().unwrap();
+    assert!(!due(&announced), "nothing is issued by the other one yet");
+    let loaded = Identity::load(&gateway.folder).unwrap().unwrap();
+    assert_eq!((&loaded.roots, loaded.roots.len()), (&announced.roots, 2));
+
+    let promoted = announced.believing(&naming(&[&other, &site]), &gateway.folder).unwrap().unwrap();
+    assert!(due(&promoted));
+    let renewal = Renewal::new(&promoted).unwrap();
+    let answer = other.certify(&renewal.request.csr, Kind::Gateway, "gw-1");
+    let renewed = renewal.accept(&answer, &promoted, &gateway.folder, now()).unwrap();
+    assert!(!due(&renewed));
+    let last = renewed.believing(&naming(&[&other]), &gateway.folder).unwrap().unwrap();
+    assert_eq!((last.roots, Identity::load(&gateway.folder).unwrap().unwrap().roots), (other.roots(), other.roots()));
+}
+
+#[test]
+fn roots_that_the_own_certificate_does_not_lead_to_are_refused_and_not_kept() {
+    let (site, other) = (Site::new(), Site::new());
+    let gateway = site.gateway();
+
+    let refused = gateway.identity.believing(&naming(&[&other]), &gateway.folder).unwrap_err();
+
+    assert!(refused.to_string().contains("enrol again"), "{refused}");
+    assert_eq!(Identity::load(&gateway.folder).unwrap().unwrap().roots, site.roots());
+}

@@ -86,6 +86,7 @@ impl Site {
                 .map(|bytes| (sha256(bytes), bytes.len() as u64))
                 .collect(),
             sealed: sealed.iter().map(|(name, bytes)| ((*name).to_owned(), sha256(bytes))).collect::<BTreeMap<_, _>>(),
+            authorities: Vec::new(),
         };
         self.sign(MANIFEST_CONTEXT, serde_json::to_string(&manifest).unwrap())
     }

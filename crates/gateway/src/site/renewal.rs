@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cmg_core::time::WallTime;
-use cmg_enrolled::{CodeError, EnrolError, Identity, Renewal, renewal_due};
+use cmg_enrolled::{CodeError, EnrolError, Identity, Renewal};
 use cmg_process::dice;
 use cmg_process::log::chain;
 use thiserror::Error;
@@ -40,9 +40,10 @@ pub(super) async fn run(site: Arc<Site>, renewed: Arc<Notify>) {
     let mut sessions = site.gateway.hub.changes();
     loop {
         let identity = site.identity.load_full();
-        let due = renewal_due(identity.begins, identity.ends, draw);
+        let due = identity.due(draw);
         if now() < due {
-            sleep(LONGEST_SLEEP.min(Duration::from_secs(due.0 - now().0))).await;
+            let longest = LONGEST_SLEEP.min(Duration::from_secs(due.0 - now().0));
+            drop(timeout(longest, site.believes.notified()).await);
             continue;
         }
         sessions.mark_unchanged();
@@ -76,7 +77,8 @@ async fn renew(site: &Site, identity: &Identity) -> Result<Identity, NotRenewed>
     let mut failed = NotRenewed::Nobody;
     for connection_point in hub.connection_points().into_keys() {
         match (Asked { hub, connection_point: &connection_point }).renew(&renewal.request).await {
-            Ok(answer) => return Ok(renewal.accept(&answer, identity, &site.folder, now())?),
+            // What the site has named meanwhile counts.
+            Ok(answer) => return Ok(renewal.accept(&answer, &site.identity.load(), &site.folder, now())?),
             Err(error) => failed = error.into(),
         }
     }

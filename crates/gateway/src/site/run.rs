@@ -163,6 +163,7 @@ impl Enrolled {
             folder,
             snapshots,
             identity: ArcSwap::from_pointee(identity),
+            believes: Notify::new(),
             own: watch::Sender::new(own),
             metrics,
         });
@@ -297,6 +298,9 @@ fn document(snapshots: &Snapshots, manifest: &Manifest, identity: &Identity) -> 
 
 /// Reads the file and the snapshot. May take as long as a large block list does.
 fn prepare(file: &Path, site: &Site, manifest: Option<Manifest>, before: &State) -> Result<Prepared, Vec<Problem>> {
+    if let Some(manifest) = &manifest {
+        site.believe(manifest)?;
+    }
     let identity = site.identity.load_full();
     let document = manifest.as_ref().map(|manifest| document(&site.snapshots, manifest, &identity)).transpose()?;
     let (config, findings) = enrolled::read(file, &site.folder, &identity, document)?;

@@ -13,6 +13,7 @@ use tracing::{info, warn};
 
 use super::change::{Actor, ChangeRefused, Draft};
 use super::issued_certificates::MEMBERS;
+use super::keys::Keys;
 use super::model::Model;
 use super::text::{hex, sha256};
 use crate::site::Site;
@@ -216,13 +217,13 @@ pub async fn renew(site: &Site, actor: &Actor, request: &RenewRequest) -> Result
     let (kind, name) = (proven.role.kind(), proven.role.name().to_owned());
     let fingerprint = hex(&proven.fingerprint);
     // Looked at before the draft too, so that who asks in vain holds up nobody.
-    may_renew(site.store.certificate_by_fingerprint(&fingerprint).await?, site.now().0 as i64)?;
+    may_renew(&site.keys(), site.store.certificate_by_fingerprint(&fingerprint).await?, site.now().0 as i64)?;
     let mut draft = site.draft(actor).await?;
     if !draft.model.has_member(kind, &name) {
         return Err(EnrolRefused::NoMember { kind: kind.to_owned(), name });
     }
     let now = draft.now;
-    let in_force = may_renew(draft.change.certificate_by_fingerprint(&fingerprint).await?, now)?;
+    let in_force = may_renew(&draft.keys, draft.change.certificate_by_fingerprint(&fingerprint).await?, now)?;
     // An hour by the beginning of certificates, which is a little before they are made.
     if draft.change.certificates_since(MEMBERS, &format!("{kind}/{name}"), now - 3_600).await? >= MOST_RENEWALS {
         return Err(EnrolRefused::TooOften);
@@ -265,11 +266,11 @@ fn issue(site: &Site, draft: &Draft<'_>, role: &Role, key: &PublicKey) -> Result
 /// How long the certificate before the latest may renew too, in seconds: the answer to a renewal may have been lost.
 const ANSWER_LOST: i64 = 24 * 3600;
 
-/// Whether a certificate may be replaced by another: it counts, and at least half of its life is over.
-fn may_renew(known: Option<IssuedCertificate>, now: i64) -> Result<IssuedCertificate, EnrolRefused> {
+/// Whether a certificate may be replaced by another: it counts, and at least half of its life is over, or another root issues.
+fn may_renew(keys: &Keys, known: Option<IssuedCertificate>, now: i64) -> Result<IssuedCertificate, EnrolRefused> {
     let certificate = known.filter(|certificate| certificate.revoked_at.is_none()).ok_or(EnrolRefused::Revoked)?;
     let half = certificate.not_before.midpoint(certificate.not_after);
-    if now < half { Err(EnrolRefused::NotDue) } else { Ok(certificate) }
+    if now < half && !keys.other_roots.is_earlier(certificate.not_before) { Err(EnrolRefused::NotDue) } else { Ok(certificate) }
 }
 
 /// Notes the certificate, and what is sealed to its holder from here on.

@@ -82,6 +82,7 @@ impl InForce {
         judged: &Judged,
         generation: GenerationId,
     ) -> Result<Self, NotInForce> {
+        ground.roots = keys.roots();
         ground.token_keys = keys.of_tokens().flat_map(token_keys).collect();
         let publication = publication(&model, &ground, judged, generation).map_err(NotInForce::Problems)?;
         let mut signed = BTreeMap::new();

@@ -179,7 +179,7 @@ async fn renew_in(
 }
 
 /// The keys for clients that issue no more, with the one that has issued until now.
-async fn replaced(change: &mut Change, before: &Keys, now: i64) -> Result<Vec<EarlierClients>, RenewRefused> {
+pub(super) async fn replaced(change: &mut Change, before: &Keys, now: i64) -> Result<Vec<EarlierClients>, RenewRefused> {
     let mut earlier: Vec<_> = before.earlier_clients.iter().filter(|earlier| earlier.until > now).map(EarlierClients::copy).collect();
     let last = change.last_certificate_end(CLIENTS).await?.unwrap_or(now);
     let until = last.max(now + KEPT).min(before.clients.not_after().0 as i64);
@@ -253,7 +253,7 @@ struct Kept {
 }
 
 impl EarlierClients {
-    fn copy(&self) -> Self {
+    pub(super) fn copy(&self) -> Self {
         Self { issuer: copy(&self.issuer), until: self.until }
     }
 }
@@ -262,7 +262,7 @@ fn copy(issuer: &ClientIssuer) -> ClientIssuer {
     ClientIssuer::from_secret(&issuer.to_secret()).expect("what was written a moment ago can be read")
 }
 
-fn earlier_to_secret(earlier: &[EarlierClients]) -> Secret {
+pub(super) fn earlier_to_secret(earlier: &[EarlierClients]) -> Secret {
     let kept = |earlier: &EarlierClients| Kept { key: Base64(earlier.issuer.to_secret().expose().to_vec()), until: earlier.until };
     Secret::new(serde_json::to_vec(&earlier.iter().map(kept).collect::<Vec<_>>()).expect("keys are texts and numbers"))
 }

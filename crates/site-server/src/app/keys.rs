@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use cmg_api::bytes::Base64;
 use cmg_authority::vault::OpenRefused;
 use cmg_authority::{ClientIssuer, InfrastructureIssuer, NewSite, Secret, SnapshotSigner, TokenSigner, VaultKey};
 use cmg_core::time::WallTime;
@@ -9,12 +10,15 @@ use cmg_core::time::WallTime;
 use super::issuers::{EarlierClients, earlier_from_secret};
 use super::publish::SiteClients;
 use super::rollover::{Purpose, Rollover};
+use super::roots::{OtherRoots, Pair};
 
 /// Names in the vault.
-const INFRASTRUCTURE_ROOT: &str = "authority/infrastructure-root";
-const CLIENT_ROOT: &str = "authority/client-root";
+pub(crate) const INFRASTRUCTURE_ROOT: &str = "authority/infrastructure-root";
+pub(crate) const CLIENT_ROOT: &str = "authority/client-root";
 /// The revocation list of that root, which was signed while its key was at hand.
 pub(crate) const CLIENT_ROOT_LIST: &str = "authority/client-root-list";
+/// The roots beside those that issue.
+pub(crate) const OTHER_ROOTS: &str = "authority/other-roots";
 pub(crate) const INFRASTRUCTURE: &str = "authority/infrastructure";
 pub(crate) const CLIENTS: &str = "authority/clients";
 /// Those that issued to clients before, and still sign revocation lists.
@@ -33,6 +37,8 @@ pub struct Keys {
     pub client_root: Vec<u8>,
     /// Its revocation list, DER; none: the site is older than such lists, and gets one with its next issuing key.
     pub(crate) client_root_list: Option<Vec<u8>>,
+    /// The roots beside these.
+    pub(crate) other_roots: OtherRoots,
     /// Issues role certificates.
     pub infrastructure: InfrastructureIssuer,
     /// Issues client certificates.
@@ -101,6 +107,7 @@ impl Keys {
         let infrastructure_root = drawer.secret(INFRASTRUCTURE_ROOT).await?.expose().to_vec();
         let client_root = drawer.secret(CLIENT_ROOT).await?.expose().to_vec();
         let client_root_list = drawer.optional(CLIENT_ROOT_LIST, |list| Some(Some(list.expose().to_vec()))).await?;
+        let other_roots = drawer.optional(OTHER_ROOTS, OtherRoots::from_secret).await?;
         let infrastructure = drawer.read(INFRASTRUCTURE, InfrastructureIssuer::from_secret).await?;
         let clients = drawer.read(CLIENTS, ClientIssuer::from_secret).await?;
         let earlier_clients = drawer.optional(EARLIER_CLIENTS, earlier_from_secret).await?;
@@ -116,6 +123,7 @@ impl Keys {
             infrastructure_root,
             client_root,
             client_root_list,
+            other_roots,
             infrastructure,
             clients,
             earlier_clients,
@@ -132,22 +140,29 @@ impl Keys {
 
     /// Every key whose client certificates count, the one that issues first.
     pub fn client_issuers(&self) -> impl Iterator<Item = &ClientIssuer> {
-        [&self.clients].into_iter().chain(self.earlier_clients.iter().map(|earlier| &earlier.issuer))
+        let next = self.other_roots.next.iter().map(|next| &next.clients);
+        [&self.clients].into_iter().chain(self.earlier_clients.iter().map(|earlier| &earlier.issuer)).chain(next)
     }
 
     /// What is published of the authority for clients, with the `lists` of its issuing certificates.
     pub(crate) fn site_clients(&self, lists: Vec<Vec<u8>>) -> SiteClients {
         SiteClients {
-            roots: vec![self.client_root.clone()],
+            roots: [&self.client_root].into_iter().chain(self.other_roots.pairs().map(|pair| &pair.clients.0)).cloned().collect(),
             issuers: self.client_issuers().map(|issuer| issuer.certificate().to_vec()).collect(),
-            root_lists: self.client_root_list.iter().cloned().collect(),
+            root_lists: self.client_root_list.iter().chain(self.other_roots.pairs().map(|pair| &pair.client_list.0)).cloned().collect(),
             lists,
         }
     }
 
-    /// Roots of the infrastructure authority, DER.
+    /// Roots of the infrastructure authority that count, DER, the one that issues first.
     pub fn roots(&self) -> Vec<Vec<u8>> {
-        vec![self.infrastructure_root.clone()]
+        [&self.infrastructure_root].into_iter().chain(self.other_roots.pairs().map(|pair| &pair.infrastructure.0)).cloned().collect()
+    }
+
+    /// The roots that issue.
+    pub(crate) fn pair(&self) -> Pair {
+        let [infrastructure, clients] = [&self.infrastructure_root, &self.client_root].map(|der| Base64(der.clone()));
+        Pair { infrastructure, clients, client_list: Base64(self.client_root_list.clone().unwrap_or_default()) }
     }
 
     /// When each key's certificate ends.

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use cmg_api::TokenKeyFile;
-use cmg_api::bytes::Sha256;
+use cmg_api::bytes::{Base64, Sha256};
 use cmg_api::control::{GenerationId, Manifest};
 use cmg_core::problem::Problem;
 use serde::Serialize;
@@ -38,6 +38,8 @@ pub struct Ground {
     pub token_keys: Vec<PublishedTokenKey>,
     /// Keys that were fetched from issuers, by the names of their resources.
     pub issuer_keys: BTreeMap<String, Vec<IssuerKey>>,
+    /// The roots of the infrastructure authority, DER, the one that issues first.
+    pub roots: Vec<Vec<u8>>,
     /// How connection points reach the site servers.
     pub site_servers: Vec<String>,
     /// Role certificates that were revoked and have not ended, by their SHA-256.
@@ -168,7 +170,8 @@ impl Desk {
         let size = |digest: &Sha256| self.publication.parts.get(digest).map_or(0, |part| part.len() as u64);
         let parts = all.map(|digest| (digest, size(&digest))).collect();
         let generation = self.publication.generation;
-        self.publication.manifests.insert(member.clone(), Manifest { member, generation, document: digest, parts, sealed });
+        let authorities = ground.roots.iter().cloned().map(Base64).collect();
+        self.publication.manifests.insert(member.clone(), Manifest { member, generation, document: digest, parts, sealed, authorities });
     }
 
     fn finish(self) -> Result<Publication, Vec<Problem>> {

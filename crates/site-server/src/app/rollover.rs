@@ -16,6 +16,7 @@ use cmg_api::bytes::Base64;
 use cmg_api::control::{GenerationId, MemberStatus};
 use cmg_authority::{Secret, SigningAlgorithm, TokenSigner};
 use cmg_core::time::WallTime;
+use cmg_credentials::facts::certificate_facts;
 use serde::{Deserialize, Serialize};
 use tracing::info;
 
@@ -259,15 +260,18 @@ async fn install(draft: &mut Draft<'_>, purpose: Purpose, made: Option<TokenSign
             put(draft, purpose.rollover(), &rollover.to_secret()).await?;
             record(draft, "announce", purpose).await
         }
-        _ => {
-            // The number tells the keys apart; generations only rise.
-            note(draft).await?;
-            let number = u32::try_from(draft.generation().await?.number).unwrap_or(u32::MAX);
-            let signer = draft.keys.infrastructure.snapshot_signer(number, wall(now)).map_err(failed)?;
-            put(draft, purpose.place(), &signer.to_secret()).await?;
-            record(draft, "roll", purpose).await
-        }
+        _ => replace_snapshots(draft, now).await,
     }
+}
+
+/// Puts a new key of snapshots into the place of the one that signs, by the key that issues.
+pub(super) async fn replace_snapshots(draft: &mut Draft<'_>, now: i64) -> Result<(), ChangeRefused> {
+    note(draft).await?;
+    // The number tells the keys apart; generations only rise.
+    let number = u32::try_from(draft.generation().await?.number).unwrap_or(u32::MAX);
+    let signer = draft.keys.infrastructure.snapshot_signer(number, wall(now)).map_err(failed)?;
+    put(draft, Purpose::Snapshots.place(), &signer.to_secret()).await?;
+    record(draft, "roll", Purpose::Snapshots).await
 }
 
 async fn promote(draft: &mut Draft<'_>, purpose: Purpose, now: i64) -> Result<(), ChangeRefused> {
@@ -329,12 +333,20 @@ pub struct Shown {
     pub until: i64,
 }
 
-/// Every other signing key.
+/// Every other signing key, and the roots above them.
 pub fn list(site: &Site) -> Vec<Shown> {
     let keys = site.keys();
+    let root = |state, der: &[u8]| {
+        let until = certificate_facts(der).map_or(0, |facts| facts.not_after.0 as i64);
+        Shown { purpose: super::roots::PURPOSE, state, thumbprint: None, until }
+    };
+    let other = &keys.other_roots;
+    let mut all = vec![root("signs", &keys.infrastructure_root)];
+    all.extend(other.next.iter().map(|next| root("next", &next.pair.infrastructure.0)));
+    all.extend(other.earlier.iter().map(|earlier| root("earlier", &earlier.pair.infrastructure.0)));
     let ends = keys.snapshots.not_after().0 as i64;
     let thumbprint = own_certificate(&keys.snapshots).map(|own| own.fingerprint);
-    let mut all = vec![Shown { purpose: Purpose::Snapshots.name(), state: "signs", thumbprint, until: ends }];
+    all.push(Shown { purpose: Purpose::Snapshots.name(), state: "signs", thumbprint, until: ends });
     for purpose in Purpose::ALL {
         let Some((place, _)) = purpose.of_tokens() else { continue };
         let shown = |state, signer: &TokenSigner, until| Shown {

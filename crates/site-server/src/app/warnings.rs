@@ -171,7 +171,7 @@ fn of_keys(keys: &Keys) -> Vec<Ending> {
             _ if ends_with_its_issuer => (&STEPS[..], "it ends with its issuer: run `cmg site renew-issuers --only infrastructure`"),
             // The site replaces these by itself 60 days before, and tokens' 30 days later; what is left after that is worth a look.
             signing if signing.starts_with("signing/") => (&STEPS[..3], "see in the log why its successor does not sign"),
-            _ => (&STEPS[..], "there is no command that gives a site another root; found a new site beside it and move there"),
+            _ => (&STEPS[..], "run `cmg site add-root`, and `cmg site remove-root` when everybody has followed"),
         };
         Ending { kind: "site key", subject, ends: ends as i64, steps, instead }
     };

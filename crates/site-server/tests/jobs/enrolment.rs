@@ -23,7 +23,7 @@ pub(crate) async fn with_point() -> House {
     house
 }
 
-async fn code(site: &Site) -> EnrolmentCode {
+pub(crate) async fn code(site: &Site) -> EnrolmentCode {
     offer_code(site, &Actor::default(), MemberKind::ConnectionPoint, "cp-1").await.unwrap()
 }
 
@@ -39,7 +39,7 @@ fn sealing_key() -> Base64 {
     Base64(PrivateKey::generate().unwrap().public().point().to_vec())
 }
 
-fn request(code: &EnrolmentCode, key: &KeyPair) -> EnrolRequest {
+pub(crate) fn request(code: &EnrolmentCode, key: &KeyPair) -> EnrolRequest {
     let mut request = EnrolRequest {
         kind: code.kind.clone(),
         name: code.name.clone(),

@@ -22,7 +22,7 @@ use crate::enrolment::{a_key, enrolled_long_ago, renewal, with_point};
 use crate::house::{Ask, House, config};
 use crate::seen::{document, made, with_gateway};
 
-const PASSPHRASE: &str = "a long passphrase for the roots";
+pub(crate) const PASSPHRASE: &str = "a long passphrase for the roots";
 const DAY: i64 = 86_400;
 
 fn export(house: &House) -> PathBuf {
@@ -44,7 +44,7 @@ async fn renewed(house: &House, which: Which) -> Renewed {
 }
 
 /// A client's certificate by the key that issues now.
-async fn client(house: &House, name: &str, days: u64) -> Issued {
+pub(crate) async fn client(house: &House, name: &str, days: u64) -> Issued {
     let key = PrivateKey::generate().unwrap();
     let issued = house.site.keys().clients.client(name, &key.public(), days * DAY as u64, house.site.now()).unwrap();
     let mut change = house.site.store.begin(house.now()).await.unwrap();

@@ -18,6 +18,7 @@ mod issued_certificates;
 mod issuers;
 mod registration;
 mod rollover;
+mod roots;
 mod seen;
 mod serving;
 mod sign_in;

@@ -35,6 +35,11 @@ fn is_published(site: &Site, thumbprint: &str) -> bool {
 
 /// The gateway instance says what it has in force.
 async fn says(house: &House, applied: GenerationId) {
+    member_says(house, "gateway", "gw-1", applied).await;
+}
+
+/// A member says what it has in force.
+pub(crate) async fn member_says(house: &House, kind: &str, name: &str, applied: GenerationId) {
     let status = MemberStatus {
         applied,
         applied_at: 0,
@@ -47,7 +52,7 @@ async fn says(house: &House, applied: GenerationId) {
         said_at: 0,
     };
     let body = serde_json::to_string(&status).unwrap();
-    let status = cmg_store::MemberStatus { kind: "gateway".to_owned(), name: "gw-1".to_owned(), body, seen_at: house.now() };
+    let status = cmg_store::MemberStatus { kind: kind.to_owned(), name: name.to_owned(), body, seen_at: house.now() };
     let mut change = house.site.store.begin(house.now()).await.unwrap();
     change.put_member_statuses(&[status], house.now()).await.unwrap();
     change.commit().await.unwrap();

@@ -80,7 +80,7 @@ fn issuer(folder: &Path, member: &str) -> String {
     sha256(&chain[1])
 }
 
-fn restart(program: &mut Program) {
+pub(super) fn restart(program: &mut Program) {
     kill(program);
     restart_killed(program);
 }

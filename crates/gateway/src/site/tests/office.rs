@@ -115,6 +115,7 @@ impl Office {
             document: sha256(document.as_bytes()),
             parts: parts.iter().map(|(digest, bytes)| (*digest, bytes.len() as u64)).collect(),
             sealed: names,
+            authorities: Vec::new(),
         };
         Snapshot { signed: self.sign(MANIFEST_CONTEXT, serde_json::to_string(&manifest).unwrap()), parts }
     }

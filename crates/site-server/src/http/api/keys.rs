@@ -38,7 +38,7 @@ pub(super) fn routes() -> Vec<Route> {
 /// A key that signs for the site.
 #[derive(Serialize, ToSchema)]
 struct SigningKey {
-    /// `snapshots`, `tokens-rs256` or `tokens-es256`.
+    /// `roots`, `snapshots`, `tokens-rs256` or `tokens-es256`.
     purpose: String,
     /// `signs`; `next`: it signs as soon as every member knows it; `earlier`: what it has signed still counts.
     state: String,
