@@ -1,7 +1,7 @@
 //! Clients that the site has registered.
 
 use crate::row::Row;
-use crate::statement::{Select, bound, containing, places, statement, text};
+use crate::statement::{bound, places, statement, text};
 use crate::view::reads;
 use crate::{Change, Error, View};
 
@@ -37,15 +37,6 @@ pub enum ClientState {
     Blocked,
 }
 
-/// Which clients. Absent is any.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct ClientFilter<'a> {
-    /// In this state.
-    pub state: Option<ClientState>,
-    /// Whose name, identity or id contains this, in either case.
-    pub search: Option<&'a str>,
-}
-
 /// How many clients there are of each state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ClientCounts {
@@ -67,7 +58,7 @@ impl ClientState {
         }
     }
 
-    fn of(word: &str) -> Result<Self, Error> {
+    pub(crate) fn of(word: &str) -> Result<Self, Error> {
         [Self::Pending, Self::Approved, Self::Blocked]
             .into_iter()
             .find(|state| state.word() == word)
@@ -76,7 +67,7 @@ impl ClientState {
 }
 
 impl Client {
-    fn read(row: &Row) -> Result<Self, Error> {
+    pub(crate) fn read(row: &Row) -> Result<Self, Error> {
         Ok(Self {
             id: row.text("id")?,
             name: row.text("name")?,
@@ -123,20 +114,6 @@ impl View {
         self.all(statement(sql).bind(key_thumbprint), Client::read).await
     }
 
-    /// A page by id, after one.
-    ///
-    /// # Errors
-    ///
-    /// As every read.
-    pub async fn client_page(&mut self, filter: ClientFilter<'_>, after: Option<&str>, limit: u32) -> Result<Vec<Client>, Error> {
-        let ids = Select::new("SELECT * FROM clients WHERE id IN (SELECT id FROM clients WHERE true")
-            .and("state = $", filter.state.map(|state| text(state.word())))
-            .and("search LIKE $ ESCAPE '!'", filter.search.map(|part| containing(&part.to_lowercase())))
-            .and("id > $", after.map(text))
-            .order("id", limit);
-        self.all(ids.end(") ORDER BY id").statement(), Client::read).await
-    }
-
     /// How many there are of each state.
     ///
     /// # Errors
@@ -158,7 +135,6 @@ reads! {
     client(id: &str) -> Option<Client>;
     clients_by_identity(identity: &str) -> Vec<Client>;
     clients_by_key(key_thumbprint: &str) -> Vec<Client>;
-    client_page(filter: ClientFilter<'_>, after: Option<&str>, limit: u32) -> Vec<Client>;
     count_clients() -> ClientCounts;
 }
 

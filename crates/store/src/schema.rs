@@ -8,7 +8,7 @@ use crate::place::Engine;
 /// The schema that this program knows.
 pub const SCHEMA: u64 = STEPS.len() as u64;
 
-const STEPS: [&str; 2] = [include_str!("schema/0001.sql"), include_str!("schema/0002.sql")];
+const STEPS: [&str; 3] = [include_str!("schema/0001.sql"), include_str!("schema/0002.sql"), include_str!("schema/0003.sql")];
 
 /// Brings the database to [`SCHEMA`]. `connection` is in a transaction that excludes other writers.
 pub(crate) async fn upgrade(connection: &mut AnyConnection, engine: Engine) -> Result<(), Error> {

@@ -50,9 +50,9 @@ impl Select {
         self
     }
 
-    /// Ends what `new` has opened.
-    pub(crate) fn end(mut self, end: &'static str) -> Self {
-        self.sql.push_str(end);
+    /// Goes on with fixed text.
+    pub(crate) fn plus(mut self, more: &'static str) -> Self {
+        self.sql.push_str(more);
         self
     }
 

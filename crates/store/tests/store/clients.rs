@@ -1,39 +1,14 @@
 //! Clients, their tokens, and bulk registration tokens.
 
-use cmg_store::{BulkRefusal, BulkToken, Client, ClientCounts, ClientFilter, ClientState, ClientToken, Error};
+use cmg_store::{BulkRefusal, BulkToken, Client, ClientState, ClientToken, Error};
 
 use crate::engines::{Database, NOW, on_both};
 
 on_both! {
-    clients_are_paged_searched_and_counted,
     a_client_registers_again_under_its_id,
     client_tokens_are_blocked_and_end_with_their_client,
     a_bulk_token_says_why_it_is_refused,
     many_clients_are_touched_at_once,
-}
-
-async fn clients_are_paged_searched_and_counted(database: Database) {
-    let mut change = database.store.begin(NOW).await.unwrap();
-    for (id, name, state) in
-        [("1", "PC-1", ClientState::Approved), ("2", "pc-2", ClientState::Pending), ("3", "MÄC", ClientState::Approved)]
-    {
-        change.add_client(&Client { name: name.into(), state, ..client(id) }).await.unwrap();
-    }
-    assert!(matches!(change.set_client_state("9", ClientState::Blocked).await, Err(Error::NotFound)));
-    change.set_client_state("3", ClientState::Blocked).await.unwrap();
-    change.commit().await.unwrap();
-    let page = async |filter, after| {
-        let page = database.store.client_page(filter, after, 9).await.unwrap();
-        page.into_iter().map(|client| client.id).collect::<Vec<_>>()
-    };
-    let any = ClientFilter::default();
-
-    assert_eq!(page(any, Some("1")).await, ["2", "3"]);
-    assert_eq!(page(ClientFilter { search: Some("Pc-"), ..any }, None).await, ["1", "2"]);
-    assert_eq!(page(ClientFilter { search: Some("mÄ"), ..any }, None).await, ["3"], "in either case of any letter");
-    assert_eq!(page(ClientFilter { search: Some("id-2"), ..any }, None).await, ["2"]);
-    assert_eq!(page(ClientFilter { state: Some(ClientState::Pending), ..any }, None).await, ["2"]);
-    assert_eq!(database.store.count_clients().await.unwrap(), ClientCounts { pending: 1, approved: 1, blocked: 1 });
 }
 
 async fn a_client_registers_again_under_its_id(database: Database) {

@@ -104,6 +104,7 @@ async fn fill(store: &Store) {
     change.put_secret("key", &[0, 255, 10]).await.unwrap();
     change.add_bulk_token(&bulk_token("b", None)).await.unwrap();
     change.add_client(&client("1")).await.unwrap();
+    change.put_heartbeat("1", NOW, "{}").await.unwrap();
     change.hold_lease("job", "me", NOW).await.unwrap();
     change.note_crl_failure("pki", "http://crl", "refused").await.unwrap();
     change.raise_warning("w", "expiry", "cert", "soon").await.unwrap();

@@ -6,6 +6,7 @@
 
 mod clients;
 mod configuration;
+mod devices;
 mod dumps;
 mod engines;
 mod members;
