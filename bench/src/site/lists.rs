@@ -68,7 +68,7 @@ fn measure(api: &Api, origin: &str) -> Result<()> {
     apply(&resources)?;
     say(&json!({ "apply_of_new_endpoints": ENDPOINTS, "ms": asked.elapsed().as_millis() as u64 }))?;
 
-    for path in ["/clients?limit=100", "/clients?limit=100&search=PC-0999", "/endpoints?limit=100", "/audit?limit=100", "/status"] {
+    for path in ["/devices?limit=100", "/devices?limit=100&search=PC-0999", "/endpoints?limit=100", "/audit?limit=100", "/status"] {
         time(path, |_| api.ask("GET", path, None).map(drop))?;
     }
     time("POST /apply, 1,000 endpoints, nothing changed", |_| apply(&resources).map(drop))?;

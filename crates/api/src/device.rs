@@ -36,6 +36,17 @@ pub const LARGEST_MESSAGES: usize = 1 << 20;
 pub const LARGEST_UPLOAD: u64 = 64 << 20;
 /// Most messages at once.
 pub const MOST_MESSAGES: usize = 100;
+/// The largest fragment of an upload, in bytes.
+pub const LARGEST_FRAGMENT: u64 = 4 << 20;
+/// Most messages that a management point passes on at once.
+pub const MOST_PASSED_ON: usize = 1_000;
+/// The largest [`PassedOn`], in bytes: an upload in base64, and what stands beside it.
+pub const LARGEST_PASSED_ON: usize = (96 << 20) + (1 << 20);
+/// Most tasks of one answer.
+pub const MOST_TASKS: usize = 10_000;
+/// How often a management point says who is online though nobody came or went, in seconds. Who is online at one that has been silent for
+/// three times as long counts as gone.
+pub const PRESENCE_REPEATED: u64 = 30;
 /// The longest that a request for notifications is held, in seconds.
 pub const LONGEST_WAIT: u64 = 900;
 
@@ -75,9 +86,45 @@ pub struct Message {
     /// The message.
     #[serde(default)]
     pub body: serde_json::Value,
-    /// In place of a body: the id of an upload that is complete.
+    /// In place of a body: the id of an upload that is complete, as `BITS-Session-Id` said it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upload: Option<String>,
+}
+
+/// Most characters of a text in a heartbeat.
+const LONGEST_TEXT: usize = 255;
+/// Most addresses of a device.
+const MOST_ADDRESSES: usize = 64;
+
+impl Message {
+    /// Why it will never be kept, whoever sends it; none: nothing is wrong with what can be seen here.
+    pub fn problem(&self) -> Option<String> {
+        let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+        if !(1..=64).contains(&self.id.len()) || !self.id.bytes().all(is_letter) {
+            return Some("its id is not 1 to 64 letters, digits and hyphens".to_owned());
+        }
+        match (&self.upload, self.kind) {
+            (Some(_), MessageKind::Heartbeat) => Some("a heartbeat is not uploaded: send it as the body".to_owned()),
+            (Some(_), _) if !self.body.is_null() => Some("it has a body and an upload: send one of them".to_owned()),
+            (Some(_), _) | (None, MessageKind::Foreign) => None,
+            (None, MessageKind::Heartbeat) => match serde_json::from_value::<Heartbeat>(self.body.clone()) {
+                Ok(heartbeat) => heartbeat.problem(),
+                Err(error) => Some(format!("it is no heartbeat: {error}")),
+            },
+            (None, MessageKind::Inventory | MessageKind::Status) => {
+                (!self.body.is_object()).then(|| "its body is no object of JSON".to_owned())
+            }
+        }
+    }
+}
+
+impl Heartbeat {
+    fn problem(&self) -> Option<String> {
+        let texts = [&self.name, &self.client_version, &self.os].into_iter().chain(&self.addresses);
+        let is_plain = |text: &String| text.chars().count() <= LONGEST_TEXT && !text.chars().any(char::is_control);
+        let is_good = texts.clone().all(is_plain) && self.addresses.len() <= MOST_ADDRESSES;
+        (!is_good).then(|| format!("a text of the heartbeat has more than {LONGEST_TEXT} characters or a line break, or it has more than {MOST_ADDRESSES} addresses"))
+    }
 }
 
 /// The body of a heartbeat.
@@ -165,6 +212,45 @@ pub enum Through {
     Ibcm(String),
 }
 
+impl std::fmt::Display for Through {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Intranet => f.write_str("intranet"),
+            Self::Cmg(name) => write!(f, "cmg/{name}"),
+            Self::Ibcm(name) => write!(f, "ibcm/{name}"),
+        }
+    }
+}
+
+impl TaskKind {
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Ping => "ping",
+            Self::Policy => "policy",
+            Self::Inventory => "inventory",
+            Self::Locate => "locate",
+        }
+    }
+
+    /// The kind called `word`.
+    pub fn of(word: &str) -> Option<Self> {
+        [Self::Ping, Self::Policy, Self::Inventory, Self::Locate].into_iter().find(|kind| kind.word() == word)
+    }
+}
+
+impl MessageKind {
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Heartbeat => "heartbeat",
+            Self::Inventory => "inventory",
+            Self::Status => "status",
+            Self::Foreign => "foreign",
+        }
+    }
+}
+
 impl Through {
     /// Through a service.
     pub fn service(kind: ServiceKind, name: &str) -> Self {
@@ -208,7 +294,8 @@ pub struct PassedOnMessage {
     pub through: Through,
     /// When it was kept, in seconds since 1970.
     pub received_at: u64,
-    /// The message.
+    /// The message. Of an uploaded one the body is the text of the upload, as one string of JSON; of an uploaded foreign one it is
+    /// the upload in base64.
     pub message: Message,
 }
 

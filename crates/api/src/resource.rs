@@ -24,7 +24,7 @@ pub use endpoint::PublishedEndpoint;
 pub use gateway::{Gateway, Instance};
 pub use management_point::{ManagementPoint, RegistrationTraffic};
 pub use sign_in_provider::{SignInProvider, SignInProviderUpload};
-pub use site::{Site, TokenAlgorithm};
+pub use site::{Approval, Site, TokenAlgorithm};
 pub use site_system::{AllowCmgTraffic, SiteSystem, SiteSystemRole};
 pub use token_issuer::{IssuerKind, TokenIssuer};
 pub use trust::ClientTrust;

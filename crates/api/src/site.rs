@@ -53,6 +53,10 @@ pub struct SiteFile {
     /// How long audit records are kept, at least `30d`. Default `400d`: a year, and time to look at it when it is over.
     #[serde(default = "audit_keep")]
     pub audit_keep: Duration,
+    /// How long messages of devices are kept, at least `1d`. Default `30d`. The latest heartbeat and the latest inventory of a device stay
+    /// as long as the device.
+    #[serde(default = "message_keep")]
+    pub message_keep: Duration,
     /// `[log]`
     #[serde(default)]
     pub log: LogFile,
@@ -72,4 +76,8 @@ fn metrics_listen() -> String {
 
 const fn audit_keep() -> Duration {
     Duration::days(400)
+}
+
+const fn message_keep() -> Duration {
+    Duration::days(30)
 }

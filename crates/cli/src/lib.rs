@@ -8,7 +8,7 @@ mod accounts;
 mod apply;
 mod browser;
 mod certificates;
-mod clients;
+mod devices;
 mod doctor;
 mod failure;
 mod fields;
@@ -120,10 +120,10 @@ pub enum Command {
     Token(Area<access::TokenVerb>),
     /// Blocked certificates and tokens
     Block(Area<access::BlockVerb>),
-    /// Clients
-    Client(Area<clients::ClientVerb>),
+    /// Devices: registered clients, what they send, who is online, and what they shall do
+    Device(Area<devices::DeviceVerb>),
     /// Certificates that the site has issued, to members and clients
-    IssuedCertificate(Area<clients::IssuedVerb>),
+    IssuedCertificate(Area<devices::IssuedVerb>),
     /// Keys that sign snapshots and tokens
     Keys(Area<keys::KeyVerb>),
     /// Accounts of administrators
@@ -195,8 +195,8 @@ async fn carry_out(command: Command, common: &Common, surroundings: &mut Surroun
         Command::SignInProvider(area) => resources::verb(kinds::SIGN_IN_PROVIDER, area.verb, &server).await,
         Command::Token(area) => access::token(area.verb, &server).await,
         Command::Block(area) => access::block(area.verb, &server).await,
-        Command::Client(area) => clients::client(area.verb, &server).await,
-        Command::IssuedCertificate(area) => clients::issued(area.verb, &server).await,
+        Command::Device(area) => devices::device(area.verb, &server).await,
+        Command::IssuedCertificate(area) => devices::issued(area.verb, &server).await,
         Command::Keys(area) => keys::keys(area.verb, &server).await,
         Command::Account(area) => accounts::account(area.verb, &server, surroundings).await,
         Command::ApiToken(area) => accounts::api_token(area.verb, &server).await,
@@ -230,7 +230,7 @@ impl Command {
             Self::TokenIssuer(area) => &area.common,
             Self::Token(area) => &area.common,
             Self::Block(area) => &area.common,
-            Self::Client(area) => &area.common,
+            Self::Device(area) => &area.common,
             Self::IssuedCertificate(area) => &area.common,
             Self::Keys(area) => &area.common,
             Self::Account(area) => &area.common,

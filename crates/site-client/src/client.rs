@@ -8,6 +8,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use cmg_api::bytes::Sha256;
 use cmg_api::clients::Asked;
+use cmg_api::device::{Kept, PassedOn, Presence, Tasks};
 use cmg_api::control::{EnrolRequest, Enrolled, GenerationId, LARGEST_MESSAGE, LARGEST_PART, News, RenewRequest, StatusReport};
 use reqwest::redirect::Policy;
 use reqwest::{Method, Response};
@@ -28,6 +29,9 @@ const ANSWER_TIME: Duration = Duration::from_secs(15);
 
 /// Longest time for a part, which may be large.
 const PART_TIME: Duration = Duration::from_secs(600);
+
+/// Longest time for what devices have sent: an upload is large.
+const PASS_TIME: Duration = Duration::from_secs(180);
 
 /// Longest silence within an answer.
 const SILENCE: Duration = Duration::from_secs(30);
@@ -223,6 +227,25 @@ impl SiteClient {
             }
         }
         Err(failed)
+    }
+
+    /// Passes on what devices have sent.
+    pub async fn pass_on(&self, messages: &PassedOn) -> Result<Kept, SiteError> {
+        let question = Question { within: PASS_TIME, ..Question::post("client/messages", messages) };
+        let (server, bytes) = self.ask(&question).await?;
+        read(&server, &bytes)
+    }
+
+    /// Tells who is online.
+    pub async fn presence(&self, presence: &Presence) -> Result<(), SiteError> {
+        self.ask(&Question::post("client/presence", presence)).await.map(|_| ())
+    }
+
+    /// What devices shall do beyond the task `after`; held for a while where there is nothing.
+    pub async fn tasks(&self, after: u64) -> Result<Tasks, SiteError> {
+        let path = format!("client/tasks?after={after}&wait={}", HELD.as_secs());
+        let (server, bytes) = self.ask(&Question { within: HELD + ANSWER_TIME, ..Question::get(&path) }).await?;
+        read(&server, &bytes)
     }
 
     /// The path of this kind of member.

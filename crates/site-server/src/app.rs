@@ -16,6 +16,7 @@ pub mod client_certificates;
 pub mod client_tokens;
 pub mod clients;
 pub mod crls;
+pub mod devices;
 pub mod doctor;
 pub mod enrol;
 pub mod fetching;

@@ -15,6 +15,8 @@ use cmg_process::secret_file;
 use cmg_standalone::{Reading, address};
 use cmg_store::Place;
 
+use crate::app::growth::Keep;
+
 /// What a site server works by, out of its file.
 pub struct Config {
     /// This site server.
@@ -43,8 +45,8 @@ pub struct Config {
     pub acme_hooks: BTreeMap<String, PathBuf>,
     /// How long requests in flight are waited for.
     pub drain: Duration,
-    /// How long audit records are kept.
-    pub audit_keep: Duration,
+    /// How long records are kept.
+    pub keep: Keep,
     /// What is logged, and how.
     pub log: LogFile,
 }
@@ -109,7 +111,7 @@ fn config(file: &SiteFile, reading: &mut Reading) -> Option<Config> {
         metrics_public: file.metrics_public,
         acme_hooks: acme_hooks(file, reading),
         drain: file.drain.time(),
-        audit_keep: audit_keep(file, reading),
+        keep: Keep { audit: audit_keep(file, reading), messages: message_keep(file, reading) },
         log: file.log.clone(),
     })
 }
@@ -119,6 +121,17 @@ fn audit_keep(file: &SiteFile, reading: &mut Reading) -> Duration {
         reading.problem("audit_keep", format!("{} is too short to find out what happened", file.audit_keep), "write at least 30d");
     }
     file.audit_keep.time()
+}
+
+fn message_keep(file: &SiteFile, reading: &mut Reading) -> Duration {
+    if file.message_keep < cmg_api::text::Duration::days(1) {
+        reading.problem(
+            "message_keep",
+            format!("{} is too short", file.message_keep),
+            "write at least 1d: a message may come twice in a day",
+        );
+    }
+    file.message_keep.time()
 }
 
 /// Whether `code` can be a site code: letters and digits, since it stands in certificates and in file names.

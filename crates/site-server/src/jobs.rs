@@ -12,7 +12,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use tracing::{error, info, warn};
 
 use crate::app::fetching::Fetcher;
-use crate::app::{acme, client_tokens, crls, growth, issued_certificates, rollover, roots, token_issuers, warnings};
+use crate::app::{acme, client_tokens, crls, devices, growth, issued_certificates, rollover, roots, token_issuers, warnings};
 use crate::site::Site;
 
 /// The lease.
@@ -175,6 +175,9 @@ pub async fn once(site: &Site, fetcher: &Fetcher, now: i64, last: &mut Last) {
     if let Err(error) = token_issuers::sync_due(site, fetcher, now).await {
         failed("keys of token issuers", &error);
     }
+    if let Err(error) = devices::expire_presence(site, now).await {
+        failed("who is online at management points that are silent", &error);
+    }
     if last.warned.is_none_or(|at| now >= at + warnings::OFTEN) {
         match warnings::look(site, now).await {
             Ok(_) => last.warned = Some(now),
@@ -185,7 +188,7 @@ pub async fn once(site: &Site, fetcher: &Fetcher, now: i64, last: &mut Last) {
         }
     }
     if last.forgot.is_none_or(|at| now >= at + growth::OFTEN) {
-        match growth::forget(site, site.audit_keep, now).await {
+        match growth::forget(site, site.keep, now).await {
             Ok(_) => last.forgot = Some(now),
             Err(error) => failed("forgetting what is of no more use", &error),
         }

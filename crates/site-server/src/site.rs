@@ -14,6 +14,7 @@ use tokio::sync::{Mutex, watch};
 use tracing::{error, info};
 
 use crate::app::founding::{self, FoundingRefused};
+use crate::app::growth::Keep;
 use crate::app::in_force::{InForce, NotInForce, id};
 use crate::app::keys::Keys;
 use crate::app::publish::Judged;
@@ -44,8 +45,8 @@ pub struct Site {
     pub control_urls: Vec<String>,
     /// Programs that change DNS for ACME servers, by name.
     pub acme_hooks: BTreeMap<String, PathBuf>,
-    /// How long audit records are kept.
-    pub audit_keep: Duration,
+    /// How long records are kept.
+    pub keep: Keep,
     in_force: ArcSwap<InForce>,
     turn: Mutex<()>,
     judged: Judged,
@@ -59,6 +60,8 @@ pub struct Site {
     pub(crate) wanted_keys: WantedKeys,
     /// What connection points say of members.
     pub reports: Reports,
+    /// The last number that a task of a device was given.
+    tasks: watch::Sender<u64>,
     /// When the database answered last, and why not since then.
     database: std::sync::Mutex<(Instant, Option<String>)>,
 }
@@ -98,7 +101,7 @@ impl Site {
             vault,
             control_urls: config.control_urls.clone(),
             acme_hooks: config.acme_hooks.clone(),
-            audit_keep: config.audit_keep,
+            keep: config.keep,
             newest: watch::Sender::new(in_force.generation()),
             in_force: ArcSwap::from_pointee(in_force),
             turn: Mutex::default(),
@@ -108,6 +111,7 @@ impl Site {
             freshness: ArcSwap::default(),
             wanted_keys: WantedKeys::default(),
             reports: Reports::default(),
+            tasks: watch::Sender::new(0),
             database: std::sync::Mutex::new((Instant::now(), None)),
         });
         site.seal_missing().await?;
@@ -190,7 +194,18 @@ impl Site {
         }
     }
 
+    /// Changes whenever a device shall do something.
+    pub fn tasks(&self) -> watch::Receiver<u64> {
+        self.tasks.subscribe()
+    }
+
+    /// Notes the last number that a task was given.
+    pub(crate) fn note_task(&self, last: u64) {
+        self.tasks.send_if_modified(|known| std::mem::replace(known, last) != last);
+    }
+
     async fn look(&self) -> Result<(), NotInForce> {
+        self.note_task(self.store.last_task().await?);
         if id(self.store.generation().await?) == self.in_force().generation() {
             return Ok(());
         }

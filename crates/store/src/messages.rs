@@ -1,5 +1,7 @@
 //! Messages of devices: each is taken once, by the device's own id for it.
 
+use std::collections::BTreeSet;
+
 use crate::row::{Row, signed};
 use crate::statement::{Select, Value, bound, places, statement, text};
 use crate::view::reads;
@@ -107,28 +109,32 @@ reads! {
 }
 
 impl Change {
-    /// Takes a message, and says whether it is new.
+    /// Takes messages, and gives those that are new: client and id.
     ///
     /// # Errors
     ///
-    /// As every write; there must be such a client.
-    pub async fn take_message(&mut self, message: &NewMessage) -> Result<bool, Error> {
-        let sql = "INSERT INTO messages (client, id, number, kind, at, received_at, through, body) \
-                   SELECT $1, $2, number + 1, $3, $4, $5, $6, $7 FROM counters WHERE name = 'messages' \
-                   ON CONFLICT (client, id) DO NOTHING";
-        let insert = statement(sql)
-            .bind(&*message.client)
-            .bind(&*message.id)
-            .bind(&*message.kind)
-            .bind(message.at)
-            .bind(message.received_at)
-            .bind(&*message.through)
-            .bind(message.body.clone());
-        let is_new = self.run(insert).await? > 0;
-        if is_new {
-            self.must(statement("UPDATE counters SET number = number + 1 WHERE name = 'messages'")).await?;
+    /// As every write; there must be such clients.
+    pub async fn take_messages(&mut self, messages: &[NewMessage]) -> Result<BTreeSet<(String, String)>, Error> {
+        let count = statement("SELECT number AS count FROM counters WHERE name = 'messages'");
+        let mut number = self.number(count).await?;
+        let mut new = BTreeSet::new();
+        for rows in messages.chunks(VALUES / 8) {
+            let sql = format!(
+                "INSERT INTO messages (number, client, id, kind, at, received_at, through, body) VALUES {} \
+                 ON CONFLICT (client, id) DO NOTHING RETURNING client, id",
+                places(rows.len(), 8)
+            );
+            let mut values = Vec::new();
+            for message in rows {
+                number += 1;
+                values.extend([Value::Number(signed(number)), text(&message.client), text(&message.id), text(&message.kind)]);
+                values.extend([Value::Number(message.at), Value::Number(message.received_at), text(&message.through)]);
+                values.push(message.body.as_deref().map_or(Value::NoText, text));
+            }
+            new.extend(self.all(bound(sql, values), |row| Ok((row.text("client")?, row.text("id")?))).await?);
         }
-        Ok(is_new)
+        self.must(statement("UPDATE counters SET number = $1 WHERE name = 'messages'").bind(signed(number))).await?;
+        Ok(new)
     }
 
     /// Removes messages that came before a time, and says how many.

@@ -16,6 +16,10 @@ pub struct Site {
     /// Those that were signed before count on. Default `RS256`; bulk registration tokens are always `RS256`, as ConfigMgr's are.
     #[serde(default)]
     pub token_algorithm: TokenAlgorithm,
+    /// Whether devices that register by a bulk registration token or a provider's token count at once. Default `automatic`. A device with
+    /// a certificate of an authority that counts waits for nobody.
+    #[serde(default)]
+    pub approval: Approval,
 }
 
 /// How the site signs tokens.
@@ -29,4 +33,16 @@ pub enum TokenAlgorithm {
     /// ECDSA on P-256 with SHA-256: smaller, and signed more quickly.
     #[serde(rename = "ES256")]
     Es256,
+}
+
+/// Whether a device counts as soon as it has registered.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum Approval {
+    /// It does.
+    #[default]
+    Automatic,
+    /// It waits for an administrator.
+    Manual,
 }

@@ -57,14 +57,14 @@ async fn a_block_is_added_listed_and_lifted() {
 async fn clients_and_issued_certificates_are_listed() {
     let house = House::signed_in().await;
 
-    let clients = house.cmg(&["client", "list", "--state", "approved", "--json"]).await.json();
+    let clients = house.cmg(&["device", "list", "--state", "approved", "--json"]).await.json();
     let thumbprint = "A".repeat(43);
-    let new = ["client", "new", "laptop", "--identity-kind", "key", "--key-thumbprint", &thumbprint, "--approved", "--json"];
+    let new = ["device", "new", "laptop", "--identity-kind", "key", "--key-thumbprint", &thumbprint, "--approved", "--json"];
     let made = house.cmg(&new).await.json();
-    assert_eq!(house.cmg(&["client", "show", made["id"].as_str().unwrap(), "--json"]).await.json()["state"], "approved");
-    house.cmg(&["client", "block", "nobody", "--note", "x"]).await.refused(&["nobody"]);
+    assert_eq!(house.cmg(&["device", "show", made["id"].as_str().unwrap(), "--json"]).await.json()["state"], "approved");
+    house.cmg(&["device", "block", "nobody", "--note", "x"]).await.refused(&["nobody"]);
     for verb in ["show", "tokens", "approve", "unblock", "remove"] {
-        house.cmg(&["client", verb, "nobody"]).await.refused(&["nobody"]);
+        house.cmg(&["device", verb, "nobody"]).await.refused(&["nobody"]);
     }
     house.cmg(&["issued-certificate", "revoke", "00"]).await.refused(&["00"]);
 

@@ -30,6 +30,9 @@ pub enum IdentityKind {
 }
 
 impl IdentityKind {
+    /// Every kind.
+    pub const ALL: [Self; 5] = [Self::Key, Self::Certificate, Self::EntraDevice, Self::OidcUser, Self::BulkToken];
+
     /// The word in the database.
     pub fn word(self) -> &'static str {
         match self {
@@ -165,6 +168,9 @@ pub async fn present(draft: &mut Draft<'_>, id: &str) -> Result<Client, ChangeRe
 pub(crate) async fn set_state(draft: &mut Draft<'_>, id: &str, state: ClientState) -> Result<(), ChangeRefused> {
     if draft.change.client(id).await?.is_some() {
         draft.change.set_client_state(id, state).await?;
+        if state == ClientState::Blocked {
+            draft.change.forget_presence(id).await?;
+        }
     }
     Ok(())
 }

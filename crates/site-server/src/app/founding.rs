@@ -110,7 +110,8 @@ async fn found(config: &Config, store: &Store, vault_path: &Path, now: WallTime)
     change.found_site(&config.site).await?;
     Keys::found(&new, &vault, &mut change).await?;
     super::addresses::found(&config.control_urls, &vault, &mut change).await?;
-    let site = SiteResource { name: config.site.clone(), description: String::new(), token_algorithm: TokenAlgorithm::default() };
+    let (token_algorithm, approval) = (TokenAlgorithm::default(), Default::default());
+    let site = SiteResource { name: config.site.clone(), description: String::new(), token_algorithm, approval };
     let body = serde_json::to_string(&site).expect("a site is texts");
     change.insert_document(SiteResource::KIND, &site.name, &body).await?;
     change.commit().await?;

@@ -34,10 +34,29 @@ pub struct Forgotten {
     pub audit: u64,
     /// Earlier issuing keys for clients, all of whose certificates have ended.
     pub issuers: u64,
+    /// Messages of devices.
+    pub messages: u64,
+    /// Tasks of devices that did not come for them.
+    pub tasks: u64,
 }
 
+/// How long what is forgotten only by its age is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Keep {
+    /// Audit records.
+    pub audit: Duration,
+    /// Messages of devices.
+    pub messages: Duration,
+}
+
+/// Most messages of one device that are kept, however young they are: what one sends more pushes out its own only.
+pub const MOST_MESSAGES: u64 = 500;
+
+/// How long a task waits for its device, in seconds.
+const TASK_WAITS: i64 = 24 * 60 * 60;
+
 /// Forgets everything that is of no more use at `now`. That audit records were forgotten is an audit record.
-pub async fn forget(site: &Site, audit_keep: Duration, now: i64) -> Result<Forgotten, ChangeRefused> {
+pub async fn forget(site: &Site, keep: Keep, now: i64) -> Result<Forgotten, ChangeRefused> {
     let mut draft = site.draft(&Actor { account: "site".to_owned(), ..Actor::default() }).await?;
     let needed: BTreeSet<String> = secrets_needed(&draft.model, &draft.ground)
         .into_iter()
@@ -47,7 +66,8 @@ pub async fn forget(site: &Site, audit_keep: Duration, now: i64) -> Result<Forgo
         .collect();
     let issuers: BTreeSet<String> = draft.model.token_issuers.keys().map(|name| format!("issuer/{name}/jwks")).collect();
     let change = &mut draft.change;
-    let audit_before = now - i64::try_from(audit_keep.as_secs()).unwrap_or(i64::MAX);
+    let before = |keep: Duration| now - i64::try_from(keep.as_secs()).unwrap_or(i64::MAX);
+    let audit_before = before(keep.audit);
     let forgotten = Forgotten {
         sealed: forget_secrets(change, &needed, &issuers).await?,
         certificates: change.remove_certificates_before(now - SHOWN).await?,
@@ -56,6 +76,8 @@ pub async fn forget(site: &Site, audit_keep: Duration, now: i64) -> Result<Forgo
             + change.remove_sign_in_failures_before(now - OFTEN).await?
             + change.remove_idempotent_answers_before(now - OFTEN).await?,
         audit: change.remove_audit_before(audit_before).await?,
+        messages: change.remove_messages_before(before(keep.messages)).await? + change.remove_messages_beyond(MOST_MESSAGES).await?,
+        tasks: change.remove_tasks_before(now - TASK_WAITS).await?,
         issuers: issuers::forget(&mut draft, now).await?,
     };
     if forgotten.audit > 0 {

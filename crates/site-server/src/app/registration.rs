@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use cmg_api::TokenKind as Kind;
 use cmg_api::clients::{Asked, CcmToken, ClientToken};
+use cmg_api::resource::Approval;
 use cmg_authority::{Confirmation, IssuedToken};
 use cmg_core::boundary::Network;
 use cmg_core::identity::TokenKind;
@@ -22,6 +23,7 @@ use cmg_core::problem::Problem;
 use cmg_core::refusal::Refusal;
 use cmg_credentials::dpop::DpopRefused;
 use cmg_store::{BlockKind, BulkRefusal, Client, ClientState};
+use tracing::warn;
 
 pub(crate) use limits::Limits;
 use proving::{Asking, Credential};
@@ -140,7 +142,15 @@ pub async fn register(site: &Arc<Site>, point: &str, asked: &Asked) -> Result<Cl
     let known = draft.change.clients_by_key(&asking.key).await?.into_iter().next();
     let client = match known {
         Some(client) => again(&mut draft, &asking, client, name, asked).await?,
-        None => first(&mut draft, &asking, name, asked).await?,
+        None => {
+            let client = first(&mut draft, &asking, name, asked).await?;
+            if client.state == ClientState::Pending {
+                // What has come stays, for an administrator to see; the token was used for it once and for all.
+                draft.commit().await?;
+                return Err(RegistrationRefused::Waits);
+            }
+            client.id
+        }
     };
     demand_few_tokens(&mut draft, &client).await?;
     let wanted = Wanted { confirmation: &asking.confirmation, algorithm: draft.model.token_algorithm(point) };
@@ -211,7 +221,7 @@ fn answer(site: &Site, client_id: String, issued: IssuedToken, confirmation: &Co
 }
 
 /// A client that nobody knew.
-async fn first(draft: &mut Draft<'_>, asking: &Asking, name: &str, asked: &Asked) -> Result<String, RegistrationRefused> {
+async fn first(draft: &mut Draft<'_>, asking: &Asking, name: &str, asked: &Asked) -> Result<Client, RegistrationRefused> {
     let (identity_kind, identity) = asking.identity();
     if identity_kind == IdentityKind::EntraDevice {
         // A blocked device does not come back with another key. A user may have several devices.
@@ -225,9 +235,24 @@ async fn first(draft: &mut Draft<'_>, asking: &Asking, name: &str, asked: &Asked
         let after = serde_json::json!({ "uses": uses, "key_thumbprint": asking.key }).to_string();
         draft.record("use", bulk_tokens::KIND, &id, None, Some(after)).await?;
     }
-    let new =
-        NewClient { name: name.to_owned(), identity_kind, identity: Some(identity), key_thumbprint: asking.key.clone(), approved: true };
-    Ok(clients::add(draft, &new).await?.id)
+    let approved = is_approved(draft, identity_kind);
+    let new = NewClient { name: name.to_owned(), identity_kind, identity: Some(identity), key_thumbprint: asking.key.clone(), approved };
+    let client = clients::add(draft, &new).await?;
+    let namesakes = draft.change.namesakes(name, &client.id).await?;
+    if !namesakes.is_empty() {
+        warn!(client = client.id, name, others = namesakes.join(", "), "A device registered under a name that others have with other keys");
+    }
+    Ok(client)
+}
+
+/// Whether a new client counts at once. An authority that counts has looked at who gets a certificate; whoever has a token may be anybody.
+fn is_approved(draft: &Draft<'_>, kind: IdentityKind) -> bool {
+    let site = draft.model.sites.get(&draft.model.own_site);
+    let by_hand = site.is_some_and(|site| site.approval == Approval::Manual);
+    match kind {
+        IdentityKind::Certificate | IdentityKind::Key => true,
+        IdentityKind::BulkToken | IdentityKind::EntraDevice | IdentityKind::OidcUser => !by_hand,
+    }
 }
 
 /// A client that has registered before: it stays what it is, under the name that it has today.

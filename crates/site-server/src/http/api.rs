@@ -15,8 +15,8 @@ mod authorities;
 mod blocks;
 mod body;
 mod bulk_tokens;
-mod clients;
 mod crls;
+mod devices;
 mod doctor;
 mod guard;
 mod issued_certificates;
@@ -136,7 +136,7 @@ fn table() -> Vec<Route> {
     table.extend(status::routes());
     table.extend(blocks::routes());
     table.extend(bulk_tokens::routes());
-    table.extend(clients::routes());
+    table.extend(devices::routes());
     table.extend(issued_certificates::routes());
     table.extend(keys::routes());
     table.extend(authorities::routes());

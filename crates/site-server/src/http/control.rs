@@ -5,6 +5,7 @@
 //! before it takes a body in.
 
 mod clients;
+mod devices;
 mod intake;
 mod management_point;
 
@@ -61,6 +62,9 @@ pub fn router(site: Arc<Site>) -> Router {
         .route("/control/v1/client/register", takes(Intake::CLIENT, post(clients::register)))
         .route("/control/v1/client/token", takes(Intake::CLIENT, post(clients::renew)))
         .route("/control/v1/client/exchange", takes(Intake::CLIENT, post(clients::exchange)))
+        .route("/control/v1/client/messages", takes(Intake::MESSAGES, post(devices::messages)))
+        .route("/control/v1/client/presence", takes(Intake::STATES.of_management_point(), post(devices::presence)))
+        .route("/control/v1/client/tasks", takes(Intake::NOTHING.of_management_point(), get(devices::tasks)))
         // A body that got through was measured by its route.
         .layer(DefaultBodyLimit::disable())
         .with_state(site)

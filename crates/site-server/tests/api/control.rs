@@ -191,6 +191,9 @@ async fn each_kind_of_member_has_its_own_routes_and_no_others() {
         ("POST", "client/register"),
         ("POST", "client/token"),
         ("POST", "client/exchange"),
+        ("POST", "client/messages"),
+        ("POST", "client/presence"),
+        ("GET", "client/tasks?after=0"),
     ];
 
     for (own, other, routes) in [(&point, &management_point, &of_points[..]), (&management_point, &point, &of_management_points[..])] {

@@ -254,7 +254,10 @@ pub(crate) fn config(folder: &Path, name: &str) -> Config {
         metrics_public: false,
         acme_hooks: std::collections::BTreeMap::new(),
         drain: std::time::Duration::from_secs(1),
-        audit_keep: std::time::Duration::from_secs(400 * 86_400),
+        keep: cmg_site_server::app::growth::Keep {
+            audit: std::time::Duration::from_secs(400 * 86_400),
+            messages: std::time::Duration::from_secs(30 * 86_400),
+        },
         log: cmg_api::LogFile::default(),
     }
 }

@@ -14,7 +14,7 @@ fn new_client(name: &str, approved: bool) -> Value {
 }
 
 async fn a_client(house: &House) -> String {
-    made(house, "/clients", new_client("pc1", true)).await.body["id"].as_str().unwrap().to_owned()
+    made(house, "/devices", new_client("pc1", true)).await.body["id"].as_str().unwrap().to_owned()
 }
 
 async fn token_of(house: &House, client: &str) -> Result<String, ChangeRefused> {
@@ -47,13 +47,13 @@ async fn renewed(house: &House, client: &str, old: &str) -> Result<String, Chang
 #[tokio::test]
 async fn a_client_waits_until_it_is_approved() {
     let house = House::new().await;
-    let client = made(&house, "/clients", new_client("pc1", false)).await.body;
+    let client = made(&house, "/devices", new_client("pc1", false)).await.body;
     let id = client["id"].as_str().unwrap();
 
     assert_eq!(client["state"], json!("pending"));
     assert!(matches!(token_of(&house, id).await, Err(ChangeRefused::Problems(_))));
 
-    let approved = made(&house, &format!("/clients/{id}/approve"), json!({})).await.body;
+    let approved = made(&house, &format!("/devices/{id}/approve"), json!({})).await.body;
 
     assert_eq!(approved["state"], json!("approved"));
     assert!(token_of(&house, id).await.is_ok());
@@ -66,7 +66,7 @@ async fn a_blocked_client_is_published_by_its_id_and_gets_nothing_more() {
     let client = a_client(&house).await;
     let token = token_of(&house, &client).await.unwrap();
 
-    let blocked = made(&house, &format!("/clients/{client}/block"), json!({ "note": "stolen" })).await.body;
+    let blocked = made(&house, &format!("/devices/{client}/block"), json!({ "note": "stolen" })).await.body;
 
     assert_eq!(blocked["state"], json!("blocked"));
     assert_eq!(block_lines(&house.site), [format!("client {client}")]);
@@ -75,7 +75,7 @@ async fn a_blocked_client_is_published_by_its_id_and_gets_nothing_more() {
     assert!(matches!(token_of(&house, &client).await, Err(ChangeRefused::Problems(_))));
     assert!(matches!(renewed(&house, &client, &token).await, Err(ChangeRefused::Problems(_))));
 
-    let unblocked = made(&house, &format!("/clients/{client}/unblock"), json!({})).await.body;
+    let unblocked = made(&house, &format!("/devices/{client}/unblock"), json!({})).await.body;
 
     assert_eq!((&unblocked["state"], block_lines(&house.site).len()), (&json!("approved"), 0));
     assert!(token_of(&house, &client).await.is_ok());
@@ -104,11 +104,11 @@ async fn what_a_removed_client_can_show_stays_blocked() {
     token_of(&house, &client).await.unwrap();
     let never_seen = a_client(&house).await;
 
-    let removed = house.ask_as("ian", Ask::new("DELETE", &format!("/clients/{client}"))).await;
-    house.ask_as("ian", Ask::new("DELETE", &format!("/clients/{never_seen}"))).await;
+    let removed = house.ask_as("ian", Ask::new("DELETE", &format!("/devices/{client}"))).await;
+    house.ask_as("ian", Ask::new("DELETE", &format!("/devices/{never_seen}"))).await;
 
     assert_eq!((removed.status.as_u16(), block_lines(&house.site)), (204, vec![format!("client {client}")]));
-    assert_eq!(house.ask_as("ann", Ask::get(&format!("/clients/{client}"))).await.status.as_u16(), 404);
+    assert_eq!(house.ask_as("ann", Ask::get(&format!("/devices/{client}"))).await.status.as_u16(), 404);
 }
 
 #[tokio::test]
@@ -178,12 +178,12 @@ async fn tokens_that_end_soon_are_reported_once_a_client() {
 async fn clients_are_filtered_and_searched() {
     let house = House::new().await;
     a_client(&house).await;
-    made(&house, "/clients", new_client("Laptop-7", false)).await;
+    made(&house, "/devices", new_client("Laptop-7", false)).await;
 
     let page = |path: &str| house.ask_as("ann", Ask::get(path));
-    let pending = page("/clients?state=pending").await.body;
-    let found = page("/clients?search=laptop").await.body;
-    let wrong = page("/clients?state=gone").await;
+    let pending = page("/devices?state=pending").await.body;
+    let found = page("/devices?search=laptop").await.body;
+    let wrong = page("/devices?state=gone").await;
 
     assert_eq!((&pending["items"][0]["name"], pending["items"].as_array().unwrap().len()), (&json!("Laptop-7"), 1));
     assert_eq!((&found["items"][0]["name"], &found["total"]["approved"]), (&json!("Laptop-7"), &json!(1)));
@@ -195,7 +195,7 @@ async fn every_wrong_field_of_a_client_is_told() {
     let house = House::new().await;
 
     let body = json!({ "name": "", "identity_kind": "key", "identity": "a\nb", "key_thumbprint": "short" });
-    let refused = house.ask_as("ian", Ask::post("/clients", body)).await;
+    let refused = house.ask_as("ian", Ask::post("/devices", body)).await;
 
     assert_eq!((refused.status.as_u16(), refused.keys()), (422, vec!["name", "identity", "key_thumbprint"]));
     assert_eq!(house.site.store.count_clients().await.unwrap(), cmg_store::ClientCounts::default());

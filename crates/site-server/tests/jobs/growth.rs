@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cmg_site_server::app::growth::forget;
+use cmg_site_server::app::growth::{Keep, forget};
 use cmg_store::{AuditFilter, IssuedCertificate};
 use serde_json::json;
 
@@ -10,7 +10,7 @@ use crate::house::{Ask, House};
 use crate::seen::made;
 
 const DAY: i64 = 86_400;
-const KEEP: Duration = Duration::from_secs(400 * 86_400);
+const KEEP: Keep = Keep { audit: Duration::from_secs(400 * 86_400), messages: Duration::from_secs(30 * 86_400) };
 
 #[tokio::test]
 async fn what_has_ended_goes_after_its_time_and_what_counts_stays() {

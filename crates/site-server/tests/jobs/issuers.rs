@@ -109,7 +109,8 @@ async fn certificates_of_both_issuers_of_clients_count_and_are_revoked() {
 async fn an_issuer_of_clients_is_forgotten_when_its_last_certificate_has_ended() {
     let house = House::new().await;
     client(&house, "pc1", 120).await;
-    let (now, keep) = (house.now(), Duration::from_secs(4_000 * 86_400));
+    let keep = Duration::from_secs(4_000 * 86_400);
+    let (now, keep) = (house.now(), cmg_site_server::app::growth::Keep { audit: keep, messages: keep });
 
     renewed(&house, Which::CLIENTS).await;
     renewed(&house, Which::BOTH).await;

@@ -10,6 +10,7 @@ mod blocks;
 mod bulk_tokens;
 mod clients;
 mod crls;
+mod devices;
 mod doctor;
 mod enrolment;
 mod entra;

@@ -20,7 +20,7 @@ use crate::seen::made;
 const URL: &str = "https://cmg.example/cmg/v1/register";
 
 /// A management point that is a member, without its program.
-async fn with_management_point(house: &House) {
+pub(crate) async fn with_management_point(house: &House) {
     made(house, "/trusts", json!({ "name": "devices", "authorities": [], "check_revocation": false, "site_clients": true })).await;
     let traffic = json!({ "trust": "devices" });
     made(house, "/management-points", json!({ "name": "mp-1", "host": "mp1.corp.example", "allow_cmg_traffic": traffic })).await;
@@ -30,7 +30,7 @@ async fn with_management_point(house: &House) {
     draft.commit().await.unwrap();
 }
 
-fn management_point() -> Peer {
+pub(crate) fn management_point() -> Peer {
     Peer { member: Some(Role::ManagementPoint(ManagementPointId::new("mp-1"))), ..peer("127.0.0.1:1", true) }
 }
 
@@ -222,7 +222,7 @@ async fn a_blocked_client_gets_nothing_and_its_tokens_are_blocked() {
     let (client, own) = (registered.text("client_id"), registered.text("token"));
     assert_eq!(ask(&house.site, "exchange", asked(&key, &own)).await.status, 200);
 
-    made(&house, &format!("/clients/{client}/block"), json!({ "note": "stolen" })).await;
+    made(&house, &format!("/devices/{client}/block"), json!({ "note": "stolen" })).await;
 
     assert_eq!(ask(&house.site, "register", asked(&key, &token)).await.reason(), (403, "client-blocked"));
     assert_eq!(ask(&house.site, "token", asked(&key, &own)).await.reason(), (403, "token-blocked"));
@@ -235,7 +235,7 @@ async fn the_block_of_a_client_counts_though_the_client_is_as_it_was_before() {
     let house = a_house().await;
     let ((token, _), key) = (bulk(&house, json!({})).await, key());
     let client = ask(&house.site, "register", asked(&key, &token)).await.text("client_id");
-    made(&house, &format!("/clients/{client}/block"), json!({ "note": "stolen" })).await;
+    made(&house, &format!("/devices/{client}/block"), json!({ "note": "stolen" })).await;
     let mut change = house.site.store.begin(house.now()).await.unwrap();
     let blocked = change.client(&client).await.unwrap().unwrap();
     change.replace_client(&cmg_store::Client { state: cmg_store::ClientState::Approved, ..blocked }).await.unwrap();
@@ -292,6 +292,46 @@ async fn a_client_with_a_certificate_registers_and_its_token_is_bound_to_it() {
     let foreign = cmg_lab::Authority::root("foreign").unwrap().issue(&Profile::client("pc7")).unwrap();
     let foreign = [json!(cmg_api::bytes::Base64(foreign.der))];
     assert_eq!(ask(&house.site, "register", by_certificate(&foreign)).await.reason(), (401, "credential"));
+}
+
+#[tokio::test]
+async fn where_approval_is_by_hand_a_device_waits_for_it_and_costs_its_token_one_use() {
+    let house = a_house().await;
+    let code = &house.site.code;
+    let by_hand = json!({ "name": code, "approval": "manual" });
+    let set = house.ask_as("ian", crate::house::Ask::put(&format!("/sites/{code}"), "*", by_hand)).await;
+    assert!(set.status.is_success(), "{set:?}");
+    let ((token, id), key) = (bulk(&house, json!({})).await, key());
+
+    let first = ask(&house.site, "register", asked(&key, &token)).await;
+    let second = ask(&house.site, "register", asked(&key, &token)).await;
+
+    assert_eq!([first.reason(), second.reason()], [(403, "client-waits"), (403, "client-waits")]);
+    let waiting = house.ask_as("ann", crate::house::Ask::get("/devices?state=pending")).await.body;
+    assert_eq!((waiting["items"].as_array().unwrap().len(), uses(&house, &id).await), (1, 1));
+    let client = waiting["items"][0]["id"].as_str().unwrap();
+    made(&house, &format!("/devices/{client}/approve"), json!({})).await;
+    assert_eq!(ask(&house.site, "register", asked(&key, &token)).await.status, 201);
+    let key = cmg_authority::PrivateKey::generate().unwrap();
+    let issued = house.site.keys().clients.client("pc7", &key.public(), 86_400, house.site.now()).unwrap();
+    let chain: Vec<_> = issued.chain.iter().map(|der| json!(cmg_api::bytes::Base64(der.clone()))).collect();
+    let mut by_certificate = asked(&self::key(), "none");
+    (by_certificate["shown"], by_certificate["proof"]) = (json!({ "certificate": chain }), Value::Null);
+    assert_eq!(ask(&house.site, "register", by_certificate).await.status, 201, "its authority has looked at it");
+}
+
+#[tokio::test]
+async fn two_devices_of_one_name_are_told_on_each_other() {
+    let house = a_house().await;
+    let (token, _) = bulk(&house, json!({})).await;
+    let first = ask(&house.site, "register", asked(&key(), &token)).await.text("client_id");
+    let shown = async |id: &str| house.ask_as("ann", crate::house::Ask::get(&format!("/devices/{id}"))).await.body["findings"].clone();
+    assert_eq!(shown(&first).await, json!([]));
+
+    let second = ask(&house.site, "register", asked(&key(), &token)).await.text("client_id");
+
+    assert!(shown(&first).await[0].as_str().unwrap().contains(&second));
+    assert!(shown(&second).await[0].as_str().unwrap().contains(&first));
 }
 
 #[tokio::test]

@@ -65,16 +65,16 @@ async fn a_message_is_taken_once(database: Database) {
     let mut change = with_clients(&database, &["1", "2"]).await;
 
     let taken = [("1", "a"), ("1", "a"), ("2", "a"), ("1", "b")];
-    let mut new = Vec::new();
-    for (client, id) in taken {
-        new.push(change.take_message(&message(client, id, NOW)).await.unwrap());
-    }
+    let new = change.take_messages(&taken.map(|(client, id)| message(client, id, NOW))).await.unwrap();
+    let again = change.take_messages(&[message("1", "b", NOW + 1), message("1", "c", NOW)]).await.unwrap();
     change.commit().await.unwrap();
 
-    assert_eq!(new, [true, false, true, true]);
+    let pair = |client: &str, id: &str| (client.to_owned(), id.to_owned());
+    assert_eq!(new, [pair("1", "a"), pair("1", "b"), pair("2", "a")].into());
+    assert_eq!(again, [pair("1", "c")].into());
     let page = database.store.message_page("1", None, 9).await.unwrap();
-    assert_eq!(page.iter().map(|kept| kept.message.id.as_str()).collect::<Vec<_>>(), ["b", "a"], "the latest first");
-    assert_eq!(page[1].message, message("1", "a", NOW));
+    assert_eq!(page.iter().map(|kept| kept.message.id.as_str()).collect::<Vec<_>>(), ["c", "b", "a"], "the latest first");
+    assert_eq!(page[2].message, message("1", "a", NOW));
     assert_eq!(database.store.message_page("1", Some(page[0].number), 9).await.unwrap(), page[1..]);
     let senders = database.store.senders(&["1", "9"]).await.unwrap();
     assert_eq!(senders.iter().map(|sender| sender.id.as_str()).collect::<Vec<_>>(), ["1"]);
@@ -82,9 +82,8 @@ async fn a_message_is_taken_once(database: Database) {
 
 async fn messages_end_by_age_and_by_number(database: Database) {
     let mut change = with_clients(&database, &["1", "2"]).await;
-    for (client, id, at) in [("1", "old", NOW - 10), ("1", "a", NOW), ("1", "b", NOW), ("1", "c", NOW), ("2", "a", NOW)] {
-        change.take_message(&message(client, id, at)).await.unwrap();
-    }
+    let sent = [("1", "old", NOW - 10), ("1", "a", NOW), ("1", "b", NOW), ("1", "c", NOW), ("2", "a", NOW)];
+    change.take_messages(&sent.map(|(client, id, at)| message(client, id, at))).await.unwrap();
 
     assert_eq!(change.remove_messages_before(NOW).await.unwrap(), 1);
     assert_eq!(change.remove_messages_beyond(2).await.unwrap(), 1);
@@ -173,7 +172,7 @@ async fn tasks_are_numbered_and_one_of_a_kind_is_left(database: Database) {
 
 async fn a_removed_client_takes_everything_along(database: Database) {
     let mut change = with_clients(&database, &["1"]).await;
-    change.take_message(&message("1", "a", NOW)).await.unwrap();
+    change.take_messages(&[message("1", "a", NOW)]).await.unwrap();
     change.put_heartbeat("1", NOW, "{}").await.unwrap();
     change.put_inventory("1", NOW, "{}").await.unwrap();
     change.put_present("mp1", &[present("1", "intranet")]).await.unwrap();

@@ -157,7 +157,7 @@ fn a_blocked_client_is_refused_everywhere_and_what_is_under_way_ends() {
     wire.read_chunk().unwrap();
 
     let client = text(&registered, "client_id");
-    managed.api.ask("POST", &format!("/clients/{client}/block"), Some(&json!({ "note": "stolen" }))).unwrap();
+    managed.api.ask("POST", &format!("/devices/{client}/block"), Some(&json!({ "note": "stolen" }))).unwrap();
 
     until("its tokens are refused", || {
         let refused = |path: &str, token: &str| device.ask("GET", path, token, &Value::Null).status == 401;

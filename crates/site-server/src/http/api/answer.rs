@@ -16,7 +16,7 @@ pub(crate) struct Answer {
     status: u16,
     headers: Vec<(String, String)>,
     body: Option<Value>,
-    /// In the place of a body: a text for a person in a browser.
+    /// In the place of a body: a text for a person in a browser, or one that is JSON already.
     #[serde(default)]
     page: Option<String>,
 }
@@ -46,6 +46,11 @@ impl Answer {
     /// A text for a person in a browser.
     pub(crate) fn page(status: StatusCode, text: String) -> Self {
         Self { status: status.as_u16(), headers: Vec::new(), body: None, page: Some(text) }
+    }
+
+    /// 200 with a text that is JSON, however large: it is not looked into.
+    pub(crate) fn json(text: String) -> Self {
+        Self::page(StatusCode::OK, text).header(header::CONTENT_TYPE.as_str(), "application/json".to_owned())
     }
 
     pub(crate) fn status(&self) -> u16 {
@@ -87,8 +92,10 @@ impl IntoResponse for Answer {
             (None, None) => status.into_response(),
         };
         for (name, value) in self.headers {
-            if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
-                response.headers_mut().append(name, value);
+            match (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+                (Ok(header::CONTENT_TYPE), Ok(value)) => _ = response.headers_mut().insert(header::CONTENT_TYPE, value),
+                (Ok(name), Ok(value)) => _ = response.headers_mut().append(name, value),
+                _ => {}
             }
         }
         response

@@ -10,6 +10,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 use cmg_api::clients::LARGEST_ASKED;
 use cmg_api::control::LARGEST_MESSAGE;
+use cmg_api::device::LARGEST_PASSED_ON;
 use tokio::time::timeout;
 
 use super::{Refused, connection_point, management_point};
@@ -50,6 +51,9 @@ impl Intake {
 
     /// A client's request, as a management point passes it on.
     pub(super) const CLIENT: Self = Self { who: Who::ManagementPoint, largest: LARGEST_ASKED, patience: PATIENCE };
+
+    /// What devices have sent. An upload is large.
+    pub(super) const MESSAGES: Self = Self { who: Who::ManagementPoint, largest: LARGEST_PASSED_ON, patience: Duration::from_secs(120) };
 
     /// The same of a management point.
     pub(super) const fn of_management_point(self) -> Self {

@@ -1,4 +1,4 @@
-//! Clients, and the certificates that the site has issued.
+//! Devices, and the certificates that the site has issued.
 
 use std::path::PathBuf;
 
@@ -12,13 +12,24 @@ use crate::server::{Request, Server};
 use crate::table::{Column, Form};
 use crate::told::Told;
 
-const CLIENTS: &[Column] = &[
+const DEVICES: &[Column] = &[
     Column("ID", "id", Form::Plain),
     Column("NAME", "name", Form::Plain),
     Column("IDENTITY", "identity", Form::Plain),
     Column("STATE", "state", Form::Plain),
-    Column("SINCE", "created_at", Form::Time),
+    Column("ONLINE THROUGH", "online.through", Form::Plain),
     Column("SEEN", "last_seen_at", Form::Time),
+    Column("VERSION", "heartbeat.client_version", Form::Plain),
+    Column("OS", "heartbeat.os", Form::Plain),
+];
+
+const MESSAGES: &[Column] = &[
+    Column("NUMBER", "number", Form::Plain),
+    Column("KIND", "kind", Form::Plain),
+    Column("RECEIVED", "received_at", Form::Time),
+    Column("THROUGH", "through", Form::Plain),
+    Column("ID", "id", Form::Plain),
+    Column("TEXT", "body.text", Form::Plain),
 ];
 
 const TOKENS: &[Column] = &[
@@ -37,18 +48,18 @@ const ISSUED: &[Column] = &[
     Column("REVOKED", "revoked_at", Form::Time),
 ];
 
-/// What is done with clients.
+/// What is done with devices.
 #[derive(Debug, Subcommand)]
-pub enum ClientVerb {
+pub enum DeviceVerb {
     /// List them
-    List(ClientList),
+    List(DeviceList),
     /// Show one by its id
     Show {
         /// Its id
         id: String,
     },
     /// Register one by what it can show, before it comes by itself
-    New(NewClient),
+    New(NewDevice),
     /// List the tokens of one
     Tokens {
         /// Its id
@@ -91,11 +102,44 @@ pub enum ClientVerb {
         /// Its id
         id: String,
     },
+    /// Show the latest inventory of one
+    Inventory {
+        /// Its id
+        id: String,
+    },
+    /// List what one has sent, the latest first
+    Messages {
+        /// Its id
+        id: String,
+        /// How many at most; else all
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+        limit: Option<u64>,
+    },
+    /// Ask one to send a heartbeat
+    Ping {
+        /// Its id
+        id: String,
+    },
+    /// Ask one to get its policy now
+    Policy {
+        /// Its id
+        id: String,
+    },
+    /// Ask one to send its inventory now
+    InventoryNow {
+        /// Its id
+        id: String,
+    },
+    /// Ask one to evaluate anew where it is
+    Locate {
+        /// Its id
+        id: String,
+    },
 }
 
-/// A client that an administrator registers.
+/// A device that an administrator registers.
 #[derive(Debug, Args)]
-pub struct NewClient {
+pub struct NewDevice {
     /// What it calls itself
     name: String,
     /// How it proves who it is
@@ -112,15 +156,27 @@ pub struct NewClient {
     approved: bool,
 }
 
-/// Which clients.
+/// Which devices.
 #[derive(Debug, Args)]
-pub struct ClientList {
+pub struct DeviceList {
     /// Only those whose name, identity or id contains this
     #[arg(long, value_name = "TEXT")]
     search: Option<String>,
     /// Only those in this state
     #[arg(long, value_name = "STATE", value_parser = ["pending", "approved", "blocked"])]
     state: Option<String>,
+    /// Only those that prove themselves so
+    #[arg(long, value_name = "KIND", value_parser = ["certificate", "bulk-token", "entra-device", "oidc-user", "key"])]
+    identity: Option<String>,
+    /// Only those that are online
+    #[arg(long, conflicts_with = "offline")]
+    online: bool,
+    /// Only those that are not online
+    #[arg(long)]
+    offline: bool,
+    /// Only those that are online through this: intranet, cmg, ibcm, cmg/NAME or ibcm/NAME
+    #[arg(long, value_name = "WAY")]
+    through: Option<String>,
     /// How many at most; else all
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
@@ -153,42 +209,66 @@ pub enum IssuedVerb {
     },
 }
 
-pub(crate) async fn client(verb: ClientVerb, server: &Server) -> Result<Told, Failure> {
-    let all = "clients";
+pub(crate) async fn device(verb: DeviceVerb, server: &Server) -> Result<Told, Failure> {
+    let all = "devices";
     match verb {
-        ClientVerb::List(ClientList { search, state, limit }) => {
-            Ok(Told::list(server.list(&[all], &[("search", search), ("state", state)], "after", limit).await?, CLIENTS))
+        DeviceVerb::List(list) => {
+            let online = (list.online || list.offline).then(|| list.online.to_string());
+            let query = [
+                ("search", list.search),
+                ("state", list.state),
+                ("identity", list.identity),
+                ("online", online),
+                ("through", list.through),
+            ];
+            Ok(Told::list(server.list(&[all], &query, "after", list.limit).await?, DEVICES))
         }
-        ClientVerb::New(NewClient { name, identity_kind, identity, key_thumbprint, approved }) => {
+        DeviceVerb::New(NewDevice { name, identity_kind, identity, key_thumbprint, approved }) => {
             let body = json!({
                 "name": name, "identity_kind": identity_kind, "identity": identity,
                 "key_thumbprint": key_thumbprint, "approved": approved,
             });
             let made = server.ask(Request::post(&[all], body)).await?.body;
-            let note = format!("Registered client {}", made["id"].as_str().unwrap_or_default());
+            let note = format!("Registered device {}", made["id"].as_str().unwrap_or_default());
             Ok(Told::note(note).value(made))
         }
-        ClientVerb::Show { id } => Ok(Told::thing(server.ask(Request::get(&[all, &id])).await?.body)),
-        ClientVerb::Tokens { id } => Ok(Told::list(server.ask(Request::get(&[all, &id, "tokens"])).await?.body, TOKENS)),
-        ClientVerb::Certificate { id, csr, days, out } => {
+        DeviceVerb::Show { id } => Ok(Told::thing(server.ask(Request::get(&[all, &id])).await?.body)),
+        DeviceVerb::Tokens { id } => Ok(Told::list(server.ask(Request::get(&[all, &id, "tokens"])).await?.body, TOKENS)),
+        DeviceVerb::Certificate { id, csr, days, out } => {
             demand_free(&out)?;
             let body = json!({ "csr": contents("csr", &csr)?, "days": days });
             let made = server.ask(Request::post(&[all, &id, "certificates"], body)).await?.body;
             write_secret(&out, made["chain"].as_str().unwrap_or_default())?;
             let serial = made["serial"].as_str().unwrap_or_default();
-            let note = format!("Issued certificate {serial} to client {id}; it is in {}", out.display());
+            let note = format!("Issued certificate {serial} to device {id}; it is in {}", out.display());
             Ok(Told::note(note).value(made))
         }
-        ClientVerb::Approve { id } => act("Approved", &id, Request::act(&[all, &id, "approve"]), server).await,
-        ClientVerb::Block { id, note } => act("Blocked", &id, Request::post(&[all, &id, "block"], json!({"note": note})), server).await,
-        ClientVerb::Unblock { id } => act("Lifted the block of", &id, Request::act(&[all, &id, "unblock"]), server).await,
-        ClientVerb::Remove { id } => act("Removed", &id, Request::delete(&[all, &id]), server).await,
+        DeviceVerb::Approve { id } => act("Approved", &id, Request::act(&[all, &id, "approve"]), server).await,
+        DeviceVerb::Block { id, note } => act("Blocked", &id, Request::post(&[all, &id, "block"], json!({"note": note})), server).await,
+        DeviceVerb::Unblock { id } => act("Lifted the block of", &id, Request::act(&[all, &id, "unblock"]), server).await,
+        DeviceVerb::Remove { id } => act("Removed", &id, Request::delete(&[all, &id]), server).await,
+        DeviceVerb::Inventory { id } => Ok(Told::thing(server.ask(Request::get(&[all, &id, "inventory"])).await?.body)),
+        DeviceVerb::Messages { id, limit } => Ok(Told::list(server.list(&[all, &id, "messages"], &[], "before", limit).await?, MESSAGES)),
+        DeviceVerb::Ping { id } => asked(&id, "ping", server).await,
+        DeviceVerb::Policy { id } => asked(&id, "policy", server).await,
+        DeviceVerb::InventoryNow { id } => asked(&id, "inventory-now", server).await,
+        DeviceVerb::Locate { id } => asked(&id, "locate", server).await,
     }
+}
+
+/// Asks a device to do something, and says whether it hears of it at once.
+async fn asked(id: &str, what: &str, server: &Server) -> Result<Told, Failure> {
+    let reply = server.ask(Request::act(&["devices", id, what])).await?.body;
+    let when = match reply["through"].as_str() {
+        Some(through) => format!("it is online through {through}"),
+        None => "it is not online: it is told when it comes, within a day".to_owned(),
+    };
+    Ok(Told::note(format!("Asked device {id}, and {when}")).value(reply))
 }
 
 async fn act(what: &str, id: &str, request: Request<'_>, server: &Server) -> Result<Told, Failure> {
     let reply = server.ask(request).await?;
-    Ok(Told::note(format!("{what} client {id}")).value(reply.body))
+    Ok(Told::note(format!("{what} device {id}")).value(reply.body))
 }
 
 pub(crate) async fn issued(verb: IssuedVerb, server: &Server) -> Result<Told, Failure> {
