@@ -80,13 +80,13 @@ async fn what_was_revoked_after_the_backup_stays_revoked_where_it_is_kept() {
     made(&house, "/connection-points", json!({ "name": "cp-1" })).await;
     enrol(&house, "connection-point", "cp-1", "02").await;
     let client = json!({ "name": "pc1", "identity_kind": "key", "key_thumbprint": "k".repeat(43), "approved": true });
-    let known = made(&house, "/clients", client.clone()).await.body["id"].as_str().unwrap().to_owned();
+    let known = made(&house, "/devices", client.clone()).await.body["id"].as_str().unwrap().to_owned();
     certificates(&house, &[issued("7A", "clients", "client/pc1", house.now())]).await;
     let own = config(house.folder(), "site-1");
     let archive = backup(&own, "a passphrase", house.site.now()).await.unwrap();
-    let later = made(&house, "/clients", client).await.body["id"].as_str().unwrap().to_owned();
+    let later = made(&house, "/devices", client).await.body["id"].as_str().unwrap().to_owned();
     for id in [&known, &later] {
-        made(&house, &format!("/clients/{id}/block"), json!({})).await;
+        made(&house, &format!("/devices/{id}/block"), json!({})).await;
     }
     // A certificate that the backup does not know, and its name was used again.
     let since = [issued("03", "infrastructure", "connection-point/cp-1", house.now()), issued("7B", "clients", "client/pc2", house.now())];

@@ -23,7 +23,7 @@ fn registered(managed: &ManagedSite, name: &str) -> String {
 /// A certificate of a client, by the site.
 fn issued(managed: &ManagedSite, client: &str) -> Issued {
     let request = Request::new().unwrap();
-    let made = managed.api.ask("POST", &format!("/clients/{client}/certificates"), Some(&json!({ "csr": request.csr }))).unwrap();
+    let made = managed.api.ask("POST", &format!("/devices/{client}/certificates"), Some(&json!({ "csr": request.csr }))).unwrap();
     let text = |field: &str| made[field].as_str().unwrap();
     request.issued(text("chain"), text("serial")).unwrap()
 }
@@ -46,6 +46,6 @@ fn a_client_with_a_certificate_of_the_site_is_let_in_until_it_is_revoked() {
     until("it is refused", || (status(&one) == 403).then_some(()));
     assert_eq!(status(&other), 200, "the client has another one");
 
-    managed.api.ask("POST", &format!("/clients/{client}/block"), Some(&json!({ "note": "stolen" }))).unwrap();
+    managed.api.ask("POST", &format!("/devices/{client}/block"), Some(&json!({ "note": "stolen" }))).unwrap();
     until("it is refused with its client", || (status(&other) == 403).then_some(()));
 }

@@ -64,7 +64,7 @@ fn a_device_registers_by_a_token_of_its_provider_and_works_with_one_of_the_site(
     let at_work = |token: &str| device.ask("GET", &(managed.site.server() + "/echo"), token, &Value::Null).status;
     assert_eq!(at_work(&own), 200);
     assert_ne!(at_work(&token), 200, "the provider's own token is for registration");
-    let known = managed.api.ask("GET", &format!("/clients/{}", text(&registered, "client_id")), None).unwrap();
+    let known = managed.api.ask("GET", &format!("/devices/{}", text(&registered, "client_id")), None).unwrap();
     assert_eq!(known["identity"], "entra-device/device", "{known}");
 
     let exchanged = device.ask("POST", &exchange(&managed), &token, &Value::Null);
@@ -75,7 +75,7 @@ fn a_device_registers_by_a_token_of_its_provider_and_works_with_one_of_the_site(
 
     let (other, token) = (Device::new(&managed), people.user_token(lab, AUDIENCE, "alice@corp"));
     let registered = until("people's tokens count", || Some(other.register(&token)).filter(|reply| reply.status == 201));
-    let known = managed.api.ask("GET", &format!("/clients/{}", text(&registered, "client_id")), None).unwrap();
+    let known = managed.api.ask("GET", &format!("/devices/{}", text(&registered, "client_id")), None).unwrap();
     assert_eq!(known["identity"], "oidc-user/alice@corp", "{known}");
     let exchanged = other.ask("POST", &exchange(&managed), &token, &Value::Null);
     let claims = claims_of(&text(&exchanged, "access_token"));
