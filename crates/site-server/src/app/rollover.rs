@@ -336,17 +336,9 @@ pub struct Shown {
 /// Every other signing key, and the roots above them.
 pub fn list(site: &Site) -> Vec<Shown> {
     let keys = site.keys();
-    let root = |state, der: &[u8]| {
-        let until = certificate_facts(der).map_or(0, |facts| facts.not_after.0 as i64);
-        Shown { purpose: super::roots::PURPOSE, state, thumbprint: None, until }
-    };
-    let other = &keys.other_roots;
-    let mut all = vec![root("signs", &keys.infrastructure_root)];
-    all.extend(other.next.iter().map(|next| root("next", &next.pair.infrastructure.0)));
-    all.extend(other.earlier.iter().map(|earlier| root("earlier", &earlier.pair.infrastructure.0)));
     let ends = keys.snapshots.not_after().0 as i64;
     let thumbprint = own_certificate(&keys.snapshots).map(|own| own.fingerprint);
-    all.push(Shown { purpose: Purpose::Snapshots.name(), state: "signs", thumbprint, until: ends });
+    let mut all = vec![Shown { purpose: Purpose::Snapshots.name(), state: "signs", thumbprint, until: ends }];
     for purpose in Purpose::ALL {
         let Some((place, _)) = purpose.of_tokens() else { continue };
         let shown = |state, signer: &TokenSigner, until| Shown {
@@ -361,5 +353,13 @@ pub fn list(site: &Site) -> Vec<Shown> {
         all.extend(rollover.next.iter().map(|next| shown("next", &next.signer, end(&next.signer))));
         all.extend(rollover.earlier.iter().map(|earlier| shown("earlier", &earlier.signer, earlier.until)));
     }
+    let root = |state, der: &[u8]| {
+        let until = certificate_facts(der).map_or(0, |facts| facts.not_after.0 as i64);
+        Shown { purpose: super::roots::PURPOSE, state, thumbprint: None, until }
+    };
+    let other = &keys.other_roots;
+    all.push(root("signs", &keys.infrastructure_root));
+    all.extend(other.next.iter().map(|next| root("next", &next.pair.infrastructure.0)));
+    all.extend(other.earlier.iter().map(|earlier| root("earlier", &earlier.pair.infrastructure.0)));
     all
 }
