@@ -7,6 +7,7 @@
 //! The files can be written as well as read, for those who generate them.
 
 pub mod bytes;
+mod client;
 pub mod clients;
 mod connection_point;
 pub mod control;
@@ -26,6 +27,7 @@ pub mod site;
 pub mod text;
 mod trust;
 
+pub use client::ClientFile;
 pub use connection_point::{ConnectionPointFile, DialFile};
 pub use document::{
     AcmeChallenge, ConnectionPointDocument, DialledGateway, EnrolledConnectionPointFile, EnrolledGatewayFile, EnrolmentCode,

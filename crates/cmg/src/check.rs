@@ -11,6 +11,7 @@ pub(crate) fn run(program: Program, file: &Path) -> ExitCode {
         Program::Gateway => cmg_gateway::config::check(file),
         Program::ConnectionPoint => cmg_connection_point::config::check(file),
         Program::ManagementPoint => cmg_management_point::config::check(file),
+        Program::Client => cmg_client::config::check(file),
         Program::Site => cmg_site_server::config::check(file),
     };
     match checked {

@@ -44,6 +44,9 @@ enum Command {
         /// Which shell's
         shell: cmg_cli::Shell,
     },
+    /// The client on this device
+    #[command(subcommand)]
+    Client(cmg_client::command::Command),
     #[command(flatten)]
     Administrator(cmg_cli::Command),
 }
@@ -58,6 +61,8 @@ enum Program {
     ManagementPoint,
     /// The site server
     Site,
+    /// The client on a device
+    Client,
 }
 
 fn main() -> ExitCode {
@@ -70,7 +75,9 @@ fn main() -> ExitCode {
         }
         _ => {}
     }
-    let runtime = match runtime::build() {
+    // What runs on every device is to be small; a command waits for one answer after the other.
+    let is_of_device = matches!(&cli.command, Command::Client(_) | Command::Run { program: Program::Client, .. });
+    let runtime = match if is_of_device { runtime::build_single() } else { runtime::build() } {
         Ok(runtime) => runtime,
         Err(error) => return exit::code(Err(error)),
     };
@@ -79,6 +86,8 @@ fn main() -> ExitCode {
         Command::Run { program: Program::ConnectionPoint, config } => exit::code(runtime.block_on(cmg_connection_point::run(&config))),
         Command::Run { program: Program::ManagementPoint, config } => exit::code(runtime.block_on(cmg_management_point::run(&config))),
         Command::Run { program: Program::Site, config } => exit::code(runtime.block_on(cmg_site_server::run(&config))),
+        Command::Run { program: Program::Client, config } => exit::code(runtime.block_on(cmg_client::run(&config))),
+        Command::Client(command) => exit::code(runtime.block_on(cmg_client::command::carry_out(command, &mut std::io::stdout()))),
         Command::Quickstart(options) => runtime.block_on(quickstart::run(options)),
         Command::Administrator(command) => {
             if let Some(work) = command.on_files() {

@@ -28,7 +28,7 @@ use webpki::EndEntityCert;
 
 pub use believed::{Believed, RevokedMembers};
 pub use enrolment::new_gateway;
-pub use management_point::{management_point_client, management_point_server};
+pub use management_point::{device_client, management_point_client, management_point_server};
 pub use public::PublicTls;
 pub use servers::server_client;
 pub use site::{enrolling_gateway, pinned_site_client, site_client, site_server};

@@ -15,6 +15,11 @@ pub fn build() -> io::Result<Runtime> {
     of_cores(thread::available_parallelism().map_or(1, NonZero::get))
 }
 
+/// A runtime of this thread alone: for a program that waits most of its life, and is to be small.
+pub fn build_single() -> io::Result<Runtime> {
+    of_cores(1)
+}
+
 fn of_cores(cores: usize) -> io::Result<Runtime> {
     let mut builder = match cores {
         0 | 1 => Builder::new_current_thread(),

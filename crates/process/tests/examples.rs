@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use cmg_api::site::SiteFile;
-use cmg_api::{ConnectionPointFile, GatewayFile, ManagementPointFile};
+use cmg_api::{ClientFile, ConnectionPointFile, GatewayFile, ManagementPointFile};
 use cmg_process::file::{keys, parse};
 use proptest::prelude::*;
 use serde::de::DeserializeOwned;
@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 const GATEWAY: &str = include_str!("../../../docs/examples/gateway.toml");
 const SITE: &str = include_str!("../../../docs/examples/site.toml");
 const MANAGEMENT_POINT: &str = include_str!("../../../docs/examples/management-point.toml");
+const CLIENT: &str = include_str!("../../../docs/examples/client.toml");
 const CONNECTION_POINT: &str = include_str!("../../../docs/examples/connection-point.toml");
 
 /// The example with its alternatives, which are written `#key = value` there.
@@ -44,7 +45,7 @@ fn assert_complete<T: DeserializeOwned>(example: &str) {
 
     let mut documented = BTreeSet::new();
     let value = toml::Value::Table(example.parse().expect("it has been parsed above"));
-    written(&value, "", &["trust", "endpoint[].identity_headers", "acme_hooks"], &mut documented);
+    written(&value, "", &["trust", "endpoint[].identity_headers", "acme_hooks", "resolve"], &mut documented);
     let known: BTreeSet<String> = keys::<T>().into_iter().collect();
     assert_eq!(documented, known);
 }
@@ -52,6 +53,11 @@ fn assert_complete<T: DeserializeOwned>(example: &str) {
 #[test]
 fn the_gateway_example_has_every_key() {
     assert_complete::<GatewayFile>(GATEWAY);
+}
+
+#[test]
+fn the_clients_example_has_every_key() {
+    assert_complete::<ClientFile>(CLIENT);
 }
 
 #[test]

@@ -78,6 +78,8 @@ const ALLOWED: &[Row] = &[
         &["cmg-core", "cmg-api", "cmg-credentials", "cmg-process", "cmg-standalone", "cmg-store", "cmg-authority"],
         &["cmg-lab"],
     ),
+    // The client on a device: it meets the site over the network alone, so it knows no other program.
+    ("cmg-client", &["cmg-core", "cmg-api", "cmg-credentials", "cmg-process"], &["cmg-lab", "cmg-authority"]),
     // The administrator's end of the site server's API: it asks, and decides nothing, so it knows no program.
     ("cmg-cli", &["cmg-core", "cmg-api", "cmg-credentials", "cmg-process"], &["cmg-site-server", "cmg-lab"]),
     (
@@ -89,6 +91,7 @@ const ALLOWED: &[Row] = &[
             "cmg-management-point",
             "cmg-site-server",
             "cmg-cli",
+            "cmg-client",
             "cmg-process",
             "cmg-lab",
         ],

@@ -3,7 +3,7 @@
 use super::tree;
 
 /// Where the keys of the configuration files are declared.
-const SHAPES: [&str; 8] = ["connection_point", "endpoint", "gateway", "limits", "log", "management_point", "site", "trust"];
+const SHAPES: [&str; 9] = ["client", "connection_point", "endpoint", "gateway", "limits", "log", "management_point", "site", "trust"];
 
 /// Metrics: what their names begin with, and where they are registered.
 const METRICS: [(&str, &str); 2] = [("cmg_gateway", "crates/gateway/src"), ("cmg_connection_point", "crates/connection-point/src")];

@@ -2,6 +2,7 @@
 
 mod absence;
 mod acme;
+mod agent;
 mod changes;
 mod client_certificates;
 mod entra;

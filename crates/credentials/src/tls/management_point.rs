@@ -11,14 +11,15 @@ use pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::client::Resumption;
 use rustls::client::danger::{ServerCertVerified, ServerCertVerifier};
 use rustls::server::NoServerSessionStorage;
+use rustls::sign::CertifiedKey;
 use rustls::version::TLS13;
 use rustls::{CertificateError, ClientConfig, Error, ServerConfig};
 use webpki::EndEntityCert;
 
 use super::believed::Believed;
 use super::tls13::signed_by_holder;
-use super::tunnel::{End, Peers, shown};
-use super::{ALPN_HTTP1, provider};
+use super::tunnel::{End, PeerRefused, Peers, refused, shown};
+use super::{ALPN_HTTP1, provider, role_of};
 use crate::load::RoleIdentity;
 
 /// The connection point's end: shows `role`, believes a management point of the `infrastructure` authority under its name.
@@ -30,6 +31,24 @@ pub fn management_point_client<'a>(role: &RoleIdentity, infrastructure: impl Int
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(management_points))
         .with_client_cert_resolver(shown(&role.key));
+    config.alpn_protocols = vec![ALPN_HTTP1.to_vec()];
+    config.resumption = Resumption::disabled();
+    Ok(Arc::new(config))
+}
+
+/// A device's end, on the intranet: believes the management point `name` of the infrastructure authority (`roots`, DER) under the name
+/// that is dialled, and shows `identity`, if any.
+pub fn device_client(name: &str, roots: &[Vec<u8>], identity: Option<&Arc<CertifiedKey>>) -> Result<Arc<ClientConfig>, Problem> {
+    let management_point = Only { name: name.to_owned(), named: Named(Peers::new(roots, End::ManagementPoint)?) };
+    let believing = ClientConfig::builder_with_provider(Arc::clone(provider()))
+        .with_protocol_versions(&[&TLS13])
+        .expect("the provider has suites for TLS 1.3")
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(management_point));
+    let mut config = match identity {
+        Some(identity) => believing.with_client_cert_resolver(shown(identity)),
+        None => believing.with_no_client_auth(),
+    };
     config.alpn_protocols = vec![ALPN_HTTP1.to_vec()];
     config.resumption = Resumption::disabled();
     Ok(Arc::new(config))
@@ -56,6 +75,32 @@ pub fn management_point_server(identity: &RoleIdentity, roots: &[Vec<u8>]) -> Re
 /// Believes management points under their names.
 #[derive(Debug)]
 struct Named(Peers);
+
+/// Believes one management point, whose role has this name.
+#[derive(Debug)]
+struct Only {
+    name: String,
+    named: Named,
+}
+
+impl ServerCertVerifier for Only {
+    fn verify_server_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let verified = self.named.verify_server_cert(leaf, intermediates, server_name, ocsp_response, now)?;
+        match role_of(std::slice::from_ref(leaf)) {
+            Some(Role::ManagementPoint(id)) if id.as_str() == self.name => Ok(verified),
+            _ => Err(refused(PeerRefused::WrongRole)),
+        }
+    }
+
+    signed_by_holder!();
+}
 
 impl ServerCertVerifier for Named {
     fn verify_server_cert(

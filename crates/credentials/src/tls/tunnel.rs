@@ -201,7 +201,7 @@ fn not_believed(error: &webpki::Error, leaf: &CertificateDer<'_>) -> Error {
     Error::InvalidCertificate(certificate_error)
 }
 
-fn refused(reason: PeerRefused) -> Error {
+pub(super) fn refused(reason: PeerRefused) -> Error {
     Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(reason))))
 }
 
