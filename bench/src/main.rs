@@ -7,6 +7,7 @@ mod client;
 mod compare;
 mod cpu;
 mod figures;
+mod fleet;
 mod idle;
 mod load;
 mod memory;
@@ -46,12 +47,17 @@ enum Verb {
     Wan(wan::WanArgs),
     /// Measures how soon a change of the site's configuration is in force on every member
     Site(site::SiteArgs),
+    /// Measures what thousands of clients experience
+    Fleet(fleet::FleetArgs),
     /// Serves as the origin of a measurement
     #[command(hide = true)]
     Origin { address: SocketAddr },
     /// Holds idle connections for a measurement
     #[command(hide = true)]
     Hold(idle::HoldArgs),
+    /// Is some of the clients of a fleet
+    #[command(hide = true)]
+    FleetProcess,
 }
 
 fn main() -> Result<()> {
@@ -62,7 +68,7 @@ fn main() -> Result<()> {
             Some(cpu::Priority::raise())
         }
         // Many processes: nobody gets a processor of his own.
-        Verb::Site(_) | Verb::Origin { .. } | Verb::Hold(_) => None,
+        Verb::Site(_) | Verb::Fleet(_) | Verb::Origin { .. } | Verb::Hold(_) | Verb::FleetProcess => None,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
@@ -73,6 +79,8 @@ fn main() -> Result<()> {
             Verb::Site(args) => site::run(args).await,
             Verb::Origin { address } => origin::run(address).await,
             Verb::Hold(args) => idle::hold(args).await,
+            Verb::Fleet(args) => fleet::run(args).await,
+            Verb::FleetProcess => fleet::process().await,
         }
     })
 }

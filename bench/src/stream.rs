@@ -1,6 +1,6 @@
 //! The load generator's transport: TCP, plain or with TLS 1.3 and a client certificate. It offers one suite and one
 //! group, so that every system negotiates the same, and checks no server certificate: it is there to make load, and
-//! what it saves leaves more of its processor to make it with.
+//! what it saves leaves more of its processor to make it with. Only the clients of a fleet check it: they are to behave as devices do.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -15,7 +15,7 @@ use pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{ClientConnection, Resumption};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use rustls::{ClientConfig, DigitallySignedStruct, HandshakeKind, SignatureScheme};
+use rustls::{ClientConfig, DigitallySignedStruct, HandshakeKind, RootCertStore, SignatureScheme};
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpSocket, TcpStream};
 
@@ -39,6 +39,11 @@ pub(crate) struct Stream {
 impl Stream {
     /// Connects, from `source` if given, and shakes hands if there is an identity.
     pub(crate) async fn open(address: SocketAddr, source: Option<IpAddr>, identity: Option<&Identity>) -> io::Result<Self> {
+        Self::open_as(HOST, address, source, identity).await
+    }
+
+    /// As [`Self::open`], to a server of another name.
+    pub(crate) async fn open_as(name: &str, address: SocketAddr, source: Option<IpAddr>, identity: Option<&Identity>) -> io::Result<Self> {
         let socket = TcpSocket::new_v4()?;
         if let Some(source) = source {
             socket.bind(SocketAddr::new(source, 0))?;
@@ -47,7 +52,7 @@ impl Stream {
         tcp.set_nodelay(true)?;
         let tls = match identity {
             None => None,
-            Some(identity) => Some(Box::new(client(identity).map_err(io::Error::other)?)),
+            Some(identity) => Some(Box::new(client(identity, name).map_err(io::Error::other)?)),
         };
         let mut stream = Self { tcp, tls };
         stream.shake_hands().await?;
@@ -147,8 +152,8 @@ fn decrypt(tls: &mut ClientConnection, mut input: &[u8], out: &mut Vec<u8>) -> i
     Ok(())
 }
 
-fn client(identity: &Identity) -> Result<ClientConnection, rustls::Error> {
-    let name = ServerName::try_from(HOST).expect("a constant that is a DNS name");
+fn client(identity: &Identity, name: &str) -> Result<ClientConnection, rustls::Error> {
+    let name = ServerName::try_from(name.to_owned()).map_err(|_| rustls::Error::General(format!("{name} is no name of a server")))?;
     ClientConnection::new(Arc::clone(identity), name)
 }
 
@@ -170,6 +175,20 @@ pub(crate) fn revoked_identity(pki: &Pki) -> Result<Identity> {
 /// Someone without any certificate.
 pub(crate) fn anonymous_identity() -> Result<Identity> {
     Ok(Arc::new(builder()?.with_no_client_auth()))
+}
+
+/// Someone without any certificate who believes these authorities (PEM), and nobody else.
+pub(crate) fn believing(authorities: &str) -> Result<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    for root in CertificateDer::pem_slice_iter(authorities.as_bytes()) {
+        roots.add(root?)?;
+    }
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider).with_protocol_versions(&[&rustls::version::TLS13])?;
+    let mut config = builder.with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.resumption = Resumption::disabled();
+    Ok(config)
 }
 
 fn load(pki: &Pki, bundle: &str, count: usize, resume: bool) -> Result<Vec<Identity>> {

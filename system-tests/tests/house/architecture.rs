@@ -99,7 +99,7 @@ const ALLOWED: &[Row] = &[
     ),
     // Tools that are not shipped.
     ("cmg-link", &[], &[]),
-    ("cmg-bench", &["cmg-lab", "cmg-store"], &[]),
+    ("cmg-bench", &["cmg-core", "cmg-api", "cmg-lab", "cmg-store"], &[]),
     ("cmg-system-tests", &[], &["cmg-core", "cmg-http1", "cmg-lab", "cmg-transport", "cmg-credentials", "cmg-tunnel"]),
 ];
 
