@@ -86,6 +86,8 @@ pub(crate) struct Driver {
     /// The queues were found filled; they are emptied once everything else has run.
     gathering: bool,
     gathers: bool,
+    /// The queue for bulk has been found empty, and wakes the task for what comes.
+    bulk_rests: bool,
     stopping: bool,
 }
 
@@ -106,6 +108,7 @@ impl Driver {
             timer: Box::pin(sleep(Duration::ZERO)),
             gathering: false,
             gathers: Handle::current().runtime_flavor() != RuntimeFlavor::CurrentThread,
+            bulk_rests: false,
             stopping: false,
         }
     }
@@ -282,9 +285,13 @@ impl Driver {
             return;
         }
         self.gathering = false;
+        self.bulk_rests = false;
         self.poll_urgent(cx);
         while self.unwritten.len() < ENOUGH {
-            let Poll::Ready(Some(frames)) = self.queues.bulk.poll_recv(cx) else { return };
+            let Poll::Ready(Some(frames)) = self.queues.bulk.poll_recv(cx) else {
+                self.bulk_rests = true;
+                return;
+            };
             // What an exchange queued before this frame goes before it.
             self.poll_urgent(cx);
             self.unwritten.push(frames);
@@ -366,7 +373,7 @@ impl Driver {
             match self.stream.poll_flush(cx) {
                 Poll::Ready(Err(error)) => return Err(Ended::Broken(error)),
                 Poll::Pending => return Ok(()),
-                Poll::Ready(Ok(())) if self.queues.bulk.is_empty() || self.gathering => return Ok(()),
+                Poll::Ready(Ok(())) if self.gathering || (self.bulk_rests && self.queues.bulk.is_empty()) => return Ok(()),
                 Poll::Ready(Ok(())) => self.poll_queues(cx),
             }
             if self.unwritten.is_empty() {
@@ -404,4 +411,45 @@ pub(crate) async fn read_frame(stream: &mut ByteStream, received: &mut BytesMut)
         }
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+    use std::task::{Wake, Waker};
+
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+    use crate::queue::Frames;
+
+    #[derive(Default)]
+    struct Bell(AtomicBool);
+
+    impl Wake for Bell {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::SeqCst);
+        }
+    }
+
+    #[tokio::test]
+    async fn bulk_is_noticed_behind_bulk_that_was_enough() -> io::Result<()> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let stream = TcpStream::connect(listener.local_addr()?).await?;
+        let (link, queues) = Link::new(1, Arc::from("test"), Vec::new(), Arc::default());
+        let side = Side::Gateway { serves: mpsc::unbounded_channel().0 };
+        let mut driver = Driver::new(ByteStream::Plain(stream), BytesMut::new(), Arc::clone(&link), queues, side);
+        let bell = Arc::new(Bell::default());
+        let waker = Waker::from(Arc::clone(&bell));
+        let bulk = |length| Frames { start: Vec::new(), body: vec![0; length].into() };
+
+        link.write_bulk(bulk(ENOUGH));
+        assert!(driver.poll(&mut Context::from_waker(&waker)).is_pending());
+        assert!(driver.unwritten.is_empty(), "the socket has taken all of it");
+        bell.0.store(false, Ordering::SeqCst);
+        link.write_bulk(bulk(1));
+
+        assert!(bell.0.load(Ordering::SeqCst));
+        Ok(())
+    }
 }

@@ -4,14 +4,18 @@
 //! widens as it passes bytes on. A direction that turns out to be bulk moves to a lane when one stands ready, at any byte. Nobody
 //! but this file knows which way a byte came.
 use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use cmg_core::ids::GatewayId;
 use cmg_core::refusal::Refusal;
 use tokio::sync::mpsc;
+use tokio::time::{Sleep, sleep};
 
 use crate::frame::{self, Kind};
 use crate::head::{self, Fields, RequestFrame, ResponseFrame, ResponseHead};
@@ -30,6 +34,10 @@ const SMALL: u64 = 16 * 1024;
 pub(crate) fn beside_head(at_hand: usize) -> usize {
     if at_hand as u64 <= SMALL { at_hand } else { 0 }
 }
+
+/// How long a lane is waited for that the peer says it sends on. Both leave at the same time, and a session that is silent for as long
+/// is dead: a lane that has not come by then never comes.
+const LANE_WAIT: Duration = Duration::from_secs(10);
 
 const _: () = assert!(SMALL as usize + FRAME_COST as usize <= WINDOW as usize && SMALL as usize <= frame::DATA_LIMIT);
 
@@ -121,12 +129,16 @@ struct Outward {
     left: Option<u64>,
     may_move: bool,
     lane: Option<Lane>,
+    /// Its lane has broken.
+    broken: bool,
     ended: bool,
 }
 
 struct Inward {
     moved: bool,
     lane: Option<Box<Lane>>,
+    /// Runs while the lane is waited for.
+    late: Option<Pin<Box<Sleep>>>,
     owed: u32,
     /// Parts of frames whose cost another part bears.
     continued: u32,
@@ -143,8 +155,8 @@ impl Exchange {
             signals: Some(signals),
             held: VecDeque::new(),
             answers: false,
-            outward: Outward { credit: WINDOW, sent: 0, left: None, may_move: true, lane: None, ended: outward_ended },
-            inward: Inward { moved: false, lane: None, owed: 0, continued: 0, ended: inward_ended },
+            outward: Outward { credit: WINDOW, sent: 0, left: None, may_move: true, lane: None, broken: false, ended: outward_ended },
+            inward: Inward { moved: false, lane: None, late: None, owed: 0, continued: 0, ended: inward_ended },
         }
     }
 
@@ -218,6 +230,10 @@ impl Exchange {
                 let arrival = ready!(lane.poll_receive(cx));
                 Poll::Ready(self.take_arrival(arrival))
             }
+            None if self.inward.moved && !self.inward.ended => {
+                ready!(self.inward.late.get_or_insert_with(|| Box::pin(sleep(LANE_WAIT))).as_mut().poll(cx));
+                Poll::Ready(Event::Reset)
+            }
             _ => Poll::Pending,
         }
     }
@@ -262,11 +278,14 @@ impl Exchange {
     /// were taken. Pending wakes the task when the peer grants more.
     pub fn poll_send(&mut self, cx: &mut Context<'_>, data: &mut BytesMut, length: usize, last: bool) -> Poll<Result<usize, Gone>> {
         self.pump(cx);
+        if self.outward.broken {
+            return Poll::Ready(Err(Gone));
+        }
         if self.outward.lane.is_none() && self.is_bulk(length) {
             self.move_to_lane();
         }
         if let Some(lane) = &mut self.outward.lane {
-            let taken = ready!(lane.poll_send(cx, &data[..length])).map_err(|_| Gone)?;
+            let taken = ready!(lane.poll_send(cx, &data[..length])).map_err(|_| self.broken())?;
             data.advance(taken);
             self.outward.count(taken);
             return Poll::Ready(Ok(taken));
@@ -319,7 +338,7 @@ impl Exchange {
     /// Hands what was sent on a lane to the socket; to be polled before the task rests.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Gone>> {
         match &mut self.outward.lane {
-            Some(lane) => lane.poll_flush(cx).map_err(|_| Gone),
+            Some(lane) => lane.poll_flush(cx).map_err(|_| self.broken()),
             None => Poll::Ready(Ok(())),
         }
     }
@@ -329,8 +348,11 @@ impl Exchange {
         if self.outward.ended {
             return Poll::Ready(Ok(()));
         }
+        if self.outward.broken {
+            return Poll::Ready(Err(Gone));
+        }
         if let Some(lane) = &mut self.outward.lane {
-            ready!(lane.poll_finish(cx, trailers)).map_err(|_| Gone)?;
+            ready!(lane.poll_finish(cx, trailers)).map_err(|_| self.broken())?;
             if let Some(lane) = self.outward.lane.take() {
                 self.link.keep_lane(lane);
             }
@@ -343,6 +365,14 @@ impl Exchange {
         }
         self.outward.ended = true;
         Poll::Ready(Ok(()))
+    }
+
+    /// The lane has broken in the middle of a body. The peer is told: where the lane never reached it, nothing else would.
+    fn broken(&mut self) -> Gone {
+        self.outward.lane = None;
+        self.outward.broken = true;
+        self.link.write(frame::header(Kind::Reset, true, self.number, 0).to_vec());
+        Gone
     }
 
     /// Answers with a 1xx head.
@@ -402,5 +432,28 @@ impl Drop for Exchange {
         let reset = !(self.outward.ended && (self.answers || self.inward.ended));
         let unread = Unread { lane: self.inward.lane.take(), signals: self.signals.take() };
         let _ = self.link.command(Command::Close { exchange: self.number, reset, unread });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::slot::{self, Slot};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lane_that_never_comes_ends_its_exchange() {
+        let (link, _queues) = Link::new(1, Arc::from("test"), Vec::new(), Arc::default());
+        let (told, signals) = slot::signals();
+        let mut exchange = Exchange::new(1, link, signals, false, false);
+        let began = Instant::now();
+
+        let mut slot = Slot::new(told, false);
+        assert!(slot.moved().is_ok());
+        let event = exchange.event().await;
+
+        assert!(matches!(event, Event::Reset), "{event:?}");
+        assert_eq!(began.elapsed(), LANE_WAIT);
     }
 }

@@ -37,6 +37,9 @@ const SESSIONS_LIMIT: usize = 64;
 /// Longest time from a finished handshake to a hello.
 const OPENING: Duration = Duration::from_secs(10);
 
+/// How long a lane waits for its session, whose hello was sent before its own.
+const LANE_WAIT: Duration = Duration::from_secs(2);
+
 /// Idle lanes older than this are not used: firewalls on the way may have forgotten them.
 const LANE_AGE: Duration = Duration::from_secs(600);
 
@@ -115,7 +118,7 @@ impl Hub {
         match hello.purpose {
             Purpose::Session => self.serve_session(stream, received, connection_point, hello.session, era).await,
             _ if era != self.era() => {}
-            Purpose::Up | Purpose::Down => self.take_lane(stream, received, &connection_point, hello),
+            Purpose::Up | Purpose::Down => self.take_lane(stream, received, &connection_point, hello).await,
         }
     }
 
@@ -169,13 +172,10 @@ impl Hub {
     }
 
     /// Gives a lane to the session it was dialled for, which must be one of the same connection point.
-    fn take_lane(&self, stream: ByteStream, received: BytesMut, connection_point: &ConnectionPointId, hello: Hello) {
-        let link = self
-            .sessions()
-            .iter()
-            .find(|(session, _)| session.link.id == hello.session && session.connection_point == *connection_point)
-            .map(|(session, _)| Arc::clone(&session.link));
-        let Some(link) = link else { return warn!(%connection_point, "Lane for an unknown session refused") };
+    async fn take_lane(&self, stream: ByteStream, received: BytesMut, connection_point: &ConnectionPointId, hello: Hello) {
+        // It is another connection than its session's, and may have been quicker.
+        let known = timeout(LANE_WAIT, self.session_of(connection_point, hello.session)).await;
+        let Ok(link) = known else { return warn!(%connection_point, "Lane for an unknown session refused") };
         let lanes = link.lanes_in.load(Ordering::Relaxed) + link.lanes_out.load(Ordering::Relaxed);
         if lanes >= LANES_LIMIT {
             return warn!(%connection_point, lanes, "Lane refused: the session has enough of them");
@@ -184,6 +184,20 @@ impl Hub {
             Purpose::Up => link.keep_lane(Lane::outward(stream, &link)),
             // What it carries may have come together with its hello.
             _ => Lane::wait_inward(stream, received, &link),
+        }
+    }
+
+    /// The session of that number, as soon as there is one.
+    async fn session_of(&self, connection_point: &ConnectionPointId, id: u64) -> Arc<Link> {
+        let mut changes = self.changes();
+        loop {
+            let is_it = |session: &Session| session.link.id == id && session.connection_point == *connection_point;
+            let found = self.sessions().iter().find(|(session, _)| is_it(session)).map(|(session, _)| Arc::clone(&session.link));
+            if let Some(link) = found {
+                return link;
+            }
+            // The hub holds the sender.
+            let _ = changes.changed().await;
         }
     }
 

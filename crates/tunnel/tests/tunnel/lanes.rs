@@ -300,6 +300,45 @@ async fn an_answer_whose_client_has_gone_takes_no_other_along() {
     drop(soon(carried).await.unwrap());
 }
 
+#[tokio::test]
+async fn a_lane_that_breaks_off_is_told_to_its_receiver() {
+    let site = Site::new();
+    let gate = Gate::start(&site).await;
+    let mut wire = session(&site, &gate).await;
+    let mut lane = lane(&site, &gate, purpose::UP).await;
+    until(|| gate.hub.lanes() == (1, 0)).await;
+    let mut exchange = gate.open("/", BodyLength::Exact(50_000_000), b"", false).unwrap();
+    exchange.expect_to_send(Some(50_000_000));
+    let mut rest = BytesMut::from(&pattern(50_000_000)[..]);
+    push(&mut exchange, &mut rest).await;
+    lane.expect(kind::CARRY).await;
+
+    drop(lane);
+    let sent = soon(std::future::poll_fn(|cx| -> std::task::Poll<Result<std::convert::Infallible, cmg_tunnel::Gone>> {
+        loop {
+            let length = rest.len();
+            std::task::ready!(exchange.poll_send(cx, &mut rest, length, false))?;
+        }
+    }));
+
+    assert_eq!(sent.await, Err(cmg_tunnel::Gone));
+    let number = wire.expect(kind::REQUEST).await.exchange;
+    assert_eq!(wire.expect(kind::MOVED).await.exchange, number);
+    assert_eq!(wire.expect(kind::RESET).await.exchange, number);
+}
+
+#[tokio::test]
+async fn a_lane_that_comes_before_its_session_waits_for_it() {
+    let site = Site::new();
+    let gate = Gate::start(&site).await;
+    let early = Wire::dial(gate.address, site.point("point-1")).await.hello(purpose::UP, 1).await;
+
+    let _session = session(&site, &gate).await;
+
+    until(|| gate.hub.lanes() == (1, 0)).await;
+    drop(early);
+}
+
 /// The head of a request for `target` with a body of that length.
 fn upload(target: &str, length: u64) -> Vec<u8> {
     let mut head = request(0, &[]);

@@ -39,6 +39,14 @@ impl Liar {
         answers(&self.gate, &mut honest).await;
     }
 
+    /// The gateway closes `lane`, and the session stands.
+    async fn loses(&mut self, lane: &mut Wire) {
+        tokio::select! {
+            () = soon(lane.closed()) => {}
+            () = self.wire.closed() => panic!("the session is over"),
+        }
+    }
+
     /// The session stands and carries requests.
     async fn goes_on(mut self) {
         answers(&self.gate, &mut self.wire).await;
@@ -278,12 +286,12 @@ async fn frames_that_a_gateway_does_not_take() {
 
 #[tokio::test]
 async fn another_connection_points_session_gets_no_lane() {
-    let liar = Liar::new().await;
+    let mut liar = Liar::new().await;
 
-    let mut lane = Wire::dial(liar.gate.address, liar.site.point("point-2")).await.hello(purpose::DOWN, 1).await;
-    soon(lane.closed()).await;
-    let mut lane = Wire::dial(liar.gate.address, liar.site.point("point-2")).await.hello(purpose::UP, 1).await;
-    soon(lane.closed()).await;
+    for purpose in [purpose::DOWN, purpose::UP] {
+        let mut lane = Wire::dial(liar.gate.address, liar.site.point("point-2")).await.hello(purpose, 1).await;
+        liar.loses(&mut lane).await;
+    }
 
     assert_eq!(liar.gate.hub.lanes(), (0, 0));
     liar.goes_on().await;
@@ -291,11 +299,11 @@ async fn another_connection_points_session_gets_no_lane() {
 
 #[tokio::test]
 async fn a_lane_of_an_unknown_session_is_refused() {
-    let liar = Liar::new().await;
+    let mut liar = Liar::new().await;
 
     let mut lane = Wire::dial(liar.gate.address, liar.site.point("point-1")).await.hello(purpose::UP, 99).await;
 
-    soon(lane.closed()).await;
+    liar.loses(&mut lane).await;
     liar.goes_on().await;
 }
 
