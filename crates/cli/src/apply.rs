@@ -15,6 +15,9 @@ use crate::server::{Request, Server};
 use crate::table::{plain, words};
 use crate::told::Told;
 
+/// What stands in a file besides resources.
+const BESIDE: [&str; 2] = ["account", "block"];
+
 /// The longest value that is shown of a difference, in letters.
 const LONGEST: usize = 60;
 
@@ -55,8 +58,8 @@ pub(crate) async fn apply(apply: &Apply, server: &Server) -> Result<Told, Failur
 fn resources(file: Map<String, Value>) -> Result<Vec<Value>, Failure> {
     let mut list = Vec::new();
     for (kind, resources) in file {
-        if !KINDS.iter().any(|known| known.name == kind) {
-            let known: Vec<_> = KINDS.iter().map(|kind| kind.name).collect();
+        let known: Vec<_> = KINDS.iter().map(|kind| kind.name).chain(BESIDE).collect();
+        if !known.contains(&&*kind) {
             return Err(Failure::file(&kind, "is no kind of resource", format!("write [[KIND]], one of {}", known.join(", "))));
         }
         let Value::Array(resources) = resources else {
@@ -75,7 +78,10 @@ fn resources(file: Map<String, Value>) -> Result<Vec<Value>, Failure> {
 
 fn place(resource: &Value) -> (String, String) {
     let text = |value: &Value| value.as_str().unwrap_or("?").to_owned();
-    (text(&resource["kind"]), text(&resource["resource"]["name"]))
+    let fields = &resource["resource"];
+    // Blocks have no names.
+    let name = ["name", "client", "thumbprint", "serial", "token"].into_iter().map(|key| &fields[key]).find(|value| value.is_string());
+    (text(&resource["kind"]), text(name.unwrap_or(&Value::Null)))
 }
 
 /// The site server counts places in a list that nobody has seen; the file has kinds and names.

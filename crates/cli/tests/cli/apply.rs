@@ -99,3 +99,19 @@ async fn problems_are_told_in_words_of_the_file_and_nothing_is_stored() {
     house.cmg(&["apply", "-f", &unknown]).await.refused(&["gateways", "connection-point"]);
     house.cmg(&["apply", "-f", &house.path("absent.toml")]).await.refused(&["absent.toml"]);
 }
+
+#[tokio::test]
+async fn accounts_and_blocks_stand_in_the_file_too() {
+    let house = House::signed_in().await;
+    house.cmg(&["account", "new", "ann", "--role", "read-only-analyst"]).await.done();
+    let text = "[[account]]\nname = 'ann'\nrole = 'infrastructure-administrator'\n[[block]]\ntoken = 't-1'\nnote = 'lost'\n";
+    let file = house.file("people.toml", text);
+
+    let first = house.cmg(&["apply", "-f", &file]).await.done();
+    let second = house.cmg(&["apply", "-f", &file]).await.done();
+    let wrong = house.file("wrong.toml", "[[block]]\nthumbprint = 'xx'\n[[account]]\nname = 'eve'\nrole = 'king'\n");
+
+    assert_eq!(first.out, "~ account ann\n    role: read-only-analyst -> infrastructure-administrator\n+ block token t-1\n");
+    assert!(second.err.contains("2 as they were"), "{second:?}");
+    house.cmg(&["apply", "-f", &wrong]).await.refused(&["block xx thumbprint", "account eve role"]);
+}

@@ -1,4 +1,10 @@
 //! A whole configuration at once: whatever differs from it is added, changed and removed, in one draft. The same again changes nothing.
+//!
+//! Accounts and blocks stand in it too, though no member is told of the former and the latter have no names. What is shown once and kept
+//! by nobody (passwords, API tokens, bulk registration tokens, enrolment codes) does not: no file could say it again.
+
+pub(crate) mod accounts;
+pub(crate) mod blocks;
 
 use std::collections::BTreeSet;
 use std::pin::Pin;
@@ -30,7 +36,7 @@ pub enum Action {
 pub struct Difference {
     /// The kind.
     pub kind: &'static str,
-    /// The name.
+    /// The name; of a block, what is blocked.
     pub name: String,
     /// What happens to it.
     pub action: Action,
@@ -99,7 +105,7 @@ pub(crate) async fn prune<T: Written>(draft: &mut Draft<'_>, kept: &BTreeSet<Str
 }
 
 /// The fields that differ.
-fn differences<T: Serialize>(before: Option<&T>, after: Option<&T>) -> Vec<FieldDifference> {
+pub(crate) fn differences<T: Serialize>(before: Option<&T>, after: Option<&T>) -> Vec<FieldDifference> {
     let fields = |resource: Option<&T>| match resource.map(serde_json::to_value) {
         Some(Ok(Value::Object(fields))) => fields,
         _ => serde_json::Map::new(),

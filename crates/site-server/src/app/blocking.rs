@@ -186,6 +186,12 @@ fn as_new(block: &Block) -> NewBlock {
 }
 
 impl Judged {
+    /// What is blocked, as it is audited and told.
+    pub(crate) fn name(&self) -> String {
+        let of = self.issuer.as_ref().map(|issuer| format!(" of {issuer}")).unwrap_or_default();
+        format!("{} {}{of}", self.kind.word(), self.value)
+    }
+
     fn row(&self, created_by: &str) -> NewBlock {
         let Self { kind, value, issuer, note } = self.clone();
         let id = format!("{}{:08x}", prefix(kind, &value, issuer.as_deref()), dice::draw() as u32);
@@ -271,7 +277,7 @@ async fn audit(draft: &mut Draft<'_>, action: &str, blocks: &[Judged]) -> Result
         .map(|block| serde_json::json!({ block.kind.word(): block.value, "issuer": block.issuer, "note": block.note }))
         .collect();
     let name = match blocks {
-        [one] => format!("{} {}", one.kind.word(), one.value),
+        [one] => one.name(),
         _ => format!("{} blocks", blocks.len()),
     };
     let body = Some(serde_json::Value::from(shown).to_string());

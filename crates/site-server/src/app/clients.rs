@@ -13,6 +13,9 @@ use super::text::line_problem;
 /// The kind, as it is audited.
 pub const KIND: &str = "client";
 
+/// The note of the block of a client that was removed while something that it can show counted.
+pub(crate) const REMOVED: &str = "removed";
+
 /// How a client proves who it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -152,7 +155,7 @@ pub async fn unblock(draft: &mut Draft<'_>, id: &str) -> Result<Client, ChangeRe
 pub async fn remove(draft: &mut Draft<'_>, id: &str) -> Result<(), ChangeRefused> {
     let client = present(draft, id).await?;
     if blocking::has_credentials(draft, id).await? {
-        blocking::block(draft, BlockKind::Client, id, "removed").await?;
+        blocking::block(draft, BlockKind::Client, id, REMOVED).await?;
     }
     draft.change.remove_client(id).await?;
     draft.record("remove", KIND, id, Some(audited(&client)), None).await

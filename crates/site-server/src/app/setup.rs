@@ -12,7 +12,7 @@ use cmg_authority::passwords::{new_session, same_secret, secret_digest};
 use cmg_store::{Error, View};
 use tracing::{info, warn};
 
-use super::accounts::{self, Setting};
+use super::accounts::{self, AccountSetting};
 use super::change::{Actor, ChangeRefused};
 use super::passwords::{HashRefused, Hasher};
 use super::roles::Role;
@@ -114,8 +114,8 @@ pub async fn set_up(site: &Site, hasher: &Hasher, actor: &Actor, code: &str, nam
         return Err(SetupRefused::Done);
     }
     let codes = codes(&mut draft.change).await?;
-    let setting = Setting { role: Role::FullAdministrator, disabled: false, oidc: None };
-    accounts::add(&mut draft, name, &setting, Some(hash)).await?;
+    let setting = AccountSetting { name: name.to_owned(), role: Role::FullAdministrator, disabled: false, oidc: None };
+    accounts::add(&mut draft, &setting, Some(hash)).await?;
     for (secret, _) in &codes {
         draft.change.remove_secret(secret).await?;
     }

@@ -321,6 +321,30 @@ async fn a_provider_that_is_believed_no_more_lets_nobody_in_and_ends_the_session
 }
 
 #[tokio::test]
+async fn whoever_is_tied_again_is_tied_to_the_issuer_that_the_provider_has_by_then() {
+    let house = House::new().await;
+    let provider = FakeProvider::of(&house).await;
+    let before = house.ask_as("fay", Ask::get("/accounts/ann")).await.body["oidc"].clone();
+    let mut changed = provider.resource();
+    changed["issuer"] = json!("https://other.example");
+    house.ask_as("fay", Ask::put("/sign-in-providers/corp", "*", changed)).await;
+    let set = |oidc: Value| {
+        let body = json!({ "name": "ann", "role": "read-only-analyst", "oidc": oidc });
+        house.ask_as("fay", Ask::put("/accounts/ann", "*", body))
+    };
+
+    let as_shown = set(before.clone()).await;
+    let tied_again = set(json!({ "provider": "corp", "subject": "s-1" })).await;
+    let same_again = set(json!({ "provider": "corp", "subject": "s-1" })).await;
+    let to_the_former = set(before.clone()).await;
+
+    assert_eq!(as_shown.body["oidc"], before, "what was read can be sent back, and says nothing about the other issuer");
+    assert_eq!(tied_again.body["oidc"]["issuer"], json!("https://other.example"));
+    assert_eq!(tied_again.header("etag") != as_shown.header("etag"), tied_again.header("etag") == same_again.header("etag"));
+    assert_eq!((to_the_former.status.as_u16(), to_the_former.keys()), (422, vec!["oidc.issuer"]));
+}
+
+#[tokio::test]
 async fn a_provider_that_is_described_anew_ends_no_session() {
     let house = House::new().await;
     let provider = FakeProvider::of(&house).await;

@@ -18,6 +18,18 @@ pub(crate) struct OidcTie {
     pub(crate) provider: String,
     /// `sub` of its ID tokens: never an e-mail address or a name, which others may be given later.
     pub(crate) subject: String,
+    /// The issuer that knows the subject. Default the one that the provider has: whoever is named without an issuer is tied to that one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) issuer: Option<String>,
+}
+
+impl OidcTie {
+    /// Whether it means this identity, which an account is tied to already. Where the provider is gone, there is no other to mean.
+    pub(crate) fn means(&self, stored: &str, model: &Model) -> bool {
+        let Some(Self { provider, subject, issuer }) = Identity::shown(stored) else { return false };
+        let meant = self.issuer.as_deref().or_else(|| model.sign_in_providers.get(&self.provider).map(|provider| &*provider.issuer));
+        self.provider == provider && self.subject == subject && meant.is_none_or(|meant| Some(meant) == issuer.as_deref())
+    }
 }
 
 /// An identity, as it is stored with an account: provider, issuer and subject. A provider that names another issuer from here on says
@@ -41,6 +53,10 @@ impl Identity {
             let what = format!("it is empty, longer than {LONGEST} characters, or not printable ASCII");
             return Err(Problem::new("oidc.subject", what, "write `sub` as the provider's ID tokens have it"));
         }
+        if let Some(issuer) = tie.issuer.as_ref().filter(|issuer| **issuer != provider.issuer) {
+            let what = format!("\"{issuer}\" is not the issuer of the sign-in-provider \"{}\"", provider.name);
+            return Err(Problem::new("oidc.issuer", what, format!("write \"{}\", or leave it out", provider.issuer)));
+        }
         Ok(Self::new(&provider.name, &provider.issuer, &tie.subject))
     }
 
@@ -52,8 +68,8 @@ impl Identity {
     /// What is shown of one that was stored.
     pub(crate) fn shown(stored: &str) -> Option<OidcTie> {
         let mut parts = stored.splitn(3, ' ');
-        let (provider, _issuer, subject) = (parts.next()?, parts.next()?, parts.next()?);
-        Some(OidcTie { provider: provider.to_owned(), subject: subject.to_owned() })
+        let (provider, issuer, subject) = (parts.next()?, parts.next()?, parts.next()?);
+        Some(OidcTie { provider: provider.to_owned(), subject: subject.to_owned(), issuer: Some(issuer.to_owned()) })
     }
 }
 
@@ -77,7 +93,8 @@ mod tests {
 
         let shown = Identity::shown(identity.as_str());
 
-        assert_eq!(shown, Some(OidcTie { provider: "corp".to_owned(), subject: "a b".to_owned() }));
+        let issuer = Some("https://login.example".to_owned());
+        assert_eq!(shown, Some(OidcTie { provider: "corp".to_owned(), subject: "a b".to_owned(), issuer }));
         assert_ne!(identity, Identity::new("corp", "https://other.example", "a b"));
     }
 }

@@ -11,7 +11,7 @@ use super::answer::Answer;
 use super::asked::Asked;
 use super::resources::DRY_RUN;
 use super::route::{Method, Route};
-use crate::app::accounts::Setting;
+use crate::app::accounts::AccountSetting;
 use crate::app::change::ChangeRefused;
 use crate::app::oidc::identity::{Identity, OidcTie};
 use crate::app::roles::{Needs, Role};
@@ -64,22 +64,6 @@ struct NewAccount {
     #[serde(default)]
     password: Option<String>,
     /// Whom of a sign-in provider it belongs to. Default none: it signs in by its password.
-    #[serde(default)]
-    oidc: Option<OidcTie>,
-}
-
-/// What is set of an account.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-struct AccountSetting {
-    /// Its name.
-    name: String,
-    /// What it may do.
-    role: Role,
-    /// Whether it may not sign in. Default false.
-    #[serde(default)]
-    disabled: bool,
-    /// Whom of a sign-in provider it belongs to. Default none.
     #[serde(default)]
     oidc: Option<OidcTie>,
 }
@@ -169,7 +153,7 @@ async fn create(asked: Asked) -> Result<Answer, Refused> {
     if let Some(answer) = asked.earlier(once.as_ref(), &mut draft).await? {
         return Ok(answer);
     }
-    accounts::add(&mut draft, &name, &Setting { role, disabled, oidc: oidc.as_ref() }, hash).await?;
+    accounts::add(&mut draft, &AccountSetting { name: name.clone(), role, disabled, oidc }, hash).await?;
     let made = draft.change.account(&name).await?.ok_or(cmg_store::Error::NotFound)?;
     let answer = Answer::new(StatusCode::CREATED, &ShownAccount::from(made)).version(1).location(format!("{BASE}/accounts/{name}"));
     if !dry_run {
@@ -181,13 +165,13 @@ async fn create(asked: Asked) -> Result<Answer, Refused> {
 
 async fn set(asked: Asked) -> Result<Answer, Refused> {
     let (expected, dry_run, name) = (asked.expected()?, asked.flag("dry_run")?, asked.part("name"));
-    let AccountSetting { name: written, role, disabled, oidc } = asked.body()?;
-    if written != name {
-        let what = format!("it is \"{written}\", and the address says \"{name}\"");
+    let setting: AccountSetting = asked.body()?;
+    if setting.name != name {
+        let what = format!("it is \"{}\", and the address says \"{name}\"", setting.name);
         return Err(Refused::invalid(vec![Problem::new("name", what, "write the same; a name does not change")]));
     }
     let mut draft = asked.draft().await?;
-    let (version, is_changed) = accounts::set(&mut draft, name, &Setting { role, disabled, oidc: oidc.as_ref() }, expected).await?;
+    let (version, is_changed) = accounts::set(&mut draft, &setting, expected).await?;
     let account = draft.change.account(name).await?.ok_or(cmg_store::Error::NotFound)?;
     if is_changed && !dry_run {
         draft.commit().await?;
