@@ -18,4 +18,4 @@ pub use data::{DataError, DataFolder};
 pub use identity::Identity;
 pub use parts::{PartError, Parts};
 pub use renewal::{Renewal, renewal_due};
-pub use snapshot::{ManifestRefused, SnapshotFiles, Snapshots, freshness, judged, manifest};
+pub use snapshot::{MOST_COMING, ManifestRefused, SnapshotFiles, Snapshots, freshness, judged, manifest};

@@ -4,7 +4,7 @@
 //! by their digests and secrets under `sealed/`, and [`SnapshotFiles`] reads them.
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cmg_api::bytes::Sha256;
 use cmg_api::control::{FRESHNESS_CONTEXT, Freshness, GenerationId, LARGEST_PART, MANIFEST_CONTEXT, Manifest, Signed};
@@ -23,6 +23,9 @@ use crate::parts::{PartError, Parts};
 
 /// The last good manifest.
 const CURRENT: &str = "current.json";
+
+/// Snapshots on their way whose parts are kept at a time. More come where each is refused, which may go on for as long as nobody mends it.
+pub const MOST_COMING: usize = 8;
 
 /// What the document calls a secret.
 const SEALED: &str = "sealed";
@@ -115,16 +118,31 @@ struct Current {
 pub struct Snapshots {
     folder: DataFolder,
     parts: Parts,
-    /// Parts of snapshots on their way: looked for, perhaps fetched, not yet in force. Locked while parts are looked for or removed.
-    coming: Arc<Mutex<BTreeMap<GenerationId, BTreeSet<Sha256>>>>,
+    /// Locked while parts are looked for or removed.
+    needed: Arc<Mutex<Needed>>,
     /// What the snapshot in force says of certificates that count no more: keys that sign snapshots may be among them.
     revoked: Arc<Mutex<RevokedMembers>>,
+}
+
+/// Whose parts are spared.
+#[derive(Debug, Default)]
+struct Needed {
+    /// Those of the last good snapshot; none: it has not been read, and nothing is removed.
+    current: Option<BTreeSet<Sha256>>,
+    /// Those of snapshots on their way: looked for, perhaps fetched, not yet in force.
+    coming: BTreeMap<GenerationId, BTreeSet<Sha256>>,
+}
+
+impl Needed {
+    fn parts(&self) -> BTreeSet<Sha256> {
+        self.current.iter().chain(self.coming.values()).flatten().copied().collect()
+    }
 }
 
 impl Snapshots {
     /// Opens the snapshots in `folder`.
     pub fn open(folder: &DataFolder) -> Result<Self, DataError> {
-        Ok(Self { folder: folder.clone(), parts: Parts::open(folder)?, coming: Arc::default(), revoked: Arc::default() })
+        Ok(Self { folder: folder.clone(), parts: Parts::open(folder)?, needed: Arc::default(), revoked: Arc::default() })
     }
 
     /// The parts.
@@ -144,17 +162,29 @@ impl Snapshots {
 
     /// The last good manifest of `member` under `roots` (DER); none: there was none yet.
     pub fn current(&self, member: &str, roots: &[Vec<u8>]) -> Result<Option<Manifest>, DataError> {
-        let Some(bytes) = self.folder.read(CURRENT)? else { return Ok(None) };
+        let Some(bytes) = self.folder.read(CURRENT)? else {
+            self.needed().current = Some(BTreeSet::new());
+            return Ok(None);
+        };
         let current: Current = serde_json::from_slice(&bytes).map_err(|error| self.folder.damaged(CURRENT, error.to_string()))?;
         let found = manifest(&current.manifest, member, GenerationId::default(), roots, WallTime(current.accepted));
-        found.map(Some).map_err(|refused| self.folder.damaged(CURRENT, refused.to_string()))
+        let found = found.map_err(|refused| self.folder.damaged(CURRENT, refused.to_string()))?;
+        self.needed().current = Some(found.parts.keys().copied().collect());
+        Ok(Some(found))
     }
 
     /// Parts of `manifest` that are not here, or damaged, with their sizes in bytes. From here on its parts are spared until it, or
-    /// a newer one, is in force.
+    /// a newer one, is in force, or [`MOST_COMING`] newer ones were looked for, none of which was put in force.
     pub fn missing(&self, manifest: &Manifest) -> Vec<(Sha256, u64)> {
-        let mut coming = self.coming.lock().unwrap_or_else(PoisonError::into_inner);
-        coming.insert(manifest.generation, manifest.parts.keys().copied().collect());
+        let mut needed = self.needed();
+        needed.coming.insert(manifest.generation, manifest.parts.keys().copied().collect());
+        if needed.coming.len() > MOST_COMING {
+            needed.coming.pop_first();
+            // A part too much is no harm, and the next one tries again.
+            if needed.current.is_some() {
+                let _ = self.parts.keep_only(&needed.parts());
+            }
+        }
         manifest.parts.iter().filter(|(digest, _)| !self.parts.has(digest)).map(|(digest, size)| (*digest, *size)).collect()
     }
 
@@ -175,10 +205,14 @@ impl Snapshots {
         let current = Current { accepted: now.0, manifest: signed.clone() };
         let text = serde_json::to_vec(&current).map_err(|error| self.folder.damaged(CURRENT, error.to_string()))?;
         self.folder.write(CURRENT, &text)?;
-        let mut coming = self.coming.lock().unwrap_or_else(PoisonError::into_inner);
-        coming.retain(|generation, _| *generation > manifest.generation);
-        let wanted = manifest.parts.keys().chain(coming.values().flatten()).copied().collect();
-        self.parts.keep_only(&wanted)
+        let mut needed = self.needed();
+        needed.coming.retain(|generation, _| *generation > manifest.generation);
+        needed.current = Some(manifest.parts.keys().copied().collect());
+        self.parts.keep_only(&needed.parts())
+    }
+
+    fn needed(&self) -> MutexGuard<'_, Needed> {
+        self.needed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

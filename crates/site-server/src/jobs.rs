@@ -152,6 +152,8 @@ async fn work_by_itself(site: &Site) {
 /// When what is not done at every look was done.
 #[derive(Debug, Default)]
 pub struct Last {
+    /// Signing keys were looked at.
+    pub rolled: Option<i64>,
     /// Warnings were looked at.
     pub warned: Option<i64>,
     /// What is of no more use was forgotten.
@@ -163,8 +165,12 @@ pub async fn once(site: &Site, fetcher: &Fetcher, now: i64, last: &mut Last) {
     if let Err(error) = issued_certificates::keep_lists(site, now).await {
         failed("the site's own revocation lists", &error);
     }
-    if let Err(error) = rollover::keep(site, now).await {
-        failed("signing keys", &error);
+    // A successor that waits signs as soon as every member has it.
+    if last.rolled.is_none_or(|at| now >= at + rollover::OFTEN) || rollover::waits(site) {
+        match rollover::keep(site, now).await {
+            Ok(_) => last.rolled = Some(now),
+            Err(error) => failed("signing keys", &error),
+        }
     }
     if let Err(error) = roots::keep(site, now).await {
         failed("roots", &error);

@@ -33,7 +33,7 @@ pub(crate) const LARGEST_STATUS: usize = 256 * 1024;
 /// Questions of one gateway instance at a time: more come from one that lies.
 const MOST_QUESTIONS: usize = 64;
 
-/// Gateway instances whose state is kept. More come from gateways that lie.
+/// Gateway instances whose state is kept. More at a time come from gateways that lie; who asks nothing makes room.
 const MOST_GATEWAYS: usize = 256;
 
 /// Parts in memory at a time, in MiB together, each begun one counted.
@@ -215,7 +215,11 @@ impl<'r> Place<'r> {
     fn take(callers: &'r Mutex<BTreeMap<String, Caller>>, name: &str) -> Option<Self> {
         let mut all = callers.lock().unwrap_or_else(PoisonError::into_inner);
         if !all.contains_key(name) && all.len() >= MOST_GATEWAYS {
-            return None;
+            // One that comes again is told once more what the site has said.
+            all.retain(|_, caller| caller.questions > 0);
+            if all.len() >= MOST_GATEWAYS {
+                return None;
+            }
         }
         let caller = all.entry(name.to_owned()).or_default();
         (caller.questions < MOST_QUESTIONS).then(|| {
@@ -264,6 +268,21 @@ fn asked(query: &str) -> Option<(GenerationId, Duration)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn gateways_that_ask_nothing_make_room_for_others_and_those_that_ask_do_not() {
+        let callers = Mutex::default();
+        for number in 0..MOST_GATEWAYS {
+            assert!(Place::take(&callers, &format!("former-{number}")).is_some());
+        }
+
+        let places: Vec<_> = (0..MOST_GATEWAYS).map(|number| Place::take(&callers, &format!("gw-{number}")).unwrap()).collect();
+
+        assert!(Place::take(&callers, "one-more").is_none());
+        assert_eq!(callers.lock().unwrap().len(), MOST_GATEWAYS);
+        drop(places);
+        assert!(Place::take(&callers, "one-more").is_some());
+    }
 
     #[test]
     fn a_question_says_what_is_known_and_how_long_it_waits() {

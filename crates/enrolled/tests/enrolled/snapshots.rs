@@ -8,7 +8,7 @@ use cmg_core::time::WallTime;
 use cmg_credentials::load::Files;
 use cmg_credentials::members::MemberRefused;
 use cmg_credentials::sealed::seal;
-use cmg_enrolled::{ManifestRefused, freshness, manifest};
+use cmg_enrolled::{MOST_COMING, ManifestRefused, freshness, manifest};
 use cmg_lab::{Profile, Role};
 
 use super::site::{Gateway, Site, now, sha256, sign_with, statement};
@@ -140,6 +140,25 @@ fn parts_of_a_snapshot_on_its_way_are_spared() {
 
     assert_eq!(both, [true, true]);
     assert!(!gateway.snapshots.parts().has(&sha256(b"a = 2")), "it was overtaken");
+}
+
+#[test]
+fn parts_of_snapshots_that_are_refused_one_after_another_do_not_fill_the_disk() {
+    let site = Site::new();
+    let gateway = site.gateway();
+    keep(&site, &gateway, 7, "a = 1", &[b"good"], &[]);
+    let texts: Vec<String> = (8..100).map(|number| format!("wrong = {number}")).collect();
+
+    for (number, text) in (8..).zip(&texts) {
+        let signed = site.manifest(number, text, &[], &[]);
+        gateway.snapshots.missing(&manifest(&signed, ME, GenerationId::default(), &site.roots(), now()).unwrap());
+        gateway.snapshots.parts().write(&sha256(text.as_bytes()), text.as_bytes()).unwrap();
+    }
+
+    let is_here = |text: &str| gateway.snapshots.parts().has(&sha256(text.as_bytes()));
+    let here = texts.iter().filter(|text| is_here(text)).count();
+    assert_eq!(here, MOST_COMING);
+    assert!(is_here("a = 1") && is_here("good") && is_here(texts.last().unwrap()));
 }
 
 #[test]

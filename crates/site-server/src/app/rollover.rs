@@ -34,6 +34,9 @@ const DAY: i64 = 86_400;
 /// How long before its end a key gets a successor, in seconds.
 pub const BEFORE_ITS_END: i64 = 60 * DAY;
 
+/// How often it is looked whether a key needs a successor, in seconds.
+pub const OFTEN: i64 = 3_600;
+
 /// How long a successor waits for members that do not say that they have it, in seconds.
 pub const LONGEST_WAIT: i64 = 30 * DAY;
 
@@ -192,6 +195,11 @@ fn due(keys: &Keys, purpose: Purpose, now: i64, everybody: impl Fn(GenerationId)
         None if signer.not_after().0 as i64 - BEFORE_ITS_END <= now => Some(Step::Make),
         _ => earlier.iter().any(|earlier| earlier.until <= now).then_some(Step::Forget),
     }
+}
+
+/// Whether a successor waits for members, by an administrator's word or by the job's.
+pub(crate) fn waits(site: &Site) -> bool {
+    site.keys().rollovers.iter().any(|rollover| rollover.next.is_some())
 }
 
 /// Does with every key what is due at `now`, and says how many steps that were.

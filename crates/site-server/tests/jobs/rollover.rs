@@ -7,7 +7,9 @@ use cmg_core::time::WallTime;
 use cmg_credentials::members::{MemberRefused, Statement};
 use cmg_credentials::tls::Believed;
 use cmg_site_server::app::doctor::as_a_gateway;
-use cmg_site_server::app::rollover::{BEFORE_ITS_END, KEPT, LONGEST_WAIT, Shown, keep, list};
+use cmg_site_server::app::fetching::Fetcher;
+use cmg_site_server::app::rollover::{BEFORE_ITS_END, KEPT, LONGEST_WAIT, OFTEN, Shown, keep, list};
+use cmg_site_server::jobs::{Last, once};
 use cmg_site_server::site::Site;
 use serde_json::json;
 
@@ -208,4 +210,23 @@ async fn what_a_withdrawn_key_of_snapshots_signs_is_refused_by_members_that_were
     assert_eq!(site.in_force().generation(), after.generation());
     let shown = house.ask_as("fay", Ask::get("/keys")).await.body.to_string();
     assert!(!shown.contains(&of_snapshots), "{shown}");
+}
+
+#[tokio::test]
+async fn keys_are_looked_at_once_an_hour_and_at_every_look_while_a_successor_waits() {
+    let house = House::new().await;
+    with_gateway(&house).await;
+    let (site, due, fetcher) = (&house.site, due(&house.site), Fetcher::believing(Vec::new()));
+    let before = signing(site, SigningAlgorithm::Es256);
+    let mut last = Last { rolled: Some(due - 60), warned: Some(due), forgot: Some(due) };
+
+    once(site, &fetcher, due, &mut last).await;
+    assert_eq!(of(site, "next"), [], "the hour is not over");
+    once(site, &fetcher, due - 60 + OFTEN, &mut last).await;
+    assert_eq!(of(site, "next").len(), 2);
+    says(&house, site.in_force().generation()).await;
+    once(site, &fetcher, due - 45 + OFTEN, &mut last).await;
+
+    assert_eq!((of(site, "next"), last.rolled), (vec![], Some(due - 45 + OFTEN)));
+    assert_ne!(signing(site, SigningAlgorithm::Es256), before);
 }
