@@ -24,7 +24,7 @@ pub(crate) use binary::binary;
 pub(crate) use log::{field, lines};
 pub(crate) use managed::ManagedSite;
 pub(crate) use oidc::{OidcProvider, SECRET, claims_of, header_of};
-pub(crate) use pebble::{Asks, Pebble};
+pub(crate) use pebble::{Asks, KEY_ID, MAC_KEY, Pebble};
 pub(crate) use proxy::ConnectProxy;
 pub(crate) use setup::Setup;
 pub(crate) use site::{Site, assert_refused_by, line_of, metric_of, reload};

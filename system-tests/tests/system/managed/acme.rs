@@ -12,7 +12,7 @@ use cmg_lab::{Lab, LabOptions, Signal};
 use serde_json::{Value, json};
 
 use super::absence::{kill, restart_killed};
-use crate::support::{Asks, Caller, ManagedSite, Pebble, metric_of, until, until_within, wait};
+use crate::support::{Asks, Caller, KEY_ID, MAC_KEY, ManagedSite, Pebble, metric_of, until, until_within, wait};
 
 /// The name of the service.
 const NAME: &str = "cmg.example.com";
@@ -32,10 +32,15 @@ struct AcmeLab {
 impl AcmeLab {
     /// With that many gateway instances, and whatever `bend` changes; none: the ACME server is not installed.
     fn of(gateways: usize, bend: impl FnOnce(&Lab, &Pebble, u16)) -> Option<Self> {
+        Self::with(gateways, false, bend)
+    }
+
+    /// The same, where accounts are bound to an external account, or not.
+    fn with(gateways: usize, external: bool, bend: impl FnOnce(&Lab, &Pebble, u16)) -> Option<Self> {
         let mut pebble = None;
         let options = LabOptions { gateways, connection_points: 1, managed: true, ..LabOptions::default() };
         let managed = ManagedSite::with(options, |lab| {
-            let asks = Asks { tls: lab.service_port, http: free_port().unwrap() };
+            let asks = Asks { tls: lab.service_port, http: free_port().unwrap(), external };
             pebble = Pebble::start(&lab.dir, &lab.servers, &asks);
             if let Some(pebble) = &pebble {
                 bend(lab, pebble, asks.http);
@@ -149,6 +154,34 @@ fn a_gateway_without_a_certificate_waits_for_it_and_says_so() {
     lab.managed.everywhere();
     assert_eq!(lab.believers()[0].get(&lab.path()).status, 200);
     assert!(!lab.managed.api.ask("GET", "/warnings", None).unwrap().to_string().contains("ACME server"));
+}
+
+#[test]
+fn an_account_is_bound_to_an_external_account_by_the_key_that_the_acme_server_gave() {
+    let Some(lab) = AcmeLab::with(1, true, |_, _, _| {}) else { return };
+    lab.pebble.points(NAME, "127.0.0.2");
+    let fails_by = |word: &str| {
+        until_within(LONG, "the order fails", || {
+            lab.certificate()["acme_status"]["error"].as_str().filter(|error| error.contains(word)).map(drop)
+        });
+    };
+    let put = |external: Value| {
+        let mut certificate = lab.certificate();
+        certificate["acme"]["external_account"] = external;
+        certificate.as_object_mut().unwrap().remove("acme_status");
+        lab.managed.api.ask("PUT", "/certificates/web", Some(&certificate)).unwrap();
+    };
+
+    lab.order(lab.pebble.orders(&[NAME]), &["web"]);
+    fails_by("externalAccountRequired");
+    put(json!({ "key_id": "kid-2", "hmac_key": MAC_KEY }));
+    fails_by("kid-2");
+    put(json!({ "key_id": KEY_ID, "hmac_key": MAC_KEY }));
+
+    until_within(LONG, "it comes", || lab.certificate()["fingerprint"].as_str().filter(|now| !now.is_empty()).map(drop));
+    lab.managed.everywhere();
+    assert_eq!(lab.believers()[0].get(&lab.path()).status, 200);
+    assert!(!lab.certificate().to_string().contains(MAC_KEY), "the key is never shown");
 }
 
 #[test]

@@ -19,7 +19,13 @@ pub(crate) struct Asks {
     pub(crate) tls: u16,
     /// For HTTP-01.
     pub(crate) http: u16,
+    /// Whether accounts are bound to the external account of [`KEY_ID`] and [`MAC_KEY`].
+    pub(crate) external: bool,
 }
+
+/// An external account that the ACME server knows, and its key.
+pub(crate) const KEY_ID: &str = "kid-1";
+pub(crate) const MAC_KEY: &str = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W";
 
 /// A running ACME server. It ends with the test.
 pub(crate) struct Pebble {
@@ -67,6 +73,8 @@ impl Pebble {
             "privateKey": dir.join("key.pem"),
             "httpPort": asks.http,
             "tlsPort": asks.tls,
+            "externalAccountBindingRequired": asks.external,
+            "externalAccountMACKeys": { (KEY_ID): MAC_KEY },
         } });
         fs::write(dir.join("pebble.json"), config.to_string()).unwrap();
         let said = |name: &str| fs::File::create(dir.join(name)).unwrap();

@@ -61,12 +61,8 @@ pub(super) async fn have(site: &Site, certificate: &str, kind: AcmeChallengeKind
     loop {
         let (instances, now) = (instances(site, certificate).await?, site.now().0 as i64);
         let standing = Standing::of(&instances, kind, generation, now)?;
-        if standing.lagging.is_empty() {
-            return Ok(standing.silent);
-        }
-        if Instant::now() >= deadline {
-            let lagging = standing.lagging.join(", ");
-            return Err(Failed::Said(format!("{lagging} has not put the challenge in force within {} s", PATIENCE.as_secs())));
+        if let Some(end) = standing.end(Instant::now() >= deadline) {
+            return end;
         }
         sleep(LOOK).await;
     }
@@ -104,6 +100,15 @@ impl Standing {
         }
         Ok(standing)
     }
+
+    /// How the wait ends: with those that are silent, or, where it has lasted too long, with those that lag; none: it goes on.
+    fn end(self, is_over: bool) -> Option<Result<Vec<String>, Failed>> {
+        if self.lagging.is_empty() {
+            return Some(Ok(self.silent));
+        }
+        let lagging = self.lagging.join(", ");
+        is_over.then(|| Err(Failed::Said(format!("{lagging} has not put the challenge in force within {} s", PATIENCE.as_secs()))))
+    }
 }
 
 #[cfg(test)]
@@ -138,6 +143,18 @@ mod tests {
         let standing = standing([heard(8, &[], 9_990), heard(6, &[], 9_990), heard(6, &[], 9_000)], AcmeChallengeKind::TlsAlpn01).unwrap();
 
         assert_eq!(standing, Standing { lagging: vec!["gateway/b".to_owned()], silent: vec!["gateway/c".to_owned()] });
+    }
+
+    #[test]
+    fn whoever_lags_to_the_end_ends_the_try_by_name() {
+        let instances = || [heard(7, &[], 9_990), heard(6, &[], 9_990), None];
+        let lagging = || standing(instances(), AcmeChallengeKind::TlsAlpn01).unwrap();
+        let all = standing([heard(7, &[], 9_990), heard(8, &[], 9_990), None], AcmeChallengeKind::TlsAlpn01).unwrap();
+
+        assert!(lagging().end(false).is_none(), "it is waited for");
+        let failed = lagging().end(true).unwrap().unwrap_err().to_string();
+        assert_eq!(failed, "gateway/b has not put the challenge in force within 120 s");
+        assert_eq!(all.end(true).unwrap().unwrap(), ["gateway/c"], "who has it in force at the last moment is in time");
     }
 
     #[test]
