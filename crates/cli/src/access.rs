@@ -91,7 +91,7 @@ pub enum BlockVerb {
         /// Its id
         id: String,
     },
-    /// Refuse a certificate, a token or a client everywhere
+    /// Refuse a certificate, a token or a client everywhere, or an identity where clients register
     #[command(alias = "new")]
     Add(NewBlock),
     /// Lift a block
@@ -110,7 +110,7 @@ pub struct NewBlock {
     #[command(flatten)]
     what: Blocked,
     /// The issuer of the serial number; else any
-    #[arg(long, value_name = "NAME", conflicts_with_all = ["thumbprint", "token", "client"])]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["thumbprint", "token", "client", "identity"])]
     issuer: Option<String>,
     /// Why
     #[arg(long, value_name = "TEXT")]
@@ -136,6 +136,9 @@ pub(crate) struct Blocked {
     /// A client by its id, with its certificates and tokens
     #[arg(long, value_name = "ID")]
     client: Option<String>,
+    /// Whoever would register as this: KIND/NAME, as `cmg client show` has it
+    #[arg(long, value_name = "KIND/NAME")]
+    identity: Option<String>,
 }
 
 pub(crate) async fn token(verb: TokenVerb, server: &Server) -> Result<Told, Failure> {
@@ -196,8 +199,8 @@ pub(crate) async fn block(verb: BlockVerb, server: &Server) -> Result<Told, Fail
         }
         BlockVerb::Show { id } => Ok(Told::thing(server.ask(Request::get(&[all, &id])).await?.body)),
         BlockVerb::Add(new) => {
-            let Blocked { thumbprint, serial, token, client } = new.what;
-            let named = [("thumbprint", thumbprint), ("serial", serial), ("token", token), ("client", client)];
+            let Blocked { thumbprint, serial, token, client, identity } = new.what;
+            let named = [("thumbprint", thumbprint), ("serial", serial), ("token", token), ("client", client), ("identity", identity)];
             let own = [("issuer", new.issuer), ("note", new.note)];
             let fields: Vec<_> = named.into_iter().chain(own).map(|(key, value)| (key, value.map(Value::from))).collect();
             let request = Request::post(&path, written(&fields)).query("dry_run", new.dry_run.then_some(true));

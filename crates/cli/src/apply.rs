@@ -80,7 +80,8 @@ fn place(resource: &Value) -> (String, String) {
     let text = |value: &Value| value.as_str().unwrap_or("?").to_owned();
     let fields = &resource["resource"];
     // Blocks have no names.
-    let name = ["name", "client", "thumbprint", "serial", "token"].into_iter().map(|key| &fields[key]).find(|value| value.is_string());
+    let name =
+        ["name", "client", "thumbprint", "serial", "token", "identity"].into_iter().map(|key| &fields[key]).find(|value| value.is_string());
     (text(&resource["kind"]), text(name.unwrap_or(&Value::Null)))
 }
 

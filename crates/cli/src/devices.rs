@@ -91,6 +91,9 @@ pub enum DeviceVerb {
         /// Why
         #[arg(long, value_name = "TEXT", default_value = "")]
         note: String,
+        /// Block what it came by too: the bulk registration token, or the user, device or certificate name
+        #[arg(long)]
+        origin: bool,
     },
     /// Lift the block of one
     Unblock {
@@ -244,7 +247,9 @@ pub(crate) async fn device(verb: DeviceVerb, server: &Server) -> Result<Told, Fa
             Ok(Told::note(note).value(made))
         }
         DeviceVerb::Approve { id } => act("Approved", &id, Request::act(&[all, &id, "approve"]), server).await,
-        DeviceVerb::Block { id, note } => act("Blocked", &id, Request::post(&[all, &id, "block"], json!({"note": note})), server).await,
+        DeviceVerb::Block { id, note, origin } => {
+            act("Blocked", &id, Request::post(&[all, &id, "block"], json!({"note": note, "origin": origin})), server).await
+        }
         DeviceVerb::Unblock { id } => act("Lifted the block of", &id, Request::act(&[all, &id, "unblock"]), server).await,
         DeviceVerb::Remove { id } => act("Removed", &id, Request::delete(&[all, &id]), server).await,
         DeviceVerb::Inventory { id } => Ok(Told::thing(server.ask(Request::get(&[all, &id, "inventory"])).await?.body)),

@@ -17,6 +17,8 @@ pub enum BlockKind {
     Token,
     /// A client.
     Client,
+    /// Whoever registers as somebody, by what a client came by: `oidc-user/SUBJECT`. Counts where clients register only.
+    Identity,
 }
 
 /// What is to be blocked.
@@ -67,11 +69,12 @@ impl BlockKind {
             Self::Serial => "serial",
             Self::Token => "token",
             Self::Client => "client",
+            Self::Identity => "identity",
         }
     }
 
     fn of(word: &str) -> Result<Self, Error> {
-        [Self::Thumbprint, Self::Serial, Self::Token, Self::Client]
+        [Self::Thumbprint, Self::Serial, Self::Token, Self::Client, Self::Identity]
             .into_iter()
             .find(|kind| kind.word() == word)
             .ok_or_else(|| Error::other(format!("the database holds a block of unknown kind {word}")))

@@ -2,7 +2,8 @@
 //!
 //! A block is judged when it is added, by the code and in the words of the configuration files, because members refuse a block list in
 //! which one line could never match. What is blocked already is answered with its block. A blocked client is refused by its id, so that a
-//! token or certificate of the site counts no more whether the site knows of it or not.
+//! token or certificate of the site counts no more whether the site knows of it or not. What it came by is blocked where that is said: a
+//! user or a bulk registration token may stand for other devices too.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +17,7 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::change::{ChangeRefused, Draft};
-use super::clients;
+use super::clients::{self, IdentityKind};
 use super::in_force::block_line;
 use super::issued_certificates::CLIENTS;
 use super::publish::judging::blocks_of;
@@ -42,6 +43,8 @@ pub struct BlockRequest {
     pub token: Option<String>,
     /// A client by its id, with its certificates and tokens.
     pub client: Option<String>,
+    /// Whoever would register as this, with whatever key: `KIND/NAME`, as `identity` of a client.
+    pub identity: Option<String>,
     /// Why, in your words. Default empty.
     pub note: String,
 }
@@ -87,23 +90,24 @@ pub fn judge(requests: &[BlockRequest], key: impl Fn(usize, &str) -> String) -> 
 impl BlockRequest {
     /// What the reader of configuration files does not ask.
     fn problems(&self) -> Vec<Problem> {
-        let named = [&self.thumbprint, &self.serial, &self.token, &self.client].into_iter().flatten().count();
+        let named = [&self.thumbprint, &self.serial, &self.token, &self.client, &self.identity].into_iter().flatten().count();
         let mut problems = Vec::new();
         match named {
             1 => {}
-            0 => problems.push(Problem::new("", "it names nothing to block", "write thumbprint, serial, token or client")),
+            0 => problems.push(Problem::new("", "it names nothing to block", "write thumbprint, serial, token, client or identity")),
             _ => problems.push(Problem::new("", "it names more than one thing", "write a block for each")),
         }
         for (key, value) in [("issuer", &self.issuer), ("token", &self.token), ("client", &self.client)] {
             problems.extend(value.as_deref().and_then(|value| line_problem(key, value)));
         }
+        problems.extend(self.identity.as_deref().and_then(identity_problem));
         problems.extend(note_problem(&self.note));
         problems
     }
 
     /// The same as a table of a configuration file; empty where it has none or problems of its own.
     fn file(&self) -> Option<BlockFile> {
-        if !self.problems().is_empty() {
+        if !self.problems().is_empty() || self.identity.is_some() {
             return None;
         }
         let Self { thumbprint, serial, issuer, token, client, .. } = self.clone();
@@ -112,6 +116,9 @@ impl BlockRequest {
 
     fn judged(&self, lines: &mut impl Iterator<Item = trust::Block>) -> Option<Judged> {
         let note = self.note.clone();
+        if let Some(identity) = &self.identity {
+            return Some(Judged { kind: BlockKind::Identity, value: identity.clone(), issuer: None, note });
+        }
         let (kind, value, issuer) = match lines.next()? {
             trust::Block::Sha1(thumbprint) => (BlockKind::Thumbprint, hex(&thumbprint), None),
             trust::Block::Sha256(thumbprint) => (BlockKind::Thumbprint, hex(&thumbprint), None),
@@ -121,6 +128,16 @@ impl BlockRequest {
         };
         Some(Judged { kind, value, issuer, note })
     }
+}
+
+fn identity_problem(identity: &str) -> Option<Problem> {
+    if let Some(problem) = line_problem("identity", identity) {
+        return Some(problem);
+    }
+    let kinds = [IdentityKind::Certificate, IdentityKind::EntraDevice, IdentityKind::OidcUser].map(IdentityKind::word);
+    let is_known = identity.split_once('/').is_some_and(|(kind, name)| kinds.contains(&kind) && !name.is_empty());
+    let instead = format!("write KIND/NAME as `cmg client show` has it; KIND is one of {}", kinds.join(", "));
+    (!is_known).then(|| Problem::new("identity", format!("\"{identity}\" cannot be blocked"), instead))
 }
 
 /// `block[3].serial` is told as the request calls it.
@@ -174,7 +191,9 @@ async fn insert(draft: &mut Draft<'_>, block: &Judged) -> Result<Block, ChangeRe
 async fn put(draft: &mut Draft<'_>, rows: &[NewBlock]) -> Result<(), ChangeRefused> {
     draft.change.add_blocks(rows).await?;
     for row in rows {
-        draft.ground.blocks.insert(&row.id, block_line(row.kind, &row.value, row.issuer.as_deref()));
+        if let Some(line) = block_line(row.kind, &row.value, row.issuer.as_deref()) {
+            draft.ground.blocks.insert(&row.id, line);
+        }
     }
     let tokens = rows.iter().filter(|row| row.kind == BlockKind::Token).map(|row| row.value.as_str());
     note_tokens(draft, tokens, true).await
@@ -212,20 +231,28 @@ pub async fn live(view: &mut View, kind: BlockKind, value: &str, issuer: Option<
     Ok(next.into_iter().find(|block| block.id.starts_with(&prefix)))
 }
 
-/// Lifts a block.
+/// Lifts a block; with that of a client, what it came by if that was blocked with it.
 pub async fn remove(draft: &mut Draft<'_>, id: &str) -> Result<(), ChangeRefused> {
     let found = draft.change.block(id).await?.filter(|block| block.removed_generation.is_none());
     let Some(block) = found else { return Err(ChangeRefused::NotFound { kind: KIND, name: id.to_owned() }) };
-    if block.kind == BlockKind::Client {
-        clients::set_state(draft, &block.value, ClientState::Approved).await?;
+    let mut lifted = vec![block];
+    if lifted[0].kind == BlockKind::Client {
+        let client = lifted[0].value.clone();
+        clients::set_state(draft, &client, ClientState::Approved).await?;
+        if let Some(origin) = origin_of(draft, &client).await? {
+            let with = live(&mut draft.change, origin.kind, &origin.value, None).await?;
+            // What was blocked for itself stays blocked.
+            lifted.extend(with.filter(|with| with.note == origin.note));
+        }
     }
     draft.generation().await?;
-    draft.change.remove_block(&block.id).await?;
-    draft.ground.blocks.remove(&block.id);
-    if block.kind == BlockKind::Token {
-        note_tokens(draft, std::iter::once(block.value.as_str()), false).await?;
+    for block in &lifted {
+        draft.change.remove_block(&block.id).await?;
+        draft.ground.blocks.remove(&block.id);
     }
-    audit(draft, "remove", &[block.into()]).await
+    let tokens = lifted.iter().filter(|block| block.kind == BlockKind::Token).map(|block| block.value.as_str());
+    note_tokens(draft, tokens, false).await?;
+    audit(draft, "remove", &lifted.into_iter().map(Judged::from).collect::<Vec<_>>()).await
 }
 
 impl From<Block> for Judged {
@@ -247,6 +274,28 @@ pub async fn unblock(draft: &mut Draft<'_>, kind: BlockKind, value: &str) -> Res
         Some(block) => remove(draft, &block.id).await.map(|()| true),
         None => Ok(false),
     }
+}
+
+/// Blocks a client, and what it came by, so that it does not come back with another key.
+pub(crate) async fn with_origin(draft: &mut Draft<'_>, client: &str, note: &str) -> Result<(), ChangeRefused> {
+    let own = Judged { kind: BlockKind::Client, value: client.to_owned(), issuer: None, note: note.to_owned() };
+    let blocks = std::iter::once(own).chain(origin_of(draft, client).await?).collect();
+    add(draft, blocks).await.map(|_| ())
+}
+
+/// What a client came by, as a block that comes with its own; none: it is nothing that another key could come by.
+async fn origin_of(draft: &mut Draft<'_>, client: &str) -> Result<Option<Judged>, ChangeRefused> {
+    let Some(identity) = draft.change.client(client).await?.map(|client| client.identity) else { return Ok(None) };
+    let note = format!("with client {client}");
+    Ok(match identity.split_once('/') {
+        Some((kind, token)) if kind == IdentityKind::BulkToken.word() => {
+            Some(Judged { kind: BlockKind::Token, value: token.to_owned(), issuer: None, note })
+        }
+        Some((kind, _)) if kind != IdentityKind::Key.word() => {
+            Some(Judged { kind: BlockKind::Identity, value: identity, issuer: None, note })
+        }
+        _ => None,
+    })
 }
 
 /// Whether the site has issued something to a client that still counts.
@@ -278,6 +327,7 @@ async fn audit(draft: &mut Draft<'_>, action: &str, blocks: &[Judged]) -> Result
         .collect();
     let name = match blocks {
         [one] => one.name(),
+        [one, ..] if one.kind == BlockKind::Client && blocks.len() == 2 => format!("{}, and what it came by", one.name()),
         _ => format!("{} blocks", blocks.len()),
     };
     let body = Some(serde_json::Value::from(shown).to_string());

@@ -135,10 +135,14 @@ pub async fn approve(draft: &mut Draft<'_>, id: &str) -> Result<Client, ChangeRe
     }
 }
 
-/// Blocks a client with everything that it can show.
-pub async fn block(draft: &mut Draft<'_>, id: &str, note: &str) -> Result<Client, ChangeRefused> {
+/// Blocks a client with everything that it can show, and, where that is said, what it came by.
+pub async fn block(draft: &mut Draft<'_>, id: &str, note: &str, origin: bool) -> Result<Client, ChangeRefused> {
     present(draft, id).await?;
-    blocking::block(draft, BlockKind::Client, id, note).await?;
+    if origin {
+        blocking::with_origin(draft, id, note).await?;
+    } else {
+        blocking::block(draft, BlockKind::Client, id, note).await?;
+    }
     present(draft, id).await
 }
 

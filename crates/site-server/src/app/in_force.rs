@@ -129,7 +129,9 @@ async fn read_ground(view: &mut View, keys: &Keys) -> Result<Ground, NotInForce>
     let mut ground = Ground { site_clients: Some(keys.site_clients(Vec::new())), ..Ground::default() };
     let mut blocks = Blocks::default();
     for block in view.live_blocks().await? {
-        blocks.insert(&block.id, block_line(block.kind, &block.value, block.issuer.as_deref()));
+        if let Some(line) = block_line(block.kind, &block.value, block.issuer.as_deref()) {
+            blocks.insert(&block.id, line);
+        }
     }
     ground.blocks = blocks;
     for crl in view.crls().await? {
@@ -152,14 +154,15 @@ async fn read_ground(view: &mut View, keys: &Keys) -> Result<Ground, NotInForce>
     Ok(ground)
 }
 
-/// How a block is published.
-pub(crate) fn block_line(kind: BlockKind, value: &str, issuer: Option<&str>) -> BlockLine {
-    match kind {
+/// How a block is published; none: it counts at the site alone.
+pub(crate) fn block_line(kind: BlockKind, value: &str, issuer: Option<&str>) -> Option<BlockLine> {
+    Some(match kind {
         BlockKind::Thumbprint => BlockLine::Thumbprint(value.to_owned()),
         BlockKind::Serial => BlockLine::Serial { serial: value.to_owned(), issuer: issuer.map(str::to_owned) },
         BlockKind::Token => BlockLine::Token(value.to_owned()),
         BlockKind::Client => BlockLine::Client(value.to_owned()),
-    }
+        BlockKind::Identity => return None,
+    })
 }
 
 /// How far clocks may be apart for the site's own tokens, in seconds.

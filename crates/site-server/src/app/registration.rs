@@ -139,6 +139,7 @@ pub async fn register(site: &Arc<Site>, point: &str, asked: &Asked) -> Result<Cl
     }
     let asking = proving::prove(site, point, asked, &[Kind::Bulk, Kind::OidcDevice, Kind::OidcUser]).await?;
     let mut draft = site.draft(&actor(point, asked)).await?;
+    demand_identity(&mut draft, &asking).await?;
     let known = draft.change.clients_by_key(&asking.key).await?.into_iter().next();
     let client = match known {
         Some(client) => again(&mut draft, &asking, client, name, asked).await?,
@@ -308,8 +309,19 @@ async fn registered(draft: &mut Draft<'_>, asking: &Asking) -> Result<Client, Re
     if asking.subject_of_site().is_some_and(|subject| subject != client.id) {
         return Err(RegistrationRefused::WrongKey);
     }
+    demand_identity(draft, asking).await?;
     demand_approved(draft, &client).await?;
     Ok(client)
+}
+
+/// Who is blocked by identity does not come in, whatever the key. A bulk registration token is blocked by its id, and looked at elsewhere.
+async fn demand_identity(draft: &mut Draft<'_>, asking: &Asking) -> Result<(), RegistrationRefused> {
+    let (kind, identity) = asking.identity();
+    let identity = format!("{}/{identity}", kind.word());
+    match blocking::live(&mut draft.change, BlockKind::Identity, &identity, None).await? {
+        Some(_) => Err(RegistrationRefused::ClientBlocked),
+        None => Ok(()),
+    }
 }
 
 async fn demand_approved(draft: &mut Draft<'_>, client: &Client) -> Result<(), RegistrationRefused> {

@@ -245,6 +245,67 @@ async fn the_block_of_a_client_counts_though_the_client_is_as_it_was_before() {
 }
 
 #[tokio::test]
+async fn a_client_that_is_blocked_with_what_it_came_by_does_not_come_back_with_another_key() {
+    for origin in [false, true] {
+        let house = a_house().await;
+        let (token, id) = bulk(&house, json!({})).await;
+        let client = ask(&house.site, "register", asked(&key(), &token)).await.text("client_id");
+
+        made(&house, &format!("/devices/{client}/block"), json!({ "note": "stolen", "origin": origin })).await;
+
+        let again = ask(&house.site, "register", asked(&key(), &token)).await;
+        assert_eq!(again.status, if origin { 403 } else { 201 }, "{}", again.body);
+        assert_eq!(house.site.store.bulk_token(&id).await.unwrap().unwrap().blocked_at.is_some(), origin);
+        made(&house, &format!("/devices/{client}/unblock"), json!({})).await;
+        assert_eq!(ask(&house.site, "register", asked(&key(), &token)).await.status, 201, "what came with the block goes with it");
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_was_blocked_for_itself_stays_blocked() {
+    let house = a_house().await;
+    let (token, id) = bulk(&house, json!({})).await;
+    let client = ask(&house.site, "register", asked(&key(), &token)).await.text("client_id");
+    made(&house, "/blocks", json!({ "token": id })).await;
+    made(&house, &format!("/devices/{client}/block"), json!({ "origin": true })).await;
+
+    made(&house, &format!("/devices/{client}/unblock"), json!({})).await;
+
+    assert_eq!(ask(&house.site, "register", asked(&key(), &token)).await.status, 403);
+}
+
+#[tokio::test]
+async fn who_is_blocked_by_identity_comes_by_no_key_and_members_are_told_of_it_nothing() {
+    let house = a_house().await;
+    crate::seen::with_gateway(&house).await;
+    let by_certificate = async || {
+        let key = cmg_authority::PrivateKey::generate().unwrap();
+        let issued = house.site.keys().clients.client("pc7", &key.public(), 86_400, house.site.now()).unwrap();
+        let chain: Vec<_> = issued.chain.iter().map(|der| json!(cmg_api::bytes::Base64(der.clone()))).collect();
+        let mut asked = asked(&self::key(), "none");
+        (asked["shown"], asked["proof"]) = (json!({ "certificate": chain }), Value::Null);
+        asked
+    };
+    let (first, second) = (by_certificate().await, by_certificate().await);
+    let client = ask(&house.site, "register", first.clone()).await.text("client_id");
+    let shown = house.ask_as("ian", crate::house::Ask::get(&format!("/devices/{client}"))).await.body;
+    let identity = shown["identity"].as_str().unwrap();
+    let lines = crate::seen::block_lines(&house.site).len();
+
+    let block = made(&house, "/blocks", json!({ "identity": identity })).await.body;
+
+    for what in ["register", "token", "exchange"] {
+        assert_eq!(ask(&house.site, what, first.clone()).await.reason(), (403, "client-blocked"), "{what}");
+    }
+    assert_eq!(ask(&house.site, "register", second.clone()).await.reason(), (403, "client-blocked"));
+    assert_eq!(crate::seen::block_lines(&house.site).len(), lines, "it counts at the site alone");
+    house.ask_as("ian", crate::house::Ask::delete(&format!("/blocks/{}", block["id"].as_str().unwrap()), "*")).await;
+    assert_eq!(ask(&house.site, "register", second).await.status, 201);
+    let wrong = house.ask_as("ian", crate::house::Ask::post("/blocks", json!({ "identity": "pc7" }))).await;
+    assert_eq!(wrong.keys(), ["identity"]);
+}
+
+#[tokio::test]
 async fn a_client_gets_so_many_tokens_a_day_and_no_more() {
     let house = a_house().await;
     let ((token, _), key) = (bulk(&house, json!({})).await, key());

@@ -92,7 +92,7 @@ async fn note(change: &mut Change, block: &Block) -> Result<(), Error> {
             change.set_client_state(&block.value, ClientState::Blocked).await
         }
         BlockKind::Token if change.bulk_token(&block.value).await?.is_some() => change.block_bulk_token(&block.value).await,
-        BlockKind::Client | BlockKind::Token | BlockKind::Thumbprint | BlockKind::Serial => Ok(()),
+        BlockKind::Client | BlockKind::Token | BlockKind::Thumbprint | BlockKind::Serial | BlockKind::Identity => Ok(()),
     }
 }
 

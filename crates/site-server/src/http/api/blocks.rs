@@ -72,7 +72,7 @@ struct MadeBlocks {
 struct ShownBlock {
     /// Its id.
     id: String,
-    /// `thumbprint`, `serial`, `token` or `client`.
+    /// `thumbprint`, `serial`, `token`, `client` or `identity`.
     kind: String,
     /// What is blocked.
     value: String,

@@ -72,6 +72,10 @@ struct BlockNote {
     /// In your words. Default empty.
     #[serde(default)]
     note: String,
+    /// Whether what it came by is blocked too, so that it does not come back with another key: the bulk registration token, or the user,
+    /// device or certificate name, which other devices may come by as well. Default false.
+    #[serde(default)]
+    origin: bool,
 }
 
 async fn list(asked: Asked) -> Result<Answer, Refused> {
@@ -158,12 +162,12 @@ async fn approve(asked: Asked) -> Result<Answer, Refused> {
 }
 
 async fn block(asked: Asked) -> Result<Answer, Refused> {
-    let BlockNote { note } = asked.body()?;
+    let BlockNote { note, origin } = asked.body()?;
     if let Some(problem) = note_problem(&note) {
         return Err(Refused::invalid(vec![problem]));
     }
     let mut draft = asked.draft().await?;
-    clients::block(&mut draft, asked.part("id"), &note).await?;
+    clients::block(&mut draft, asked.part("id"), &note, origin).await?;
     answered(asked.part("id"), draft).await
 }
 
