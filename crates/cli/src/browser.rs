@@ -1,5 +1,6 @@
-//! Signing in by a provider in a browser: the site says which address to open, and the browser comes back to this machine with a
-//! one-time code, which counts together with a secret that stays here (RFC 8252, RFC 7636).
+//! Signing in by a provider in a browser: the site says which address to open and which letters to show, and asks for these in the
+//! browser, so that nobody is lured into the sign-in of another. Then the browser comes back to this machine with a one-time code, which
+//! counts together with a secret that stays here (RFC 8252, RFC 7636).
 
 use std::io::{self, Write};
 use std::net::Ipv4Addr;
@@ -44,7 +45,7 @@ pub(crate) async fn login(provider: &str, opens: bool, server: &Server, surround
     let begun = server.ask_unknown(Request::post(&["sign-in", "oidc"], body)).await?.body;
     let url = begun["url"].as_str().filter(|url| is_address(url));
     let url = url.ok_or_else(|| Failure::Failed("the site server gave no address to open".to_owned()))?;
-    show(url, opens, surroundings);
+    show(url, begun["words"].as_str().filter(|words| is_plain(words)), opens, surroundings);
     let Ok(code) = timeout(PATIENCE, code(&listener, &path)).await else {
         return Err(Failure::Failed("nobody came back from the browser in ten minutes: look at what it says, and try again".to_owned()));
     };
@@ -59,7 +60,15 @@ fn is_address(url: &str) -> bool {
     url.starts_with("https://") && url.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-fn show(url: &str, opens: bool, surroundings: &mut Surroundings) {
+/// Nothing that a terminal could take for something else than letters.
+fn is_plain(words: &str) -> bool {
+    words.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+}
+
+fn show(url: &str, words: Option<&str>, opens: bool, surroundings: &mut Surroundings) {
+    if let Some(words) = words {
+        let _ = writeln!(surroundings.err, "When the browser asks for letters, type\n\n  {words}\n");
+    }
     let is_opened = opens && (surroundings.browse)(url).is_ok();
     let words = if is_opened { "A browser opens at the provider; if it does not, open" } else { "Open in a browser on this machine" };
     // Where nobody reads, there is still the browser.

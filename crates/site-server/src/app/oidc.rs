@@ -8,18 +8,21 @@
 //!                                              signs somebody in ◀────────────────▶
 //!                           callback: state, code ◀──────────────────────────────── is sent back
 //!                           code, verifier B ─────────────▶ ID token
+//!                           asks the person, if it goes to a port ──────────────▶ words are typed
 //!    one-time code ◀─────────────────────────────────────────────────────────────── is sent on
 //!    finish: code, verifier A ──▶ session
 //! ```
 //!
 //! Two legs, each with a PKCE of its own: whoever reads the provider's code lacks verifier B, whoever reads the one-time code lacks verifier
-//! A. So nothing that passes the browser is worth anything, and there is nothing to be bound to a browser: a sign-in that somebody was
-//! lured into ends at whoever began it only if the code reaches him, and it goes to the browser's own machine or to the site alone.
+//! A. So nothing that passes the browser is worth anything to others than whoever began. A sign-in that somebody was lured into must not
+//! end at whoever began it either: a code that goes to the site's own pages does not reach him, and before one goes to a port of the
+//! browser's machine, which others may use too, the person there is asked (`confirming`).
 //! `state` and one-time code count once; their hashes are stored, and what belongs to them is sealed, so that any site server goes on.
 //!
 //! The crate `openidconnect` would do the provider's leg. It brings an HTTP stack, RSA and curves of its own beside those that are here,
 //! and half of it is for what a gateway's site does not do; fetching, keys and verification are the same as for token issuers.
 
+pub(crate) mod confirming;
 mod id_token;
 pub(crate) mod identity;
 pub(crate) mod provider;
@@ -45,6 +48,7 @@ use super::sessions::{self, NewSession};
 use super::sign_in::{self, SignInRefused, Subject};
 use super::text::sha256;
 use crate::site::Site;
+use confirming::Question;
 use id_token::{Expected, IdTokenRefused};
 use identity::Identity;
 use provider::{Providers, Redeemed, printable};
@@ -69,6 +73,7 @@ const MOST: u64 = 1_000;
 /// What sealed texts belong to: one kind of secret never counts as the other.
 const OF_STATE: &str = "sign-in/state";
 const OF_CODE: &str = "sign-in/code";
+const OF_ANSWER: &str = "sign-in/answer";
 
 /// What whoever begins a sign-in says.
 pub(crate) struct Beginning {
@@ -102,6 +107,25 @@ struct Waiting {
     code_challenge: String,
     nonce: String,
     verifier: String,
+    /// What the person at the browser types before the code goes to a port; none: it goes to a page of the site.
+    words: Option<String>,
+    begun_from: String,
+}
+
+/// A sign-in that has begun.
+pub(crate) struct Begun {
+    /// The provider's address that the browser shall open.
+    pub(crate) url: String,
+    /// What whoever began it shows to the person at the browser.
+    pub(crate) words: Option<String>,
+}
+
+/// Where a browser that the provider has sent back goes on to.
+pub(crate) enum Onward {
+    /// To this address.
+    To(String),
+    /// Nowhere before the person there has answered.
+    Asked(Question),
 }
 
 /// A sign-in that waits for its session.
@@ -113,8 +137,8 @@ struct Proven {
     code_challenge: String,
 }
 
-/// Begins a sign-in, and gives the provider's address that the browser shall open.
-pub(crate) async fn begin(site: &Site, providers: &Providers, actor: &Actor, beginning: Beginning) -> Result<String, BeginRefused> {
+/// Begins a sign-in.
+pub(crate) async fn begin(site: &Site, providers: &Providers, actor: &Actor, beginning: Beginning) -> Result<Begun, BeginRefused> {
     let redirect = judged(&beginning).map_err(BeginRefused::Problems)?;
     sign_in::count(site, &[Subject::address(&actor.address)]).await?;
     let Some(provider) = enabled(site, &beginning.provider) else {
@@ -124,12 +148,15 @@ pub(crate) async fn begin(site: &Site, providers: &Providers, actor: &Actor, beg
     let now = site.now().0 as i64;
     let known = providers.known(&provider, now).await.map_err(BeginRefused::Provider)?;
     let (state, nonce, verifier) = (secret()?, secret()?, secret()?);
+    let words = confirming::place(&redirect).map(|_| confirming::words()).transpose().map_err(BeginRefused::Failed)?;
     let waiting = Waiting {
         provider: provider.name.clone(),
         redirect: redirect.as_str().to_owned(),
         code_challenge: beginning.code_challenge,
         nonce: nonce.text.to_string(),
         verifier: verifier.text.to_string(),
+        words: words.clone(),
+        begun_from: actor.address.clone(),
     };
     let sealed = sealed(site, OF_STATE, &waiting).map_err(BeginRefused::Failed)?;
     let mut change = site.store.begin(now).await?;
@@ -149,16 +176,16 @@ pub(crate) async fn begin(site: &Site, providers: &Providers, actor: &Actor, beg
         .append_pair("nonce", &nonce.text)
         .append_pair("code_challenge", &challenge(&verifier.text))
         .append_pair("code_challenge_method", "S256");
-    Ok(url.into())
+    Ok(Begun { url: url.into(), words })
 }
 
 /// Takes in what the provider says by the browser, and gives where the browser goes on to.
-pub(crate) async fn returned(site: &Site, providers: &Providers, actor: &Actor, returned: Returned) -> Result<String, ReturnRefused> {
+pub(crate) async fn returned(site: &Site, providers: &Providers, actor: &Actor, returned: Returned) -> Result<Onward, ReturnRefused> {
     let Some(state) = &returned.state else { return Err(ReturnRefused::State) };
     let waiting: Waiting = take(site, OF_STATE, state).await?.ok_or(ReturnRefused::State)?;
     let name = waiting.provider.clone();
     match proven(site, providers, waiting, returned).await {
-        Ok(location) => Ok(location),
+        Ok(onward) => Ok(onward),
         Err((refused, account)) => {
             let about = serde_json::json!({ "provider": name, "why": refused.to_string() });
             sign_in::record_failure(site, actor, account.as_deref(), &about).await?;
@@ -167,13 +194,14 @@ pub(crate) async fn returned(site: &Site, providers: &Providers, actor: &Actor, 
     }
 }
 
-/// Proves who was signed in, and keeps that under a one-time code. A refusal comes with the account that it is about.
+/// Proves who was signed in, and keeps that under a one-time code, or until the person at the browser has answered. A refusal comes with
+/// the account that it is about.
 async fn proven(
     site: &Site,
     providers: &Providers,
     waiting: Waiting,
     returned: Returned,
-) -> Result<String, (ReturnRefused, Option<String>)> {
+) -> Result<Onward, (ReturnRefused, Option<String>)> {
     let (provider, subject) = signed_in(site, providers, &waiting, returned).await.map_err(|refused| (refused, None))?;
     let of_store = |error: cmg_store::Error| (ReturnRefused::from(error), None);
     let identity = Identity::new(&provider.name, &provider.issuer, &subject);
@@ -189,14 +217,14 @@ async fn proven(
         provider: provider.name.clone(),
         code_challenge: waiting.code_challenge,
     };
-    let failed = |error| (ReturnRefused::Change(ChangeRefused::Failed(error)), None);
-    let code = new_session().map_err(|error| failed(Box::new(error)))?;
-    let sealed = sealed(site, OF_CODE, &proven).map_err(failed)?;
-    let now = site.now().0 as i64;
-    let mut change = site.store.begin(now).await.map_err(of_store)?;
-    change.add_sign_in(&code.digest, &sealed, now + CODE).await.map_err(of_store)?;
-    change.commit().await.map_err(of_store)?;
-    Ok(redirect.with_code(&code.text))
+    if let Some(place) = confirming::place(&redirect) {
+        let words = waiting.words.ok_or((ReturnRefused::State, None))?;
+        let question = confirming::ask(site, &redirect, place, words, waiting.begun_from, proven).await;
+        return question.map(Onward::Asked).map_err(|refused| (refused, None));
+    }
+    let code = new_session().map_err(|error| (ReturnRefused::Change(ChangeRefused::Failed(Box::new(error))), None))?;
+    keep(site, OF_CODE, &code.digest, &proven, CODE).await.map_err(|refused| (refused, None))?;
+    Ok(Onward::To(redirect.with_code(&code.text)))
 }
 
 /// The provider, and whom it says that it has signed in.
@@ -329,6 +357,15 @@ async fn client_secret(site: &Site, provider: &SignInProvider) -> Result<Option<
 fn sealed(site: &Site, of: &str, what: &impl Serialize) -> Result<Vec<u8>, Box<dyn std::error::Error + Send + Sync>> {
     let text = serde_json::to_vec(what)?;
     Ok(site.keys().vault.seal(of, &text)?)
+}
+
+/// Keeps what belongs to a secret of this digest, for so many seconds.
+async fn keep(site: &Site, of: &str, digest: &[u8], what: &impl Serialize, seconds: i64) -> Result<(), ReturnRefused> {
+    let sealed = sealed(site, of, what).map_err(ChangeRefused::Failed)?;
+    let now = site.now().0 as i64;
+    let mut change = site.store.begin(now).await?;
+    change.add_sign_in(digest, &sealed, now + seconds).await?;
+    Ok(change.commit().await?)
 }
 
 /// Takes what belongs to a secret, which counts no more after that.

@@ -25,6 +25,7 @@ mod members;
 mod oidc;
 mod openapi;
 mod page;
+mod pages;
 mod resources;
 mod route;
 mod sessions;
@@ -57,7 +58,7 @@ const BASE: &str = "/api/v1";
 /// In every answer: which request this was.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// In every answer: nothing is kept, guessed, framed or run.
+/// In every answer: nothing is kept, guessed, framed or run. Pages with a form permit that form.
 const ALWAYS: [(HeaderName, HeaderValue); 5] = [
     (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
     (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
@@ -171,7 +172,10 @@ async fn serve(api: &Arc<Api>, route: &Route, mut request: Request, id: &str) ->
     let caller = guard::caller(api, route, &parts.headers, peer.as_ref()).await?;
     guard::demand_own_site(route, &parts, peer.as_ref(), caller.as_ref())?;
     let query = asked::query(route, &parts.uri)?;
-    let body = if route.takes.is_some() { body::receive(&parts.headers, body, route.largest).await? } else { axum::body::Bytes::new() };
+    let body = match &route.takes {
+        Some(_) => body::receive(&parts.headers, body, route.media_type(), route.largest).await?,
+        None => axum::body::Bytes::new(),
+    };
     let asked = Asked {
         api: Arc::clone(api),
         caller: caller.map(|(_, caller)| caller),
@@ -195,7 +199,10 @@ fn request_id() -> String {
 
 fn finished(mut response: Response, id: &str) -> Response {
     let headers = response.headers_mut();
-    headers.extend(ALWAYS);
+    for (name, value) in ALWAYS {
+        // A page says more precisely what it permits.
+        headers.entry(name).or_insert(value);
+    }
     if let Ok(id) = HeaderValue::try_from(id) {
         headers.insert(REQUEST_ID, id);
     }

@@ -26,6 +26,29 @@ struct FakeProvider {
 struct Begun {
     state: String,
     nonce: String,
+    /// What the command line shows.
+    words: String,
+}
+
+/// A browser that was asked for the words.
+struct Asked {
+    answered: Answered,
+    ticket: String,
+    cookie: String,
+}
+
+impl Asked {
+    /// What the browser sends with these words, and with this cookie in the place of its own.
+    fn answer(&self, words: &str, cookie: Option<&str>) -> Ask {
+        self.answer_of(words, cookie, "http://127.0.0.1:8444")
+    }
+
+    fn answer_of(&self, words: &str, cookie: Option<&str>, origin: &str) -> Ask {
+        let cookie = cookie.unwrap_or(&self.cookie);
+        let form = format!("ticket={}&words={words}", self.ticket);
+        let ask = Ask::new("POST", "/sign-in/oidc/answer").header("content-type", "application/x-www-form-urlencoded");
+        ask.header("cookie", cookie).header("host", "127.0.0.1:8444").header("origin", origin).bytes(form.into_bytes())
+    }
 }
 
 impl FakeProvider {
@@ -103,13 +126,30 @@ async fn begin_at(house: &House, provider: &str) -> Begun {
     assert_eq!((part("code_challenge_method"), part("scope"), part("client_id")), ("S256".into(), "openid".into(), "console".into()));
     let uri = format!("https%3A%2F%2Fsite.example%3A8444%2Fapi%2Fv1%2Fsign-in%2Foidc%2Fcallback%2F{provider}");
     assert_eq!(part("redirect_uri"), uri);
-    Begun { state: part("state"), nonce: part("nonce") }
+    Begun { state: part("state"), nonce: part("nonce"), words: begun.body["words"].as_str().unwrap_or_default().to_owned() }
 }
 
-/// The one-time code in the address that the browser goes on to.
-fn code(answered: &Answered) -> String {
-    assert_eq!(answered.status.as_u16(), 303, "{answered:?}");
-    answered.header("location").unwrap().strip_prefix(REDIRECT).unwrap().strip_prefix("?code=").unwrap().to_owned()
+/// The question that the browser was asked.
+fn question(answered: Answered) -> Asked {
+    assert_eq!(answered.status.as_u16(), 200, "{answered:?}");
+    let ticket = between(page(&answered), "name=\"ticket\" value=\"", "\"");
+    let cookie = answered.header("set-cookie").unwrap().split(';').next().unwrap().to_owned();
+    Asked { ticket, cookie, answered }
+}
+
+fn between(text: &str, before: &str, after: &str) -> String {
+    let found = text.split_once(before).and_then(|(_, rest)| rest.split_once(after));
+    found.unwrap_or_else(|| panic!("{text}")).0.to_owned()
+}
+
+/// The one-time code in the address that the browser goes on to, after the person there has typed the words.
+async fn code(house: &House, begun: &Begun, answered: Answered) -> String {
+    code_of(&house.ask(question(answered).answer(&begun.words, None)).await)
+}
+
+fn code_of(answered: &Answered) -> String {
+    assert_eq!(answered.status.as_u16(), 200, "{answered:?}");
+    between(page(answered), &format!("content=\"0;url={REDIRECT}?code="), "\"")
 }
 
 async fn finish(house: &House, code: &str, verifier: &str) -> Answered {
@@ -133,7 +173,7 @@ async fn whoever_the_provider_signs_in_gets_a_session_of_the_tied_account() {
     let begun = begin(&house).await;
     provider.gives(&begun, |_| {});
 
-    let code = code(&provider.back(&house, &begun, "&code=c").await);
+    let code = code(&house, &begun, provider.back(&house, &begun, "&code=c").await).await;
     let made = finish(&house, &code, VERIFIER).await;
 
     assert_eq!((made.status.as_u16(), &made.body["account"]), (201, &json!("ann")));
@@ -150,12 +190,113 @@ async fn a_code_is_worth_nothing_without_the_verifier() {
     let provider = FakeProvider::of(&house).await;
     let begun = begin(&house).await;
     provider.gives(&begun, |_| {});
-    let code = code(&provider.back(&house, &begun, "&code=c").await);
+    let code = code(&house, &begun, provider.back(&house, &begun, "&code=c").await).await;
 
     assert_eq!(finish(&house, &code, "another-verifier").await.status.as_u16(), 401);
 
     assert_eq!(finish(&house, &code, VERIFIER).await.status.as_u16(), 401, "whoever tries it spoils it");
     assert_eq!(actions(&house, "ann").await, ["sign-in-refused"]);
+}
+
+#[tokio::test]
+async fn the_person_at_the_browser_is_asked_for_what_the_command_line_shows_and_the_page_does_not() {
+    let house = House::new().await;
+    let provider = FakeProvider::of(&house).await;
+    let begun = begin(&house).await;
+    provider.gives(&begun, |_| {});
+
+    let asked = question(provider.back(&house, &begun, "&code=c").await);
+
+    let text = page(&asked.answered);
+    for part in ["127.0.0.1:4000", "<strong>ann</strong>", "<strong>127.0.0.1</strong>"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert!(begun.words.len() == 9 && !text.contains(&begun.words) && !text.contains("code=") && !text.contains("/x"), "{text}");
+    let policy = asked.answered.headers.get_all("content-security-policy").iter().collect::<Vec<_>>();
+    assert_eq!(policy, ["default-src 'none'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"]);
+    let header = |name| asked.answered.header(name);
+    assert_eq!(
+        (header("x-frame-options"), header("referrer-policy"), header("cache-control")),
+        (Some("DENY"), Some("same-origin"), Some("no-store"))
+    );
+    let cookie = header("set-cookie").unwrap();
+    assert!(cookie.contains("HttpOnly; SameSite=Strict") && cookie.contains("Max-Age=300"), "{cookie}");
+    let made = finish(&house, &code_of(&house.ask(asked.answer(&begun.words.to_lowercase(), None)).await), VERIFIER).await;
+    assert_eq!(made.body["account"], json!("ann"));
+    assert_eq!(house.ask(asked.answer(&begun.words, None)).await.status.as_u16(), 400, "a question is answered once");
+}
+
+#[tokio::test]
+async fn a_cookie_over_tls_is_of_this_host_alone() {
+    let house = House::new().await;
+    let provider = FakeProvider::of(&house).await;
+    let begun = begin(&house).await;
+    provider.gives(&begun, |_| {});
+    let issuer = provider.signer.issuer.replace(':', "%3A").replace('/', "%2F");
+    let back = Ask::get(&format!("/sign-in/oidc/callback/corp?state={}&iss={issuer}&code=c", begun.state));
+
+    let asked = question(house.ask(back.from(crate::house::peer("192.0.2.9:1", true))).await);
+
+    let cookie = asked.answered.header("set-cookie").unwrap();
+    assert!(cookie.starts_with("__Host-cmg-sign-in=") && cookie.contains("Path=/; Secure;"), "{cookie}");
+}
+
+#[tokio::test]
+async fn whoever_lured_an_administrator_to_the_provider_gets_nothing() {
+    let house = House::new().await;
+    let provider = FakeProvider::of(&house).await;
+    // The attacker begins, and the victim's browser, signed in at the provider already, comes back without a click.
+    let attacker = begin(&house).await;
+    provider.gives(&attacker, |_| {});
+    let victim = question(provider.back(&house, &attacker, "&code=c").await);
+    let own = begin(&house).await;
+
+    // What the victim's own command line shows is another sign-in's.
+    let typed = house.ask(victim.answer(&own.words, None)).await;
+    let guessed = house.ask(victim.answer(&attacker.words, None)).await;
+
+    assert_eq!((typed.status.as_u16(), guessed.status.as_u16()), (403, 400), "{typed:?}");
+    assert!(page(&typed).contains("somebody wanted to be signed in as you"), "{typed:?}");
+    assert_eq!(actions(&house, "ann").await, ["sign-in-refused"]);
+}
+
+#[tokio::test]
+async fn an_answer_counts_from_the_browser_that_was_asked_and_from_the_sites_own_page() {
+    for bend in ["no cookie", "another cookie", "another page", "no ticket"] {
+        let house = House::new().await;
+        let provider = FakeProvider::of(&house).await;
+        let begun = begin(&house).await;
+        provider.gives(&begun, |_| {});
+        let asked = question(provider.back(&house, &begun, "&code=c").await);
+
+        let refused = match bend {
+            "no cookie" => house.ask(asked.answer(&begun.words, Some("a=b"))).await,
+            "another cookie" => house.ask(asked.answer(&begun.words, Some("cmg-sign-in=x"))).await,
+            "another page" => house.ask(asked.answer_of(&begun.words, None, "https://evil.example")).await,
+            _ => house.ask(asked.answer(&begun.words, None).bytes(b"words=x".to_vec())).await,
+        };
+
+        let expected = if bend == "no ticket" { 400 } else { 403 };
+        assert_eq!(refused.status.as_u16(), expected, "{bend}: {refused:?}");
+        assert!(!refused.body.to_string().contains("code="), "{bend}: {refused:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_page_of_the_site_is_asked_about_nothing() {
+    let house = House::new().await;
+    let provider = FakeProvider::of(&house).await;
+    let body = json!({ "provider": "corp", "redirect": "/console", "code_challenge": CHALLENGE });
+    let begun = house.ask(Ask::post("/sign-in/oidc", body)).await;
+    let url = begun.body["url"].as_str().unwrap().to_owned();
+    let part = |name: &str| url.split(['?', '&']).find_map(|pair| pair.strip_prefix(name)?.strip_prefix('=')).unwrap().to_owned();
+    let waiting = Begun { state: part("state"), nonce: part("nonce"), words: String::new() };
+    provider.gives(&waiting, |_| {});
+
+    let answered = provider.back(&house, &waiting, "&code=c").await;
+
+    assert_eq!((answered.status.as_u16(), &begun.body["words"]), (303, &Value::Null));
+    assert!(answered.header("location").unwrap().starts_with("/console?code="));
 }
 
 #[tokio::test]
@@ -166,7 +307,7 @@ async fn a_state_that_was_made_up_or_used_is_refused() {
     provider.gives(&begun, |_| {});
     provider.back(&house, &begun, "&code=c").await;
 
-    for state in [begun, Begun { state: "made-up".to_owned(), nonce: String::new() }] {
+    for state in [begun, Begun { state: "made-up".to_owned(), nonce: String::new(), words: String::new() }] {
         let answered = provider.back(&house, &state, "&code=c").await;
         assert_eq!(answered.status.as_u16(), 400);
         assert!(page(&answered).contains("cmg login --provider"), "{answered:?}");
@@ -208,7 +349,8 @@ async fn id_tokens_that_do_not_count_let_nobody_in() {
     let claims = provider.signer.claims("", "s-1", "console", std::time::Duration::from_secs(300));
     provider.put("/token", &json!({ "id_token": other.sign(&claims, &json!({})).unwrap() }));
     assert!(page(&provider.back(&house, &begun, "&code=c").await).contains("token_signature"), "signed by somebody else");
-    assert_eq!(actions(&house, "").await, ["sign-in-refused"], "one record a minute");
+    // A minute may have passed between two of them.
+    assert!((1..=2).contains(&actions(&house, "").await.len()), "one record a minute");
 }
 
 #[tokio::test]
@@ -223,7 +365,7 @@ async fn a_key_that_is_new_is_fetched_once() {
     let begun = begin(&house).await;
     provider.gives(&begun, |_| {});
 
-    code(&provider.back(&house, &begun, "&code=c").await);
+    code(&house, &begun, provider.back(&house, &begun, "&code=c").await).await;
 
     let asked = provider.web.asked().into_iter().filter(|path| path == "/keys").count();
     assert_eq!(asked, 2);
@@ -290,12 +432,12 @@ async fn a_provider_that_is_believed_no_more_lets_nobody_in_and_ends_the_session
         let provider = FakeProvider::of(&house).await;
         let begun = begin(&house).await;
         provider.gives(&begun, |_| {});
-        let made = finish(&house, &code(&provider.back(&house, &begun, "&code=c").await), VERIFIER).await;
+        let made = finish(&house, &code(&house, &begun, provider.back(&house, &begun, "&code=c").await).await, VERIFIER).await;
         let session = made.body["token"].as_str().unwrap();
         let other = house.ask(Ask::post("/sessions", json!({ "name": "ian", "password": PASSWORD }))).await;
         let begun = begin(&house).await;
         provider.gives(&begun, |_| {});
-        let late = code(&provider.back(&house, &begun, "&code=c").await);
+        let late = code(&house, &begun, provider.back(&house, &begun, "&code=c").await).await;
 
         let mut changed = provider.resource();
         let ask = match ending {
@@ -350,7 +492,7 @@ async fn a_provider_that_is_described_anew_ends_no_session() {
     let provider = FakeProvider::of(&house).await;
     let begun = begin(&house).await;
     provider.gives(&begun, |_| {});
-    let made = finish(&house, &code(&provider.back(&house, &begun, "&code=c").await), VERIFIER).await;
+    let made = finish(&house, &code(&house, &begun, provider.back(&house, &begun, "&code=c").await).await, VERIFIER).await;
     let mut changed = provider.resource();
     changed["description"] = json!("changed");
 
@@ -367,7 +509,7 @@ async fn an_account_that_is_changed_after_the_browser_came_back_does_not_come_in
     let provider = FakeProvider::of(&house).await;
     let begun = begin(&house).await;
     provider.gives(&begun, |_| {});
-    let code = code(&provider.back(&house, &begun, "&code=c").await);
+    let code = code(&house, &begun, provider.back(&house, &begun, "&code=c").await).await;
 
     tie(&house, "ann", "s-9", false).await;
 

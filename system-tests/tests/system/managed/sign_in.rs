@@ -56,13 +56,15 @@ impl Office {
         command
     }
 
-    /// Begins a sign-in by the command line; gives the address that it tells.
-    fn login(&self) -> (Child, String) {
+    /// Begins a sign-in by the command line; gives the letters and the address that it tells.
+    fn login(&self) -> (Child, String, String) {
         let mut login = self.cmg(&["login", "--provider", "corp", "--no-browser"]).spawn().unwrap();
         let mut lines = BufReader::new(login.stderr.take().unwrap()).lines();
+        let is_letters = |line: &String| line.len() == 9 && line.as_bytes()[4] == b'-';
+        let words = lines.by_ref().map(|line| line.unwrap().trim().to_owned()).find(is_letters).unwrap();
         let url = lines.find_map(|line| line.unwrap().trim().strip_prefix("https://").map(|rest| format!("https://{rest}"))).unwrap();
         std::thread::spawn(move || lines.for_each(drop));
-        (login, url)
+        (login, words, url)
     }
 
     fn at_provider(&self, url: &str, subject: &str) -> String {
@@ -72,10 +74,27 @@ impl Office {
 
 /// Opens an address without TLS, as a browser on this machine.
 fn visit(url: &str) -> Page {
+    send("GET", url, "", "")
+}
+
+/// Types the letters into the page that asks for them; gives where the browser goes on to.
+fn type_in(question: &Page, back: &str, words: &str) -> Page {
+    let between = |before: &str, after| question.text.split_once(before).unwrap().1.split_once(after).unwrap().0;
+    let (ticket, cookie) = (between("name=\"ticket\" value=\"", "\""), between("set-cookie: ", ";"));
+    let origin = &back[..back["http://".len()..].find('/').unwrap() + "http://".len()];
+    let fields = format!("Origin: {origin}\r\nCookie: {cookie}\r\nContent-Type: application/x-www-form-urlencoded\r\n");
+    let page = send("POST", &format!("{origin}/api/v1/sign-in/oidc/answer"), &fields, &format!("ticket={ticket}&words={words}"));
+    let location = page.text.split_once("content=\"0;url=").and_then(|(_, rest)| rest.split_once('"')).map(|(url, _)| url.to_owned());
+    Page { location, ..page }
+}
+
+fn send(method: &str, url: &str, fields: &str, body: &str) -> Page {
     let (authority, path) = url.strip_prefix("http://").unwrap().split_once('/').unwrap();
     let mut socket = TcpStream::connect(authority).unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
-    write!(socket, "GET /{path} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n\r\n").unwrap();
+    let length = body.len();
+    let head = format!("{method} /{path} HTTP/1.1\r\nHost: {authority}\r\n{fields}Content-Length: {length}\r\nConnection: close\r\n\r\n");
+    write!(socket, "{head}{body}").unwrap();
     let mut text = String::new();
     socket.read_to_string(&mut text).unwrap();
     let status = text.split(' ').nth(1).unwrap().parse().unwrap();
@@ -90,11 +109,12 @@ fn json_of(output: &Output) -> Value {
 
 /// Signs in by the command line, from its first word to its session.
 fn signs_in(office: &Office) {
-    let (login, url) = office.login();
+    let (login, words, url) = office.login();
     // A browser opens connections that it does not use.
     let back = office.at_provider(&url, "alice@idp");
-    let page = visit(&back);
-    assert_eq!(page.status, 303, "{}", page.text);
+    let question = visit(&back);
+    assert_eq!(question.status, 200, "{}", question.text);
+    let page = type_in(&question, &back, &words);
     let here = page.location.unwrap();
     let (origin, _) = here.split_at(here.rfind('/').unwrap());
     let _idle = TcpStream::connect(origin.strip_prefix("http://").unwrap()).unwrap();
@@ -127,7 +147,7 @@ fn a_public_client_has_no_secret_and_its_administrators_sign_in() {
 #[test]
 fn who_is_not_tied_to_an_account_reads_what_to_do() {
     let Some(office) = Office::open("console") else { return };
-    let (mut login, url) = office.login();
+    let (mut login, _, url) = office.login();
 
     let page = visit(&office.at_provider(&url, "mallory"));
 
@@ -141,9 +161,11 @@ fn who_is_not_tied_to_an_account_reads_what_to_do() {
 #[test]
 fn what_the_browser_carried_counts_once() {
     let Some(office) = Office::open("console") else { return };
-    let (mut login, url) = office.login();
+    let (mut login, words, url) = office.login();
     let back = office.at_provider(&url, "alice@idp");
-    assert_eq!(visit(&back).status, 303);
+    let question = visit(&back);
+    assert_eq!(type_in(&question, &back, "AAAA-AAAA").status, 403, "other letters end it");
+    assert_eq!(type_in(&question, &back, &words).status, 400);
 
     let again = visit(&back);
     let made_up = visit(&back.replace("state=", "state=x"));

@@ -1,13 +1,14 @@
 //! What the site asks a sign-in provider: its discovery document, its keys, and an ID token for an authorization code.
 //!
-//! Document and keys are kept for a while, so that strangers who begin sign-ins have the provider asked seldom.
+//! Document and keys are kept for a while, so that strangers who begin sign-ins have the provider asked seldom. Each provider has turns of
+//! its own, so that one that is slow holds up nobody who signs in by another.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cmg_api::resource::SignInProvider;
 use serde::Deserialize;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::app::fetching::{Basic, Fetcher, Reach};
 use crate::app::key_sets::{IssuerKey, keys};
@@ -19,13 +20,14 @@ const LARGEST: usize = 1 << 20;
 /// How long document and keys are kept, in seconds.
 const KEPT: i64 = 600;
 
-/// Questions at once, to all providers.
-const AT_ONCE: usize = 8;
+/// Questions to one provider at once. Providers are as many as full administrators have written.
+const AT_ONCE: usize = 4;
 
 /// What the providers have said, as far as this site server remembers it.
+#[derive(Default)]
 pub(crate) struct Providers {
     known: Mutex<BTreeMap<String, Arc<Known>>>,
-    turns: Semaphore,
+    turns: Mutex<BTreeMap<String, Arc<Semaphore>>>,
 }
 
 /// What a provider has said.
@@ -73,12 +75,6 @@ fn basic() -> Vec<String> {
     vec!["client_secret_basic".to_owned()]
 }
 
-impl Default for Providers {
-    fn default() -> Self {
-        Self { known: Mutex::default(), turns: Semaphore::new(AT_ONCE) }
-    }
-}
-
 impl Providers {
     /// What a provider says, which was asked lately.
     pub(crate) async fn known(&self, provider: &SignInProvider, now: i64) -> Result<Arc<Known>, String> {
@@ -91,7 +87,7 @@ impl Providers {
 
     /// What a provider says now.
     pub(crate) async fn ask(&self, provider: &SignInProvider, now: i64) -> Result<Arc<Known>, String> {
-        let _turn = self.turn()?;
+        let _turn = self.turn(&provider.name)?;
         let (discovery, keys) = fetched(provider).await?;
         let known = Arc::new(Known { resource: provider.clone(), discovery, keys, at: now });
         self.all().insert(provider.name.clone(), Arc::clone(&known));
@@ -100,7 +96,7 @@ impl Providers {
 
     /// The ID token for an authorization code.
     pub(crate) async fn redeem(&self, provider: &SignInProvider, known: &Known, redeemed: &Redeemed<'_>) -> Result<String, String> {
-        let _turn = self.turn()?;
+        let _turn = self.turn(&provider.name)?;
         let mut form = vec![
             ("grant_type", "authorization_code"),
             ("code", redeemed.code),
@@ -124,11 +120,15 @@ impl Providers {
         tokens.ok_or_else(|| format!("{url} answered without an ID token: the scope openid may not be permitted there"))
     }
 
-    fn turn(&self) -> Result<tokio::sync::SemaphorePermit<'_>, String> {
-        self.turns.try_acquire().map_err(|_| "too many sign-ins are looked at: try again".to_owned())
+    fn turn(&self, provider: &str) -> Result<OwnedSemaphorePermit, String> {
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        // What nobody uses is as good as new, so a provider that is gone leaves nothing behind.
+        turns.retain(|_, turns| Arc::strong_count(turns) > 1);
+        let own = turns.entry(provider.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(AT_ONCE)));
+        Arc::clone(own).try_acquire_owned().map_err(|_| "too many sign-ins are under way at it: try again".to_owned())
     }
 
-    fn all(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Arc<Known>>> {
+    fn all(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Known>>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -160,4 +160,23 @@ fn fetcher(provider: &SignInProvider) -> Fetcher {
 /// The provider says where its other addresses are, which reach no further than its own.
 fn reach(provider: &SignInProvider) -> Reach {
     Reach::of(provider.allow_private_addresses, &provider.issuer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_provider_that_is_slow_holds_up_nobody_at_another() {
+        let providers = Providers::default();
+
+        let turns: Vec<_> = (0..AT_ONCE).map(|_| providers.turn("slow").unwrap()).collect();
+
+        assert!(providers.turn("slow").is_err());
+        assert!(providers.turn("other").is_ok());
+        assert_eq!(providers.turns.lock().unwrap().len(), 2);
+        drop(turns);
+        assert!(providers.turn("slow").is_ok());
+        assert_eq!(providers.turns.lock().unwrap().len(), 1, "turns that nobody uses are forgotten");
+    }
 }

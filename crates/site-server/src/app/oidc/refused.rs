@@ -71,6 +71,17 @@ pub(crate) enum ReturnRefused {
         /// What it calls the person.
         subject: String,
     },
+    /// The answer came from another browser than the question went to.
+    #[error(
+        "The answer did not come from the browser that was asked, and the sign-in has ended. Allow cookies for this site, and begin again."
+    )]
+    OtherBrowser,
+    /// Other words were typed.
+    #[error(
+        "These are not the letters that `cmg login` shows, and the sign-in has ended. If you have begun one yourself, begin it again. If you \
+         have not, somebody wanted to be signed in as you: tell a full administrator."
+    )]
+    Words,
     /// The account is disabled.
     #[error("Your account is disabled. Ask a full administrator.")]
     Disabled,

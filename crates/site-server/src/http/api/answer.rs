@@ -77,7 +77,8 @@ impl Answer {
         self.header(header::SET_COOKIE.as_str(), cookie)
     }
 
-    fn header(mut self, name: &str, value: String) -> Self {
+    /// A header.
+    pub(crate) fn header(mut self, name: &str, value: String) -> Self {
         self.headers.push((name.to_owned(), value));
         self
     }

@@ -27,9 +27,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// The deepest that lists and tables stand in each other.
 const DEEPEST: usize = 32;
 
-/// Takes in a body of JSON of at most `largest` bytes.
-pub(crate) async fn receive(headers: &HeaderMap, body: Body, largest: usize) -> Result<Bytes, Refused> {
-    demand_json(headers)?;
+/// Takes in a body of this media type and of at most `largest` bytes.
+pub(crate) async fn receive(headers: &HeaderMap, body: Body, media_type: &str, largest: usize) -> Result<Bytes, Refused> {
+    demand(headers, media_type)?;
     let too_large = || Refused::new(Kind::TooLarge, format!("a body has at most {largest} bytes; send less at once"));
     let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     if length.is_some_and(|length| length > largest) {
@@ -63,16 +63,16 @@ pub(crate) fn parse(body: &[u8]) -> Result<Value, Refused> {
     }
 }
 
-fn demand_json(headers: &HeaderMap) -> Result<(), Refused> {
+fn demand(headers: &HeaderMap, wanted: &str) -> Result<(), Refused> {
     let media_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
     let mut parts = media_type.split(';').map(str::trim);
-    let is_json = parts.next().is_some_and(|name| name.eq_ignore_ascii_case("application/json"));
+    let is_wanted = parts.next().is_some_and(|name| name.eq_ignore_ascii_case(wanted));
     let is_utf8 = parts.all(|parameter| parameter.eq_ignore_ascii_case("charset=utf-8"));
     let is_plain = !headers.contains_key(header::CONTENT_ENCODING);
-    if is_json && is_utf8 && is_plain {
+    if is_wanted && is_utf8 && is_plain {
         return Ok(());
     }
-    Err(Refused::new(Kind::MediaType, "send the body as it is, with Content-Type: application/json"))
+    Err(Refused::new(Kind::MediaType, format!("send the body as it is, with Content-Type: {wanted}")))
 }
 
 /// One JSON value; none is `null`.

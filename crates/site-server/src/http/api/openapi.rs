@@ -81,7 +81,7 @@ fn operation(route: &Route, schemas: &mut BTreeMap<String, Value>) -> Value {
         "security": if route.needs == Needs::Nobody { json!([]) } else { json!([{ "bearer": [] }, { "cookie": [] }]) },
     });
     if let Some(shape) = &route.takes {
-        operation["requestBody"] = json!({ "required": true, "content": { "application/json": { "schema": named(shape, schemas) } } });
+        operation["requestBody"] = json!({ "required": true, "content": { route.media_type(): { "schema": named(shape, schemas) } } });
     }
     operation
 }

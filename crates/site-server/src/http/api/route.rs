@@ -89,6 +89,8 @@ pub(crate) struct Route {
     /// Whether others than these may stand in the query, which are not looked at.
     pub(crate) free_query: bool,
     pub(crate) takes: Option<Shape>,
+    /// Whether it takes a form of a page in the place of JSON.
+    pub(crate) form: bool,
     /// The largest body, in bytes: little where anybody may ask.
     pub(crate) largest: usize,
     pub(crate) gives: Option<Shape>,
@@ -121,6 +123,7 @@ impl Route {
             query: &[],
             free_query: false,
             takes: None,
+            form: false,
             largest: if needs == Needs::Nobody { LARGEST_OF_STRANGERS } else { LARGEST },
             gives: None,
             status,
@@ -140,6 +143,16 @@ impl Route {
 
     pub(crate) fn takes<T: ToSchema>(self) -> Self {
         Self { takes: Some(Shape::of::<T>()), ..self }
+    }
+
+    /// It takes a form of a page.
+    pub(crate) fn form(self) -> Self {
+        Self { form: true, ..self }
+    }
+
+    /// What the body has to be.
+    pub(crate) fn media_type(&self) -> &'static str {
+        if self.form { "application/x-www-form-urlencoded" } else { "application/json" }
     }
 
     pub(crate) fn gives<T: ToSchema>(self) -> Self {
