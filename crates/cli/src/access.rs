@@ -136,7 +136,7 @@ pub(crate) struct Blocked {
     /// A client by its id, with its certificates and tokens
     #[arg(long, value_name = "ID")]
     client: Option<String>,
-    /// Whoever would register as this: KIND/NAME, as `cmg client show` has it
+    /// Whoever would register as this: KIND/NAME, as `cmg device show` has it
     #[arg(long, value_name = "KIND/NAME")]
     identity: Option<String>,
 }

@@ -136,7 +136,7 @@ fn identity_problem(identity: &str) -> Option<Problem> {
     }
     let kinds = [IdentityKind::Certificate, IdentityKind::EntraDevice, IdentityKind::OidcUser].map(IdentityKind::word);
     let is_known = identity.split_once('/').is_some_and(|(kind, name)| kinds.contains(&kind) && !name.is_empty());
-    let instead = format!("write KIND/NAME as `cmg client show` has it; KIND is one of {}", kinds.join(", "));
+    let instead = format!("write KIND/NAME as `cmg device show` has it; KIND is one of {}", kinds.join(", "));
     (!is_known).then(|| Problem::new("identity", format!("\"{identity}\" cannot be blocked"), instead))
 }
 
