@@ -288,7 +288,7 @@ async fn who_is_blocked_by_identity_comes_by_no_key_and_members_are_told_of_it_n
     };
     let (first, second) = (by_certificate().await, by_certificate().await);
     let client = ask(&house.site, "register", first.clone()).await.text("client_id");
-    let shown = house.ask_as("ian", crate::house::Ask::get(&format!("/devices/{client}"))).await.body;
+    let shown = house.ask_as("ian", Ask::get(&format!("/devices/{client}"))).await.body;
     let identity = shown["identity"].as_str().unwrap();
     let lines = crate::seen::block_lines(&house.site).len();
 
@@ -299,9 +299,9 @@ async fn who_is_blocked_by_identity_comes_by_no_key_and_members_are_told_of_it_n
     }
     assert_eq!(ask(&house.site, "register", second.clone()).await.reason(), (403, "client-blocked"));
     assert_eq!(crate::seen::block_lines(&house.site).len(), lines, "it counts at the site alone");
-    house.ask_as("ian", crate::house::Ask::delete(&format!("/blocks/{}", block["id"].as_str().unwrap()), "*")).await;
+    house.ask_as("ian", Ask::delete(&format!("/blocks/{}", block["id"].as_str().unwrap()), "*")).await;
     assert_eq!(ask(&house.site, "register", second).await.status, 201);
-    let wrong = house.ask_as("ian", crate::house::Ask::post("/blocks", json!({ "identity": "pc7" }))).await;
+    let wrong = house.ask_as("ian", Ask::post("/blocks", json!({ "identity": "pc7" }))).await;
     assert_eq!(wrong.keys(), ["identity"]);
 }
 
@@ -360,7 +360,7 @@ async fn where_approval_is_by_hand_a_device_waits_for_it_and_costs_its_token_one
     let house = a_house().await;
     let code = &house.site.code;
     let by_hand = json!({ "name": code, "approval": "manual" });
-    let set = house.ask_as("ian", crate::house::Ask::put(&format!("/sites/{code}"), "*", by_hand)).await;
+    let set = house.ask_as("ian", Ask::put(&format!("/sites/{code}"), "*", by_hand)).await;
     assert!(set.status.is_success(), "{set:?}");
     let ((token, id), key) = (bulk(&house, json!({})).await, key());
 
@@ -368,7 +368,7 @@ async fn where_approval_is_by_hand_a_device_waits_for_it_and_costs_its_token_one
     let second = ask(&house.site, "register", asked(&key, &token)).await;
 
     assert_eq!([first.reason(), second.reason()], [(403, "client-waits"), (403, "client-waits")]);
-    let waiting = house.ask_as("ann", crate::house::Ask::get("/devices?state=pending")).await.body;
+    let waiting = house.ask_as("ann", Ask::get("/devices?state=pending")).await.body;
     assert_eq!((waiting["items"].as_array().unwrap().len(), uses(&house, &id).await), (1, 1));
     let client = waiting["items"][0]["id"].as_str().unwrap();
     made(&house, &format!("/devices/{client}/approve"), json!({})).await;
@@ -386,7 +386,7 @@ async fn two_devices_of_one_name_are_told_on_each_other() {
     let house = a_house().await;
     let (token, _) = bulk(&house, json!({})).await;
     let first = ask(&house.site, "register", asked(&key(), &token)).await.text("client_id");
-    let shown = async |id: &str| house.ask_as("ann", crate::house::Ask::get(&format!("/devices/{id}"))).await.body["findings"].clone();
+    let shown = async |id: &str| house.ask_as("ann", Ask::get(&format!("/devices/{id}"))).await.body["findings"].clone();
     assert_eq!(shown(&first).await, json!([]));
 
     let second = ask(&house.site, "register", asked(&key(), &token)).await.text("client_id");
