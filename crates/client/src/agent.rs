@@ -216,6 +216,7 @@ impl Agent {
         self.carrier.take_way(way);
         if *route != Route::Nothing {
             self.backoff.reset();
+            self.schedule.set(Timer::Renew, self.until_renewal());
             for timer in [Timer::Notify, Timer::Policy, Timer::Send] {
                 self.schedule.set(timer, Duration::ZERO);
             }

@@ -4,12 +4,16 @@ use std::fs;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use cmg_lab::lab::HOST;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::{ManagedSite, binary, until};
+use crate::support::{ManagedSite, PATIENCE, binary, until};
+
+/// How often a client is asked.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// A device with a folder of its own.
 struct Device {
@@ -44,7 +48,8 @@ impl Device {
     fn token_file(&self, token: &str) -> String {
         use std::io::Write;
         let path = self.path("token");
-        let file = fs::OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&path);
+        let _ = fs::remove_file(&path);
+        let file = fs::OpenOptions::new().create_new(true).write(true).mode(0o600).open(&path);
         file.unwrap().write_all(token.as_bytes()).unwrap();
         path.display().to_string()
     }
@@ -64,10 +69,11 @@ impl Device {
         self.client("install", &all)
     }
 
-    fn installed(managed: &ManagedSite) -> Self {
+    /// A device that is registered. The laboratory's intranet is on this machine, so it may be told to keep to the internet.
+    fn installed(managed: &ManagedSite, more: &[&str]) -> Self {
         let device = Self::new(managed);
         let (token, service) = (device.token_file(&bulk(managed)), device.service());
-        let output = device.install(&["--token-file", &token, "--service", &service]);
+        let output = device.install(&[&["--token-file", &token, "--service", &service], more].concat());
         assert!(output.status.success(), "{}", said(&output));
         device
     }
@@ -88,9 +94,17 @@ impl Device {
         serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", said(&output)))
     }
 
-    /// Waits until the client that runs says so.
+    /// Waits until the client that runs says so; else tells what it says.
     fn until_status(&self, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
-        until(what, || Some(self.status()).filter(|status| status["is_running"] == true && fits(status)))
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let status = self.status();
+            if status["is_running"] == true && fits(&status) {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "waited in vain: {what}\n{status:#}\n{}", self.log());
+            std::thread::sleep(PAUSE);
+        }
     }
 
     fn identity(&self) -> Value {
@@ -120,7 +134,7 @@ fn site() -> ManagedSite {
 #[test]
 fn a_device_installs_through_a_gateway_and_its_key_stays_closed() {
     let managed = site();
-    let device = Device::installed(&managed);
+    let device = Device::installed(&managed, &[]);
 
     let known = managed.api.ask("GET", &format!("/devices/{}", device.identity()["given"]["client_id"].as_str().unwrap()), None).unwrap();
     assert_eq!((&known["name"], &known["state"]), (&json!("PC-7"), &json!("approved")));
@@ -171,7 +185,7 @@ fn what_cannot_be_installed_is_told_and_nothing_is_left_behind() {
 #[test]
 fn a_repair_keeps_the_key_and_the_id() {
     let managed = site();
-    let device = Device::installed(&managed);
+    let device = Device::installed(&managed, &[]);
     let (before, key) = (device.identity(), fs::read(device.path("data/device.key")).unwrap());
 
     let renewed = device.client("repair", &[]);
@@ -188,7 +202,7 @@ fn a_repair_keeps_the_key_and_the_id() {
 #[test]
 fn a_client_gets_its_policy_and_works_through_the_gateway_and_a_restart_keeps_both() {
     let managed = site();
-    let device = Device::installed(&managed);
+    let device = Device::installed(&managed, &["--always-internet"]);
     let running = device.start();
     let status = device.until_status("the client is on the internet", |status| status["place"] == "internet");
     assert_eq!((&status["through"], &status["policy"]["site"]), (&json!("service main"), &json!("LAB")), "{status:#}");
@@ -205,9 +219,22 @@ fn a_client_gets_its_policy_and_works_through_the_gateway_and_a_restart_keeps_bo
 }
 
 #[test]
+fn on_the_intranet_the_management_point_proves_itself_and_is_used_straight() {
+    let managed = site();
+    let device = Device::installed(&managed, &[]);
+    let _running = device.start();
+
+    let status = device.until_status("the client is on the intranet", |status| status["place"] == "intranet");
+
+    assert_eq!(status["through"], "management point management-point-1");
+    let explained = said(&device.client("locate", &["--explain"]));
+    assert!(explained.contains("1. management point management-point-1: it has proven itself"), "{explained}");
+}
+
+#[test]
 fn a_token_is_renewed_by_itself_before_it_ends() {
     let managed = site();
-    let device = Device::installed(&managed);
+    let device = Device::installed(&managed, &["--always-internet"]);
     // As it is after two months: its time has come, and it still counts.
     let mut identity = device.identity();
     let token = identity["given"]["token"].clone();
@@ -225,7 +252,7 @@ fn a_token_is_renewed_by_itself_before_it_ends() {
 #[test]
 fn heartbeat_and_inventory_reach_the_site_and_a_ping_brings_another() {
     let managed = site();
-    let device = Device::installed(&managed);
+    let device = Device::installed(&managed, &["--always-internet"]);
     let _running = device.start();
     let status = device.until_status("nothing waits", |status| status["messages"] == 0 && status["is_told"] == true);
     let path = format!("/devices/{}", status["client_id"].as_str().unwrap());
@@ -242,7 +269,7 @@ fn heartbeat_and_inventory_reach_the_site_and_a_ping_brings_another() {
 #[test]
 fn uninstalling_leaves_nothing() {
     let managed = site();
-    let device = Device::installed(&managed);
+    let device = Device::installed(&managed, &[]);
 
     assert!(!device.client("uninstall", &[]).status.success(), "without --yes");
     let output = device.client("uninstall", &["--yes"]);
