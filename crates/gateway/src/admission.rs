@@ -15,7 +15,7 @@ use pki_types::CertificateDer;
 use crate::clients::{ClientUse, Clients};
 use crate::connection::Received;
 use crate::credential::{Known, Proven};
-use crate::nonce::Nonce;
+use cmg_credentials::Nonce;
 use crate::proof::{Asked, Due};
 use crate::state::{State, now};
 

@@ -7,7 +7,7 @@ use cmg_core::refusal::Refusal;
 use cmg_http1::{Known, Version, is_hop_by_hop};
 use cmg_tunnel::{BodyLength, ResponseFrame};
 
-use crate::nonce::Nonce;
+use cmg_credentials::Nonce;
 
 /// The field that names the request to the client and to whoever it asks for help.
 pub(crate) const REQUEST_ID: &[u8] = b"X-Request-Id";

@@ -15,7 +15,6 @@ mod events;
 mod heads;
 mod http2;
 mod listener;
-mod nonce;
 mod proof;
 mod relay;
 mod request;

@@ -13,12 +13,11 @@ use cmg_core::refusal::Refusal;
 use cmg_core::replay::Use;
 use cmg_core::target::Target;
 use cmg_core::time::WallTime;
-use cmg_credentials::{Proofs, dpop};
+use cmg_credentials::{Nonce, Nonces, Proofs, dpop};
 use cmg_http1::{Known, RequestHead};
 use pki_types::CertificateDer;
 
 use crate::admission::host_field;
-use crate::nonce::{Nonce, Nonces};
 use crate::state::now;
 
 /// Seconds that a proof may be old, and that a client's clock may be ahead.
@@ -52,7 +51,7 @@ pub(crate) struct Asked<'h> {
 
 impl Prover {
     pub(crate) fn new() -> Self {
-        Self { nonces: Nonces::new(), proofs: Proofs::new(LEEWAY) }
+        Self { nonces: Nonces::default(), proofs: Proofs::new(LEEWAY) }
     }
 
     /// The nonce that goes with a refusal, where a proof is asked for.

@@ -7,7 +7,7 @@ use http::header::{CONTENT_LENGTH, HeaderName};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
 use crate::answer::{self, NONCE, REQUEST_ID, has_length, passes, passes_interim};
-use crate::nonce::Nonce;
+use cmg_credentials::Nonce;
 
 /// The head of a forwarded answer; none: nothing that HTTP/2 can say.
 pub(super) fn forwarded(response: &ResponseFrame, id: RequestId, nonce: Option<Nonce>, is_bound: bool) -> Option<Response<()>> {

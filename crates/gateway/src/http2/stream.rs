@@ -25,7 +25,7 @@ use crate::clients::Admission;
 use crate::connection::{After, LINGER, LINGER_BYTES, Received};
 use crate::credential::Known;
 use crate::events::RequestFinished;
-use crate::nonce::Nonce;
+use cmg_credentials::Nonce;
 use crate::proof::Due;
 use crate::relay::{Done, Failed};
 use crate::request::{self, Account, FirstBody, TRIES, may_repeat};

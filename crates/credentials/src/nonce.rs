@@ -15,20 +15,22 @@ const SLOT: u64 = 300;
 const BYTES: usize = 16;
 
 /// Makes the nonces of this instance.
-pub(crate) struct Nonces(hmac::Key);
+pub struct Nonces(hmac::Key);
 
 /// One nonce.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Nonce([u8; 2 * BYTES]);
+pub struct Nonce([u8; 2 * BYTES]);
 
-impl Nonces {
+impl Default for Nonces {
     /// Nonces that nobody has seen before.
-    pub(crate) fn new() -> Self {
+    fn default() -> Self {
         Self(hmac::Key::generate(HMAC_SHA256, &SystemRandom::new()).expect("there are random numbers, which TLS begins with too"))
     }
+}
 
+impl Nonces {
     /// The present nonce and the one before; both count.
-    pub(crate) fn at(&self, now: WallTime) -> [Nonce; 2] {
+    pub fn at(&self, now: WallTime) -> [Nonce; 2] {
         let slot = now.0 / SLOT;
         [self.of(slot), self.of(slot.saturating_sub(1))]
     }
@@ -44,7 +46,8 @@ impl Nonces {
 }
 
 impl Nonce {
-    pub(crate) fn as_str(&self) -> &str {
+    /// The nonce, as it stands in a field and in a proof.
+    pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).unwrap_or_default()
     }
 }
@@ -61,7 +64,7 @@ mod tests {
 
     #[test]
     fn a_nonce_counts_for_its_slot_and_the_next() {
-        let nonces = Nonces::new();
+        let nonces = Nonces::default();
         let [first, _] = nonces.at(WallTime(SLOT));
 
         assert_eq!(nonces.at(WallTime(2 * SLOT - 1))[0], first);
@@ -72,6 +75,6 @@ mod tests {
 
     #[test]
     fn no_two_instances_have_a_nonce_in_common() {
-        assert_ne!(Nonces::new().at(WallTime(SLOT)), Nonces::new().at(WallTime(SLOT)));
+        assert_ne!(Nonces::default().at(WallTime(SLOT)), Nonces::default().at(WallTime(SLOT)));
     }
 }
