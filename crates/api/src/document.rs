@@ -135,6 +135,10 @@ pub struct ManagementPointDocument {
     /// `[[token_key]]`
     #[serde(default)]
     pub token_key: Vec<TokenKeyFile>,
+    /// `iss` of the site's own tokens: the subjects of those that it issues to clients are ids of devices. Default none: no token says
+    /// which device asks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_issuer: Option<String>,
     /// The part with the signed policy of clients ([`crate::policy`]). Default none: clients are told to ask again later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<PathBuf>,

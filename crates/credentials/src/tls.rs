@@ -5,7 +5,8 @@
 //!   judged under the policy of its endpoint (`public`, `strangers`);
 //! - both ends of a tunnel believe the infrastructure authority only, and only a certificate with the right role (`tunnel`);
 //! - a site server is believed by its role, a new member's first one by the root that its code pins (`site`);
-//! - a management point is believed by its role and its name, and believes connection points (`management_point`);
+//! - a management point is believed by its role and its name; it believes connection points, and lets in strangers, whom it judges for
+//!   each request (`management_point`);
 //! - a server behind a connection point is believed by its name and the authorities configured for it (`servers`).
 mod believed;
 mod enrolment;

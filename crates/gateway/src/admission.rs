@@ -15,9 +15,9 @@ use pki_types::CertificateDer;
 use crate::clients::{ClientUse, Clients};
 use crate::connection::Received;
 use crate::credential::{Known, Proven};
-use cmg_credentials::Nonce;
 use crate::proof::{Asked, Due};
 use crate::state::{State, now};
+use cmg_credentials::Nonce;
 
 /// A request that may be forwarded.
 pub(crate) struct Admitted<'s, 'c> {

@@ -1,15 +1,23 @@
-//! A management point of the site: clients register, renew their tokens and exchange credentials here.
+//! A management point of the site: clients register, renew their tokens and exchange credentials here, and get their policy.
 //!
 //! It decides little. Who a client is and what it gets, the site decides, by keys that never come here; the management point verifies
-//! once more what a connection point passes on, and lets through only what can be asked. It believes nobody but connection points of the
-//! site, which prove their role by certificate. Absent on purpose: a database, and anything that a restart could lose.
+//! once more what a connection point passes on, and lets through only what can be asked. Connection points of the site, which prove
+//! their role by certificate, it believes about clients; whoever else comes is a stranger that has to prove everything itself.
+//! Absent on purpose: a database, and anything that a restart could lose.
 
+mod addresses;
+mod claim;
 pub mod config;
+mod device;
 mod follow;
 mod listener;
 mod point;
+mod policy;
+mod proof;
+mod refused;
 mod report;
 mod requests;
 mod run;
+mod verify;
 
 pub use run::{RunError, run};

@@ -1,7 +1,7 @@
-//! Listening: connection points come in by TLS with their role certificates, and nobody else does.
+//! Listening: connection points come in by TLS with their role certificates, everybody else as a stranger, perhaps with a certificate.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use cmg_credentials::tls::role_of;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use pki_types::CertificateDer;
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -31,12 +32,29 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The largest head, in bytes: a token, a proof and a chain of certificates.
 const LARGEST_HEAD: usize = 96 << 10;
 
-/// The connection point at the other end, by its certificate.
+/// Who is at the other end of a connection.
 #[derive(Clone, Debug)]
-pub(crate) struct Peer {
+pub(crate) enum Peer {
+    /// One that has proven its role.
+    ConnectionPoint(ConnectionPoint),
+    /// Anybody else.
+    Stranger(Stranger),
+}
+
+/// A connection point, by its certificate.
+#[derive(Clone, Debug)]
+pub(crate) struct ConnectionPoint {
     pub(crate) name: String,
     /// SHA-256 of the certificate.
     pub(crate) fingerprint: [u8; 32],
+}
+
+/// A device, or a reverse proxy in front of many.
+#[derive(Clone, Debug)]
+pub(crate) struct Stranger {
+    pub(crate) address: IpAddr,
+    /// What it has shown, the leaf first; that it holds the leaf's key is proven, and nothing else. May be empty.
+    pub(crate) chain: Arc<[CertificateDer<'static>]>,
 }
 
 /// Serves until the drain begins; requests under way then are finished.
@@ -70,13 +88,14 @@ async fn connection(
 ) {
     // Small answers must not wait for an acknowledgement.
     let _ = tcp.set_nodelay(true);
-    if let Err(error) = speak(tcp, tls, router, &point).await {
+    if let Err(error) = speak(tcp, address.ip(), tls, router, &point).await {
         debug!(%address, %error, "Connection ended");
     }
 }
 
 async fn speak(
     tcp: TcpStream,
+    address: IpAddr,
     tls: Arc<ServerConfig>,
     router: Router,
     point: &Point,
@@ -84,12 +103,7 @@ async fn speak(
     let accepting = timeout(PATIENCE, TlsAcceptor::from(tls).accept(tcp)).await;
     let stream = accepting.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
     let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
-    let facts = chain.first().and_then(|leaf| certificate_facts(leaf).ok());
-    let (Some(Role::ConnectionPoint(id)), Some(facts)) = (role_of(chain), facts) else {
-        return Err("the peer is no connection point".into());
-    };
-    let peer = Peer { name: id.to_string(), fingerprint: facts.thumbprint_sha256 };
-    let service = TowerToHyperService::new(router.layer(Extension(peer)));
+    let service = TowerToHyperService::new(router.layer(Extension(peer(chain, address)?)));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(PATIENCE)
@@ -101,4 +115,13 @@ async fn speak(
         () = point.drain.draining() => connection.as_mut().graceful_shutdown(),
     }
     Ok(connection.await?)
+}
+
+/// Who has shown `chain`. The handshake lets a role in the certificate pass only where it is proven.
+fn peer(chain: &[CertificateDer<'static>], address: IpAddr) -> Result<Peer, &'static str> {
+    let Some(Role::ConnectionPoint(id)) = role_of(chain) else {
+        return Ok(Peer::Stranger(Stranger { address: address.to_canonical(), chain: chain.into() }));
+    };
+    let facts = chain.first().and_then(|leaf| certificate_facts(leaf).ok()).ok_or("the certificate cannot be read")?;
+    Ok(Peer::ConnectionPoint(ConnectionPoint { name: id.to_string(), fingerprint: facts.thumbprint_sha256 }))
 }

@@ -21,6 +21,9 @@ use prometheus_client::metrics::counter::Counter;
 use tokio::sync::{Semaphore, watch};
 use tracing::{error, info};
 
+use crate::policy::Held;
+use crate::proof::Prover;
+
 /// Requests under way at once: the site does one change after the other, so more would only wait.
 const REQUESTS: usize = 128;
 
@@ -33,6 +36,7 @@ pub(crate) struct Point {
     /// Free places for requests.
     pub(crate) places: Semaphore,
     pub(crate) told: Told,
+    pub(crate) prover: Prover,
     /// None: nothing has come from the site yet.
     state: ArcSwap<Option<State>>,
     /// What the site is told about this member.
@@ -55,6 +59,17 @@ pub(crate) struct State {
     pub(crate) revoked: BTreeSet<[u8; 32]>,
     pub(crate) client_trust: Option<TrustName>,
     pub(crate) verifier: Verifier,
+    /// `iss` of the site's own tokens; their subjects are ids of clients.
+    pub(crate) token_issuer: Option<String>,
+    /// None: the site has made none yet.
+    pub(crate) policy: Option<Held>,
+}
+
+impl State {
+    /// Whether this connection point, by this certificate, is believed about clients.
+    pub(crate) fn counts(&self, connection_point: &str, fingerprint: &[u8; 32]) -> bool {
+        self.connection_points.contains(connection_point) && !self.revoked.contains(fingerprint)
+    }
 }
 
 impl Point {
@@ -77,6 +92,7 @@ impl Point {
             drain: Drain::default(),
             places: Semaphore::new(REQUESTS),
             told,
+            prover: Prover::default(),
             state: ArcSwap::default(),
             own: watch::Sender::new(status),
         }
@@ -135,16 +151,19 @@ fn read(snapshots: &Snapshots, manifest: &Manifest, identity: &Identity) -> Resu
     let text = snapshots.document(manifest).map_err(damaged)?;
     let files: Arc<dyn Files> = Arc::new(snapshots.files(manifest.clone(), &identity.sealing).map_err(damaged)?);
     let mut reading = Reading::of_files(Arc::clone(&files));
-    let Some(document) = reading.go_on::<ManagementPointDocument>(&text, files) else { return reading.finish(None) };
+    let Some(document) = reading.go_on::<ManagementPointDocument>(&text, Arc::clone(&files)) else { return reading.finish(None) };
     let parts = credential_parts(&document.trust, &document.block_lists, &document.token_key, &mut reading);
     reading.judge(&parts);
     let verifier = reading.keep_all(Verifier::new(&parts.trusts, &parts.blocks, &parts.token_keys));
+    let policy = document.policy.as_deref().and_then(|path| reading.keep(Held::read(path, identity.role.name(), &*files)));
     let state = verifier.map(|verifier| State {
         generation: manifest.generation,
         revoked: document.revoked_members.iter().map(|digest| digest.0).collect(),
         connection_points: document.connection_points.into_iter().collect(),
         client_trust: document.client_trust.as_deref().map(TrustName::new),
         verifier,
+        token_issuer: document.token_issuer,
+        policy,
     });
     reading.finish(state.map(|state| (state, document.site_servers)))
 }

@@ -1,8 +1,10 @@
-//! Both ends of the connection between a connection point and a management point of the site.
+//! Both ends of the connection between a management point of the site and whoever asks it: connection points, and clients themselves.
 //!
-//! What the handshake proves to the management point: the peer holds the key of a certificate that the infrastructure authority has
-//! issued to a connection point; so nobody else inside can tell it who a client is. To the connection point: the peer is a management
-//! point of the same authority whose certificate counts, and it is the one of the name that was dialled.
+//! What the handshake proves to the management point: a peer whose certificate says that it is a connection point holds the key of one
+//! that the infrastructure authority has issued; so nobody else can tell who a client is. Any other peer is a stranger, which may show a
+//! certificate without a role: that it holds the key of that one is proven, and everything else is judged for each request. To the
+//! connection point: the peer is a management point of the same authority whose certificate counts, and it is the one of the name that
+//! was dialled.
 use std::sync::Arc;
 
 use cmg_core::ids::Role;
@@ -11,9 +13,10 @@ use pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::client::Resumption;
 use rustls::client::danger::{ServerCertVerified, ServerCertVerifier};
 use rustls::server::NoServerSessionStorage;
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::version::TLS13;
-use rustls::{CertificateError, ClientConfig, Error, ServerConfig};
+use rustls::{CertificateError, ClientConfig, DistinguishedName, Error, ServerConfig};
 use webpki::EndEntityCert;
 
 use super::believed::Believed;
@@ -54,22 +57,57 @@ pub fn device_client(name: &str, roots: &[Vec<u8>], identity: Option<&Arc<Certif
     Ok(Arc::new(config))
 }
 
-/// The management point's end: shows `identity`, demands a connection point of the infrastructure authority (`roots`, DER).
+/// The management point's end: shows `identity`, believes connection points of the infrastructure authority (`roots`, DER), and lets in
+/// whoever claims no role.
 pub fn management_point_server(identity: &RoleIdentity, roots: &[Vec<u8>]) -> Result<Arc<ServerConfig>, Problem> {
     if !matches!(identity.role, Role::ManagementPoint(_)) {
         let what = format!("it is the certificate of a {}", identity.role.kind());
         return Err(Problem::new("certificate", what, "use the certificate with this management point's role"));
     }
-    let connection_points = Peers::new(roots, End::ConnectionPoint)?;
+    let peers = PointsAndStrangers(Peers::new(roots, End::ConnectionPoint)?);
     let mut config = ServerConfig::builder_with_provider(Arc::clone(provider()))
         .with_protocol_versions(&[&TLS13])
         .expect("the provider has suites for TLS 1.3")
-        .with_client_cert_verifier(Arc::new(connection_points))
+        .with_client_cert_verifier(Arc::new(peers))
         .with_cert_resolver(shown(&identity.key));
     config.alpn_protocols = vec![ALPN_HTTP1.to_vec()];
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     Ok(Arc::new(config))
+}
+
+/// Believes a role where it is proven, and lets strangers in without one.
+#[derive(Debug)]
+struct PointsAndStrangers(Peers);
+
+impl ClientCertVerifier for PointsAndStrangers {
+    fn client_auth_mandatory(&self) -> bool {
+        false
+    }
+
+    /// None: clients would hide certificates of other authorities that count here.
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        if claims_role(leaf) {
+            self.0.verify(leaf, intermediates, now)?;
+        }
+        Ok(ClientCertVerified::assertion())
+    }
+
+    signed_by_holder!();
+}
+
+/// Whether a certificate names a role, or more than one.
+fn claims_role(leaf: &CertificateDer<'_>) -> bool {
+    EndEntityCert::try_from(leaf).is_ok_and(|leaf| leaf.valid_uri_names().any(|uri| Role::from_uri(uri).is_some()))
 }
 
 /// Believes management points under their names.

@@ -84,6 +84,29 @@ fn a_revoked_management_point_is_believed_no_more() {
 }
 
 #[test]
+fn a_stranger_comes_in_with_a_certificate_that_names_no_role_and_with_no_other() {
+    let (root, other) = (Authority::root("infrastructure"), Authority::root("other"));
+    let roots = [root.der.to_vec()];
+    let server = management_point_server(&management_point(&named(&root, MANAGEMENT_POINT)), &roots).unwrap();
+    let device = other.leaf("device", |params| params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth]);
+    let claims_to_be = |uris: &[&str]| {
+        other.leaf("point", |params| {
+            params.subject_alt_names = uris.iter().map(|uri| SanType::URI((*uri).try_into().unwrap())).collect();
+            params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        })
+    };
+    let comes_in = |device: &Issued| {
+        let client = management_point_client(&connection_point(device), &roots).unwrap();
+        connect(&client, NAME, &server).map(|_| ())
+    };
+
+    assert_eq!(comes_in(&device), Ok(()));
+    assert_eq!(comes_in(&claims_to_be(&["spiffe://lab/client/1"])), Ok(()));
+    assert!(comes_in(&claims_to_be(&[CONNECTION_POINT])).is_err());
+    assert!(comes_in(&claims_to_be(&[CONNECTION_POINT, "spiffe://lab/client/1"])).is_err());
+}
+
+#[test]
 fn a_management_point_may_ask_a_site_server() {
     let root = Authority::root("infrastructure");
     let roots = [root.der.to_vec()];

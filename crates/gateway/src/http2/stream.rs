@@ -25,13 +25,13 @@ use crate::clients::Admission;
 use crate::connection::{After, LINGER, LINGER_BYTES, Received};
 use crate::credential::Known;
 use crate::events::RequestFinished;
-use cmg_credentials::Nonce;
 use crate::proof::Due;
 use crate::relay::{Done, Failed};
 use crate::request::{self, Account, FirstBody, TRIES, may_repeat};
 use crate::standing::{Basis, Guest, Standing};
 use crate::state::{Gateway, State};
 use crate::tenant;
+use cmg_credentials::Nonce;
 
 /// What the connection knows about its client; every stream is admitted here.
 pub(super) struct Desk {

@@ -170,6 +170,7 @@ impl<'m> Papers<'m> {
             client_trust,
             block_lists: self.block_lists.clone(),
             token_key: self.token_keys.iter().map(|(_, file)| file.clone()).collect(),
+            token_issuer: self.ground.token_keys.first().map(|key| key.file.issuer.clone()),
             policy: None,
         };
         (document, self.origins())
