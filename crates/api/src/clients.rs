@@ -10,7 +10,9 @@
 //! | management point, site server | `POST /control/v1/client/exchange` [`Asked`] | as above |
 //!
 //! Everything that is refused is answered with a [`ClientProblem`]. The management point believes the connection point, which proves its
-//! role, what certificate a client has shown, which address it came from and which URL it asked for; the site believes both of that.
+//! role, what certificate a client has shown, which address it came from and which URL it asked for; the site believes both of that. Where
+//! there was no connection point, the management point has seen for itself: the connection's certificate and address, and the URL by the
+//! name that was asked for, which has to be one that the site has told clients.
 //! Tokens and proofs nobody has to be believed about: the site verifies them itself.
 
 use serde::{Deserialize, Serialize};
@@ -61,7 +63,7 @@ pub struct Asked {
     pub url: String,
     /// The address that the client came from.
     pub address: String,
-    /// Through which connection point.
+    /// Through which connection point. Empty: through none, the management point has seen the client itself.
     pub connection_point: String,
     /// The request, as all logs name it.
     pub request_id: String,

@@ -94,6 +94,7 @@ pub struct ServiceRoute {
 
 /// What a service wants to see of a client on a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum RouteCredential {
     /// A client certificate.

@@ -4,9 +4,11 @@
 
 mod boundary_group;
 mod certificate;
+mod client_settings;
 mod connection_point;
 mod endpoint;
 mod gateway;
+mod internet_server;
 mod management_point;
 mod sign_in_provider;
 mod site;
@@ -19,9 +21,11 @@ use serde::de::DeserializeOwned;
 
 pub use boundary_group::{BoundaryGroup, Network};
 pub use certificate::{Acme, AcmeChallengeKind, Certificate, CertificateUpload, ExternalAccount, HmacKey};
+pub use client_settings::ClientSettings;
 pub use connection_point::ConnectionPoint;
 pub use endpoint::PublishedEndpoint;
 pub use gateway::{Gateway, Instance};
+pub use internet_server::{InternetServer, ServerRoute};
 pub use management_point::{ManagementPoint, RegistrationTraffic};
 pub use sign_in_provider::{SignInProvider, SignInProviderUpload};
 pub use site::{Approval, Site, TokenAlgorithm};
@@ -63,4 +67,6 @@ resource!(TokenIssuer, "token-issuer", "token-issuers");
 resource!(SiteSystem, "site-system", "site-systems");
 resource!(PublishedEndpoint, "endpoint", "endpoints");
 resource!(BoundaryGroup, "boundary-group", "boundary-groups");
+resource!(InternetServer, "internet-server", "internet-servers");
+resource!(ClientSettings, "client-settings", "client-settings");
 resource!(SignInProvider, "sign-in-provider", "sign-in-providers");

@@ -121,6 +121,11 @@ impl InfrastructureIssuer {
         &self.0.certificate
     }
 
+    /// The name of the site, as in role URIs.
+    pub fn site(&self) -> &str {
+        &self.0.site
+    }
+
     /// When the issuing certificate ends.
     pub fn not_after(&self) -> WallTime {
         self.0.not_after

@@ -1,8 +1,8 @@
 //! The kinds of resource, one row each: how a kind is called, which keys it has, and what its list shows.
 
 use cmg_api::resource::{
-    BoundaryGroup, CertificateUpload, ClientTrust, ConnectionPoint, Gateway, ManagementPoint, PublishedEndpoint, Resource,
-    SignInProviderUpload, Site, SiteSystem, TokenIssuer,
+    BoundaryGroup, CertificateUpload, ClientSettings, ClientTrust, ConnectionPoint, Gateway, InternetServer, ManagementPoint,
+    PublishedEndpoint, Resource, SignInProviderUpload, Site, SiteSystem, TokenIssuer,
 };
 
 use crate::schema::Schema;
@@ -50,6 +50,7 @@ pub(crate) const GATEWAY: Kind = kind!(
         NAME,
         plain("HOST", "host"),
         plain("RUNNING", "running"),
+        plain("WEIGHT", "weight"),
         plain("INSTANCES", "instances.name"),
         plain("CERTIFICATES", "certificates")
     ]
@@ -122,6 +123,22 @@ pub(crate) const BOUNDARY_GROUP: Kind = kind!(
     ]
 );
 
+pub(crate) const INTERNET_SERVER: Kind = kind!(
+    InternetServer,
+    &[NAME, plain("SITE", "site"), plain("MANAGEMENT POINTS", "management_points"), plain("WEIGHT", "weight"), DESCRIPTION]
+);
+
+pub(crate) const CLIENT_SETTINGS: Kind = kind!(
+    ClientSettings,
+    &[
+        NAME,
+        plain("POLICY EVERY", "policy_every"),
+        plain("HEARTBEAT EVERY", "heartbeat_every"),
+        plain("INVENTORY EVERY", "inventory_every"),
+        DESCRIPTION
+    ]
+);
+
 pub(crate) const SIGN_IN_PROVIDER: Kind = kind!(
     SignInProvider,
     SignInProviderUpload,
@@ -129,7 +146,7 @@ pub(crate) const SIGN_IN_PROVIDER: Kind = kind!(
 );
 
 /// Every kind.
-pub(crate) const KINDS: [Kind; 11] = [
+pub(crate) const KINDS: [Kind; 13] = [
     SITE,
     GATEWAY,
     CONNECTION_POINT,
@@ -140,5 +157,7 @@ pub(crate) const KINDS: [Kind; 11] = [
     TRUST,
     TOKEN_ISSUER,
     BOUNDARY_GROUP,
+    INTERNET_SERVER,
+    CLIENT_SETTINGS,
     SIGN_IN_PROVIDER,
 ];

@@ -114,6 +114,10 @@ pub enum Command {
     TokenIssuer(Area<token_issuers::TokenIssuerVerb>),
     /// Boundary groups
     BoundaryGroup(Area<resources::Verb>),
+    /// Internet-facing servers, which clients use beside gateways (IBCM)
+    InternetServer(Area<resources::Verb>),
+    /// How all clients behave
+    ClientSettings(Area<resources::Verb>),
     /// OpenID Connect providers that administrators sign in by
     SignInProvider(Area<resources::Verb>),
     /// Bulk registration tokens
@@ -192,6 +196,8 @@ async fn carry_out(command: Command, common: &Common, surroundings: &mut Surroun
         Command::Trust(area) => trusts::verb(area.verb, &server).await,
         Command::TokenIssuer(area) => token_issuers::verb(area.verb, &server).await,
         Command::BoundaryGroup(area) => resources::verb(kinds::BOUNDARY_GROUP, area.verb, &server).await,
+        Command::InternetServer(area) => resources::verb(kinds::INTERNET_SERVER, area.verb, &server).await,
+        Command::ClientSettings(area) => resources::verb(kinds::CLIENT_SETTINGS, area.verb, &server).await,
         Command::SignInProvider(area) => resources::verb(kinds::SIGN_IN_PROVIDER, area.verb, &server).await,
         Command::Token(area) => access::token(area.verb, &server).await,
         Command::Block(area) => access::block(area.verb, &server).await,
@@ -222,7 +228,8 @@ impl Command {
             Self::Apply(alone) => &alone.common,
             Self::Doctor(alone) => &alone.common,
             Self::Site(area) => &area.common,
-            Self::Endpoint(area) | Self::SiteSystem(area) | Self::BoundaryGroup(area) | Self::SignInProvider(area) => &area.common,
+            Self::Endpoint(area) | Self::SiteSystem(area) | Self::BoundaryGroup(area) | Self::InternetServer(area) => &area.common,
+            Self::ClientSettings(area) | Self::SignInProvider(area) => &area.common,
             Self::Gateway(area) => &area.common,
             Self::ConnectionPoint(area) | Self::ManagementPoint(area) => &area.common,
             Self::Certificate(area) => &area.common,

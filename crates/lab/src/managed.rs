@@ -190,7 +190,9 @@ impl Wanted {
         let gateway = json!({
             "name": "main",
             "host": HOST,
+            "port": lab.gateways.first().map_or(443, |gateway| gateway.port),
             "certificates": ["server"],
+            "authorities": [lab.servers.certificate_pem()],
             "instances": instances,
             "limits": { "connections": 4000, "handshakes": 256 },
         });

@@ -32,6 +32,7 @@ pub mod model;
 pub(crate) mod oidc;
 mod own_roots;
 pub mod passwords;
+pub mod policies;
 pub mod publish;
 pub mod registration;
 pub mod reports;

@@ -12,7 +12,9 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use tracing::{error, info, warn};
 
 use crate::app::fetching::Fetcher;
-use crate::app::{acme, client_tokens, crls, devices, growth, issued_certificates, rollover, roots, token_issuers, warnings};
+use crate::app::{
+    acme, client_tokens, crls, devices, growth, issued_certificates, policies, rollover, roots, token_issuers, warnings,
+};
 use crate::site::Site;
 
 /// The lease.
@@ -174,6 +176,9 @@ pub async fn once(site: &Site, fetcher: &Fetcher, now: i64, last: &mut Last) {
     }
     if let Err(error) = roots::keep(site, now).await {
         failed("roots", &error);
+    }
+    if let Err(error) = policies::refresh(site).await {
+        failed("the policy of clients", &error);
     }
     if let Err(error) = crls::sync_due(site, fetcher, now).await {
         failed("revocation lists", &error);

@@ -15,12 +15,15 @@ pub struct BoundaryGroup {
     /// The networks that belong to it.
     #[serde(default)]
     pub networks: Vec<Network>,
-    /// Site systems that its clients use, by name.
+    /// Site systems and management points that its clients use, by name.
     #[serde(default)]
     pub site_systems: Vec<String>,
     /// Gateways that its clients use, by name.
     #[serde(default)]
     pub gateways: Vec<String>,
+    /// Internet-facing servers that its clients use, by name.
+    #[serde(default)]
+    pub internet_servers: Vec<String>,
     /// Groups whose site systems are used when the own ones fail, in this order.
     #[serde(default)]
     pub fallback: Vec<String>,

@@ -17,6 +17,9 @@ pub struct Gateway {
     pub description: String,
     /// The service name that clients use: a DNS name. What is published without a host name of its own appears under it.
     pub host: String,
+    /// The port that clients use. Default 443.
+    #[serde(default = "https")]
+    pub port: u16,
     /// Server certificates by name; the first is shown to who asks for no name.
     #[serde(default)]
     pub certificates: Vec<String>,
@@ -30,6 +33,13 @@ pub struct Gateway {
     /// others. Default `serve`.
     #[serde(default)]
     pub when_withheld: WhenWithheld,
+    /// Roots that its server certificate chains to, PEM, for clients: they believe it by these alone. Default empty: those of the device's
+    /// operating system.
+    #[serde(default)]
+    pub authorities: Vec<String>,
+    /// How often clients choose it beside other internet-based services. Default 1; 0: never by itself.
+    #[serde(default = "one")]
+    pub weight: u32,
     /// Whether it publishes anything. Default true; false refuses every client at once and keeps the instances.
     #[serde(default = "yes")]
     pub running: bool,
@@ -48,4 +58,12 @@ pub struct Instance {
 
 const fn yes() -> bool {
     true
+}
+
+const fn one() -> u32 {
+    1
+}
+
+const fn https() -> u16 {
+    443
 }

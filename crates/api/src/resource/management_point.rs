@@ -25,7 +25,8 @@ pub struct ManagementPoint {
     /// The number that stands in the ConfigMgr form of its published address, as text: above 2^53. Default: given by the site.
     #[serde(default)]
     pub role_id: Option<String>,
-    /// Whether and how clients on the internet reach it. Default: not at all.
+    /// Whether and how clients on the internet reach it through gateways, and who registers. Default: not through gateways; whoever reaches
+    /// it otherwise registers with a token of any of the three kinds.
     #[serde(default)]
     pub allow_cmg_traffic: Option<RegistrationTraffic>,
 }
@@ -50,6 +51,12 @@ pub struct RegistrationTraffic {
     /// What a token's `aud` may be. Default `urn:sccm:service`; add the resource URI of each provider.
     #[serde(default = "service")]
     pub audiences: Vec<String>,
+}
+
+impl Default for RegistrationTraffic {
+    fn default() -> Self {
+        Self { gateways: Vec::new(), host: None, trust: None, token_kinds: registering(), audiences: service() }
+    }
 }
 
 const fn port() -> u16 {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::house::House;
 
 /// A kind, what a new one needs, what is changed of it, and how that reads afterwards.
-const PLAIN: [(&str, &str, &[&str], &str, &str); 9] = [
+const PLAIN: [(&str, &str, &[&str], &str, &str); 11] = [
     ("site", "XYZ", &["description=second"], "description=third", "/description=\"third\""),
     ("gateway", "main", &["host=cmg.example", "limits.connections=4000"], "instances[0].name=gw-1", "/instances/0/name=\"gw-1\""),
     ("connection-point", "cp-1", &["gateways="], "connections=3", "/connections=3"),
@@ -20,6 +20,8 @@ const PLAIN: [(&str, &str, &[&str], &str, &str); 9] = [
         "/h2=true",
     ),
     ("boundary-group", "vpn", &["networks=10.0.0.0/8,192.0.2.0/24"], "prefer_cloud_based_sources=true", "/prefer_cloud_based_sources=true"),
+    ("internet-server", "dmz", &["management_points=https://ibcm.example.com"], "weight=3", "/weight=3"),
+    ("client-settings", "default", &["policy_every=30m"], "agents.osquery.interval=60", "/agents/osquery/interval=60"),
     (
         "sign-in-provider",
         "corp",

@@ -19,7 +19,7 @@ use super::issued_certificates::MEMBERS;
 use super::keys::Keys;
 use super::model::{Kept, Model};
 use super::publish::{Ground, secrets_needed};
-use super::text;
+use super::{policies, text};
 use crate::site::Site;
 
 /// Who changes something.
@@ -252,6 +252,7 @@ impl Draft<'_> {
         let Self { model, ground, .. } = &mut self;
         ground.issuer_keys.retain(|name, _| model.token_issuers.contains_key(name));
         seal_secrets(self.site, &mut self.change, &self.model, &mut self.ground).await?;
+        policies::keep(&mut self.change, &self.model, &mut self.ground, &self.keys, generation, self.now).await?;
         let next = InForce::new(self.model, self.ground, self.keys, self.site.judged(), generation)?;
         self.change.commit().await?;
         self.site.put_in_force(next);

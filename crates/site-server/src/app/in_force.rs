@@ -100,6 +100,7 @@ impl InForce {
         let keys = Arc::new(Keys::open(Arc::clone(vault), view).await?);
         let mut ground = read_ground(view, &keys).await?;
         ground.acme.retain(|name, _| model.is_ordered(name));
+        ground.policies = super::policies::read(view, &model).await?;
         super::change::read_sealed(view, &model, &mut ground).await?;
         Self::new(model, ground, keys, judged, generation)
     }

@@ -2,15 +2,16 @@
 //!
 //! A model is copied, changed and published as a whole; copies share what did not change.
 
+mod internet;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use cmg_api::TokenKind;
 use cmg_api::resource::{
-    BoundaryGroup, Certificate, ClientTrust, ConnectionPoint, Gateway, ManagementPoint, PublishedEndpoint, Resource, SignInProvider, Site,
-    SiteSystem, TokenAlgorithm, TokenIssuer,
+    BoundaryGroup, Certificate, ClientSettings, ClientTrust, ConnectionPoint, Gateway, InternetServer, ManagementPoint, PublishedEndpoint,
+    Resource, SignInProvider, Site, SiteSystem, TokenAlgorithm, TokenIssuer,
 };
-use cmg_core::boundary::Network;
 use cmg_core::ids::is_name;
 use cmg_core::problem::Problem;
 
@@ -40,6 +41,10 @@ pub struct Model {
     pub endpoints: Named<PublishedEndpoint>,
     /// Boundary groups.
     pub boundary_groups: Named<BoundaryGroup>,
+    /// Internet-facing servers.
+    pub internet_servers: Named<InternetServer>,
+    /// How clients behave.
+    pub client_settings: Named<ClientSettings>,
     /// Who administrators sign in by.
     pub sign_in_providers: Named<SignInProvider>,
     /// The code of the site that the site server was set up with.
@@ -93,6 +98,8 @@ kept! {
     SiteSystem in site_systems,
     PublishedEndpoint in endpoints,
     BoundaryGroup in boundary_groups,
+    InternetServer in internet_servers,
+    ClientSettings in client_settings,
     SignInProvider in sign_in_providers,
 }
 
@@ -131,6 +138,8 @@ impl Model {
         check.site_systems();
         check.endpoints();
         check.boundary_groups();
+        check.internet_servers();
+        check.client_settings();
         check.problems
     }
 }
@@ -157,6 +166,8 @@ impl Check<'_> {
         self.names_of(&model.site_systems);
         self.names_of(&model.endpoints);
         self.names_of(&model.boundary_groups);
+        self.names_of(&model.internet_servers);
+        self.names_of(&model.client_settings);
         self.names_of(&model.sign_in_providers);
     }
 
@@ -192,6 +203,7 @@ impl Check<'_> {
             for (place, name) in gateway.certificates.iter().enumerate() {
                 self.names_one_of(format!("{key}.certificates[{place}]"), name, &model.certificates);
             }
+            self.authorities(&key, &gateway.authorities);
             for (place, instance) in gateway.instances.iter().enumerate() {
                 let key = format!("{key}.instances[{place}]");
                 if !is_name(&instance.name) {
@@ -296,29 +308,6 @@ impl Check<'_> {
             }
             if let Some(name) = &endpoint.client_certificate {
                 self.names_one_of(format!("{key}.client_certificate"), name, &model.certificates);
-            }
-        }
-    }
-
-    fn boundary_groups(&mut self) {
-        let model = self.model;
-        for group in model.boundary_groups.values() {
-            let key = format!("boundary-groups/{}", group.name);
-            for (place, network) in group.networks.iter().enumerate().filter(|(_, network)| network.0.parse::<Network>().is_err()) {
-                let what = format!("\"{}\" is no network", network.0);
-                self.problem(format!("{key}.networks[{place}]"), what, "write ADDRESS/BITS such as 10.1.0.0/16, or one address");
-            }
-            for (place, name) in group.site_systems.iter().enumerate() {
-                self.names_one_of(format!("{key}.site_systems[{place}]"), name, &model.site_systems);
-            }
-            for (place, name) in group.gateways.iter().enumerate() {
-                self.names_one_of(format!("{key}.gateways[{place}]"), name, &model.gateways);
-            }
-            for (place, name) in group.fallback.iter().enumerate() {
-                self.names_one_of(format!("{key}.fallback[{place}]"), name, &model.boundary_groups);
-                if *name == group.name {
-                    self.problem(format!("{key}.fallback[{place}]"), "a group does not fall back to itself", "name another, or remove it");
-                }
             }
         }
     }

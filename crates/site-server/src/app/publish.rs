@@ -20,6 +20,7 @@ use serde::Serialize;
 use super::acme::Challenge;
 use super::blocks::Blocks;
 use super::model::Model;
+use super::policies::Policies;
 use super::text::sha256;
 use super::token_issuers::IssuerKey;
 use documents::{Names, Papers};
@@ -48,6 +49,8 @@ pub struct Ground {
     pub sealing_keys: BTreeMap<String, Vec<u8>>,
     /// What ACME servers may ask for, by certificate.
     pub acme: BTreeMap<String, Vec<Challenge>>,
+    /// Policies of clients, signed, by the code of their site.
+    pub policies: Policies,
     /// Private keys of certificate resources, sealed: by member and certificate.
     pub sealed: BTreeMap<(String, String), Arc<[u8]>>,
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use cmg_api::resource::{
-    BoundaryGroup, Certificate, ClientTrust, ConnectionPoint, Gateway, ManagementPoint, PublishedEndpoint, SignInProvider, Site,
-    SiteSystem, TokenIssuer,
+    BoundaryGroup, Certificate, ClientSettings, ClientTrust, ConnectionPoint, Gateway, InternetServer, ManagementPoint, PublishedEndpoint,
+    SignInProvider, Site, SiteSystem, TokenIssuer,
 };
 use cmg_authority::Secret;
 use cmg_core::problem::Problem;
@@ -119,7 +119,7 @@ macro_rules! plain {
     };
 }
 
-plain!(Gateway, ConnectionPoint, PublishedEndpoint, BoundaryGroup);
+plain!(Gateway, ConnectionPoint, PublishedEndpoint, BoundaryGroup, InternetServer, ClientSettings);
 
 impl Written for Site {
     type Body = Self;
@@ -204,7 +204,8 @@ fn free_role_id(model: &Model) -> String {
 macro_rules! for_kind {
     ($kind:expr, $function:ident($($argument:expr),*)) => {
         $crate::app::resources::for_kind!(@ $kind, $function($($argument),*);
-            Site, Gateway, ConnectionPoint, ManagementPoint, ClientTrust, Certificate, TokenIssuer, SiteSystem, PublishedEndpoint, BoundaryGroup, SignInProvider)
+            Site, Gateway, ConnectionPoint, ManagementPoint, ClientTrust, Certificate, TokenIssuer, SiteSystem, PublishedEndpoint, BoundaryGroup, InternetServer,
+            ClientSettings, SignInProvider)
     };
     (@ $kind:expr, $function:ident $arguments:tt; $($type:ident),*) => {
         match $kind {
@@ -221,7 +222,7 @@ macro_rules! for_kind {
 pub(crate) use for_kind;
 
 /// All kinds, as they are stored.
-pub fn kinds() -> [&'static str; 11] {
+pub fn kinds() -> [&'static str; 13] {
     use cmg_api::resource::Resource;
     [
         Site::KIND,
@@ -234,6 +235,8 @@ pub fn kinds() -> [&'static str; 11] {
         SiteSystem::KIND,
         PublishedEndpoint::KIND,
         BoundaryGroup::KIND,
+        InternetServer::KIND,
+        ClientSettings::KIND,
         SignInProvider::KIND,
     ]
 }

@@ -17,6 +17,7 @@ mod entra;
 mod growth;
 mod issued_certificates;
 mod issuers;
+mod policies;
 mod registration;
 mod rollover;
 mod roots;

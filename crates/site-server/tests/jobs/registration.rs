@@ -448,6 +448,23 @@ async fn one_address_and_one_token_have_limits() {
     assert_eq!(ask(&house.site, "register", asked).await.reason(), (401, "no-proof"), "another token is not held up");
 }
 
+/// A client on the intranet, or behind an internet-facing server, which the management point has seen itself.
+#[tokio::test]
+async fn a_client_that_came_through_no_gateway_registers_where_gateways_are_not_allowed() {
+    let house = House::new().await;
+    made(&house, "/management-points", json!({ "name": "mp-1", "host": "mp1.corp.example" })).await;
+    let (key, (token, _)) = (ProofKey::new().unwrap(), bulk(&house, json!({})).await);
+    let through = |connection_point: &str| {
+        let mut asked = asked(&key, &token);
+        asked["connection_point"] = connection_point.into();
+        asked
+    };
+
+    assert_eq!(ask(&house.site, "register", through("cp-1")).await.reason(), (403, "not-published"));
+    let registered = ask(&house.site, "register", through("")).await;
+    assert_eq!(registered.status, 201, "{}", registered.body);
+}
+
 #[tokio::test]
 async fn what_cannot_be_read_is_refused_with_the_reason() {
     let house = a_house().await;

@@ -29,6 +29,8 @@ pub(super) struct Papers<'m> {
     /// Chains of certificate resources, as parts.
     chains: BTreeMap<String, Sha256>,
     endpoints: Vec<Published>,
+    /// Policies of clients, as parts, by the code of their site.
+    policies: BTreeMap<String, Sha256>,
 }
 
 /// One endpoint, and the resource it comes from.
@@ -70,6 +72,7 @@ impl<'m> Papers<'m> {
             token_keys,
             chains,
             endpoints,
+            policies: ground.policies.iter().map(|(site, text)| (site.clone(), desk.part(text))).collect(),
         }
     }
 
@@ -171,7 +174,7 @@ impl<'m> Papers<'m> {
             block_lists: self.block_lists.clone(),
             token_key: self.token_keys.iter().map(|(_, file)| file.clone()).collect(),
             token_issuer: self.ground.token_keys.first().map(|key| key.file.issuer.clone()),
-            policy: None,
+            policy: self.policies.get(self.model.site_of(&point.site)).copied().map(path),
         };
         (document, self.origins())
     }

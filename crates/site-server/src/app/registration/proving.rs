@@ -23,6 +23,7 @@ use crate::app::change::ChangeRefused;
 use crate::app::clients::IdentityKind;
 use crate::app::doctor::as_a_gateway;
 use crate::app::in_force::InForce;
+use crate::app::model::Model;
 use crate::app::sign_in::network;
 use crate::app::templates::registration::audiences;
 use crate::app::text::{hex, sha256};
@@ -104,8 +105,7 @@ pub(super) async fn prove(site: &Arc<Site>, point: &str, asked: &Asked, kinds: &
         return Err(RegistrationRefused::TooMany("from this address"));
     }
     let in_force = site.in_force();
-    let allowed = in_force.model.management_points.get(point).and_then(|point| point.allow_cmg_traffic.clone());
-    let allowed = allowed.ok_or(RegistrationRefused::NotPublished)?;
+    let allowed = allowed(&in_force.model, point, asked).ok_or(RegistrationRefused::NotPublished)?;
     let (of, with) = (Arc::clone(site), Arc::clone(&in_force));
     let verifier = tokio::task::spawn_blocking(move || of.verifiers.of(&with)).await;
     let verifier = verifier.map_err(|error| ChangeRefused::Failed(Box::new(error)))?.map_err(ChangeRefused::Problems)?;
@@ -118,7 +118,14 @@ pub(super) async fn prove(site: &Arc<Site>, point: &str, asked: &Asked, kinds: &
     }
 }
 
-/// That the client holds the certificate's key, gateway and connection point have seen.
+/// What counts at a management point. Through gateways nothing does unless it is allowed; clients that come to it without a connection
+/// point need no such word.
+fn allowed(model: &Model, point: &str, asked: &Asked) -> Option<RegistrationTraffic> {
+    let allowed = model.management_points.get(point)?.allow_cmg_traffic.clone();
+    allowed.or_else(|| asked.connection_point.is_empty().then(RegistrationTraffic::default))
+}
+
+/// That the client holds the certificate's key, gateway and connection point have seen, or the management point itself.
 fn by_certificate(
     site: &Site,
     verifier: &Verifier,

@@ -1,9 +1,11 @@
-//! What *allow CMG traffic* publishes of a management point of the site's own: registration, tokens, and the exchange `CCM_STS`.
+//! What *allow CMG traffic* publishes of a management point of the site's own: registration, tokens, the exchange `CCM_STS`, and what
+//! registered devices ask for: policy, location, notifications, messages and uploads.
 //!
 //! The management point sees the credential, the proof and the address of each client, because it and the site decide again by them.
 
 use std::collections::BTreeMap;
 
+use cmg_api::device::{INCOMING, LARGEST_MESSAGES, LARGEST_UPLOAD, LOCATION, LONGEST_WAIT, MESSAGES, NOTIFICATIONS, POLICY};
 use cmg_api::resource::{ManagementPoint, PublishedEndpoint, RegistrationTraffic};
 use cmg_api::text::{Duration, Size};
 use cmg_api::{Face, Forwarded, ProofDemand, Stickiness, TokenKind};
@@ -27,7 +29,7 @@ pub(crate) fn endpoints(point: &ManagementPoint) -> Vec<PublishedEndpoint> {
     };
     let mut exchanged = allowed.token_kinds.clone();
     exchanged.push(TokenKind::Site);
-    vec![
+    let mut published = vec![
         PublishedEndpoint { registration: true, ..plain("register", REGISTER) },
         PublishedEndpoint { token_kinds: vec![TokenKind::Site], ..plain("token", TOKEN) },
         PublishedEndpoint {
@@ -38,7 +40,30 @@ pub(crate) fn endpoints(point: &ManagementPoint) -> Vec<PublishedEndpoint> {
             token_kinds: exchanged,
             ..plain("ccm_sts", &format!("/{EXCHANGE}"))
         },
-    ]
+    ];
+    // A bulk registration token is shared by many, so it names no device.
+    let of_devices = |name: &str, path: &str, methods: &[&str]| PublishedEndpoint {
+        token_kinds: vec![TokenKind::Site],
+        methods: methods.iter().map(|method| (*method).to_owned()).collect(),
+        ..plain(name, path)
+    };
+    published.extend([
+        of_devices("policy", POLICY, &["GET", "HEAD"]),
+        of_devices("location", LOCATION, &["GET", "HEAD"]),
+        // Held until there is news.
+        PublishedEndpoint {
+            idle: Duration::seconds(LONGEST_WAIT + 60),
+            total: Duration::seconds(0),
+            ..of_devices("notifications", NOTIFICATIONS, &["GET"])
+        },
+        PublishedEndpoint { body_limit: Size::kibibytes(LARGEST_MESSAGES as u64 >> 10), ..of_devices("messages", MESSAGES, &["POST"]) },
+        PublishedEndpoint {
+            body_limit: Size::kibibytes(LARGEST_UPLOAD >> 10),
+            total: Duration::minutes(15),
+            ..of_devices("ccm_incoming", INCOMING, &["BITS_POST"])
+        },
+    ]);
+    published
 }
 
 /// What they have in common.
@@ -109,8 +134,10 @@ mod tests {
 
         let kinds: Vec<_> =
             published.iter().map(|endpoint| (endpoint.registration, endpoint.token_kinds.contains(&TokenKind::Bulk))).collect();
-        assert_eq!(kinds, [(true, true), (false, false), (true, true)]);
-        assert_eq!(published[1].token_kinds, [TokenKind::Site]);
+        assert_eq!(kinds[..3], [(true, true), (false, false), (true, true)]);
+        assert!(kinds[3..].iter().all(|kind| *kind == (false, false)) && kinds.len() == 8);
+        let of_site = published.iter().filter(|endpoint| !endpoint.registration).all(|endpoint| endpoint.token_kinds == [TokenKind::Site]);
+        assert!(of_site);
     }
 
     #[test]
@@ -119,6 +146,14 @@ mod tests {
             assert!(endpoint.management_point && endpoint.forward_token && endpoint.client_cert_header, "{}", endpoint.name);
             assert_eq!((endpoint.forwarded, endpoint.face), (Forwarded::XForwarded, Face::Either));
         }
+    }
+
+    #[test]
+    fn a_request_for_notifications_may_be_held_for_a_quarter_of_an_hour() {
+        let published = endpoints(&a_point("{}"));
+        let held = published.iter().find(|endpoint| endpoint.name == "mp1-notifications").unwrap();
+
+        assert!(held.idle.time().as_secs() > 900 && held.total.time().is_zero());
     }
 
     #[test]

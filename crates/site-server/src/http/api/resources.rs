@@ -3,8 +3,8 @@
 use axum::http::StatusCode;
 use cmg_api::control::GenerationId;
 use cmg_api::resource::{
-    BoundaryGroup, Certificate, ClientTrust, ConnectionPoint, Gateway, ManagementPoint, PublishedEndpoint, Resource, SignInProvider, Site,
-    SiteSystem, TokenIssuer,
+    BoundaryGroup, Certificate, ClientSettings, ClientTrust, ConnectionPoint, Gateway, InternetServer, ManagementPoint, PublishedEndpoint,
+    Resource, SignInProvider, Site, SiteSystem, TokenIssuer,
 };
 use cmg_core::problem::Problem;
 use cmg_store::DocumentPage;
@@ -47,6 +47,8 @@ pub(super) fn routes() -> Vec<Route> {
     routes.extend(routes_of::<SiteSystem>());
     routes.extend(routes_of::<PublishedEndpoint>());
     routes.extend(routes_of::<BoundaryGroup>());
+    routes.extend(routes_of::<InternetServer>());
+    routes.extend(routes_of::<ClientSettings>());
     routes.extend(routes_of::<SignInProvider>());
     routes
 }
