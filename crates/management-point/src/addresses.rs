@@ -13,7 +13,7 @@ use cmg_api::policy::{Policy, ServiceKind};
 pub(crate) struct Addresses {
     /// Where strangers come: through what, and the URL that paths are appended to.
     strangers: BTreeMap<String, (Through, String)>,
-    /// Gateways by the names that they serve the management point under.
+    /// Gateways by the host names that they serve the management point under.
     gateways: BTreeMap<String, String>,
 }
 
@@ -24,7 +24,7 @@ impl Addresses {
         for service in &policy.services {
             for url in &service.management_points {
                 match service.kind {
-                    ServiceKind::Cmg => _ = addresses.gateways.insert(authority(url), service.name.clone()),
+                    ServiceKind::Cmg => _ = addresses.gateways.insert(host(url), service.name.clone()),
                     ServiceKind::Ibcm => addresses.add(Through::Ibcm(service.name.clone()), url),
                 }
             }
@@ -48,9 +48,16 @@ impl Addresses {
 
     /// Through which gateway somebody comes that asked for `url`. One that the policy does not name is called by its host.
     pub(crate) fn gateway(&self, url: &str) -> Through {
-        let host = authority(url);
+        let host = host(url);
         Through::Cmg(self.gateways.get(&host).cloned().unwrap_or(host))
     }
+}
+
+/// The host of a URL, in lower case, whatever the port.
+fn host(url: &str) -> String {
+    let authority = authority(url);
+    let host = authority.rsplit_once(':').filter(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()));
+    host.map(|(host, _)| host.to_owned()).unwrap_or(authority)
 }
 
 /// Host and port of a URL or of a `Host` field, in lower case, without the port that everybody knows.
@@ -83,7 +90,9 @@ mod tests {
     fn a_gateway_is_known_by_the_url_that_the_client_asked_for() {
         let addresses = Addresses::of(&a_policy(), "mp1");
 
-        assert_eq!(addresses.gateway("https://CMG.example.com/cmg/v1/policy"), Through::Cmg("main".to_owned()));
+        for url in ["https://CMG.example.com/cmg/v1/policy", "https://cmg.example.com:8443/cmg/v1/policy"] {
+            assert_eq!(addresses.gateway(url), Through::Cmg("main".to_owned()));
+        }
         assert_eq!(addresses.gateway("https://other.example.com/cmg/v1/policy"), Through::Cmg("other.example.com".to_owned()));
     }
 }

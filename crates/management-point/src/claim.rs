@@ -149,8 +149,7 @@ mod tests {
 
     use super::*;
     use crate::listener::ConnectionPoint;
-    use crate::policy::Held;
-    use crate::policy::tests::a_policy;
+    use crate::policy::tests::{a_policy, held};
 
     /// Of the management point mp1.
     fn a_state() -> State {
@@ -161,7 +160,7 @@ mod tests {
             client_trust: None,
             verifier: Verifier::new(&[], &[], &[]).unwrap_or_else(|_| panic!("nothing to verify with")),
             token_issuer: None,
-            policy: Some(Held::of(a_policy(), "mp1")),
+            policy: Some(held(a_policy())),
         }
     }
 

@@ -11,6 +11,7 @@ pub mod config;
 mod device;
 mod follow;
 mod listener;
+mod location;
 mod point;
 mod policy;
 mod proof;

@@ -12,10 +12,12 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use cmg_api::control::Signed;
 use cmg_api::policy::Policy;
+use cmg_core::boundary::Boundaries;
 use cmg_core::problem::Problem;
 use cmg_credentials::load::Files;
 
 use crate::addresses::Addresses;
+use crate::location::boundaries;
 use crate::point::Point;
 use crate::refused::Refused;
 
@@ -26,6 +28,7 @@ pub(crate) struct Held {
     etag: HeaderValue,
     pub(crate) policy: Policy,
     pub(crate) addresses: Addresses,
+    pub(crate) boundaries: Boundaries,
 }
 
 impl Held {
@@ -39,12 +42,11 @@ impl Held {
         let signed: Signed = serde_json::from_slice(&text).map_err(|error| unreadable(error.to_string()))?;
         let policy: Policy = serde_json::from_str(&signed.payload).map_err(|error| unreadable(error.to_string()))?;
         let etag = HeaderValue::try_from(format!("\"{}\"", policy.generation)).map_err(|error| unreadable(error.to_string()))?;
-        Ok(Self { text: text.into(), etag, addresses: Addresses::of(&policy, me), policy })
+        Ok(Self::of(policy, me, text.into(), etag))
     }
 
-    #[cfg(test)]
-    pub(crate) fn of(policy: Policy, me: &str) -> Self {
-        Self { text: Bytes::new(), etag: HeaderValue::from_static("\"1.7\""), addresses: Addresses::of(&policy, me), policy }
+    fn of(policy: Policy, me: &str, text: Bytes, etag: HeaderValue) -> Self {
+        Self { text, etag, addresses: Addresses::of(&policy, me), boundaries: boundaries(&policy), policy }
     }
 
     /// Whether a client has it already.
@@ -78,6 +80,11 @@ pub(crate) mod tests {
 
     use super::*;
 
+    /// Held by the management point mp1.
+    pub(crate) fn held(policy: Policy) -> Held {
+        Held::of(policy, "mp1", Bytes::new(), HeaderValue::from_static("\"1.7\""))
+    }
+
     pub(crate) fn a_policy() -> Policy {
         let service = |name: &str, kind, url: &str| InternetService {
             name: name.to_owned(),
@@ -108,7 +115,7 @@ pub(crate) mod tests {
 
     #[test]
     fn a_client_that_has_it_is_known_by_its_tag() {
-        let held = Held::of(a_policy(), "mp1");
+        let held = held(a_policy());
         let known = |value: &'static str| held.is_known(&[(header::IF_NONE_MATCH, HeaderValue::from_static(value))].into_iter().collect());
 
         assert!(known("\"1.7\"") && known("W/\"1.7\"") && known("\"1.6\", \"1.7\""));

@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Router};
 use cmg_api::clients::{Asked, ClientProblem, EXCHANGE, LARGEST_BODY, REGISTER, RegisterRequest, TOKEN};
-use cmg_api::device::POLICY;
+use cmg_api::device::{LOCATION, POLICY};
 use cmg_process::log::chain;
 use cmg_site_client::{Answered, SiteError};
 use tokio::time::timeout;
@@ -22,6 +22,7 @@ use tracing::{error, warn};
 use crate::claim::Claim;
 use crate::device::identify;
 use crate::listener::Peer;
+use crate::location;
 use crate::point::{self, Point};
 use crate::policy;
 use crate::refused::{Refused, tell};
@@ -32,7 +33,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Answers clients.
 pub(crate) fn router(point: Arc<Point>) -> Router {
-    let devices = Router::new().route(POLICY, get(policy::policy)).route_layer(from_fn_with_state(Arc::clone(&point), identify));
+    let devices = Router::new()
+        .route(POLICY, get(policy::policy))
+        .route(LOCATION, get(location::location))
+        .route_layer(from_fn_with_state(Arc::clone(&point), identify));
     Router::new()
         .route(REGISTER, post(register))
         .route(TOKEN, post(renew))
