@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use crate::house::{Ask, House, peer};
-use crate::seen::made;
+use crate::seen::{enrol, made};
 
 const URL: &str = "https://cmg.example/cmg/v1/register";
 
@@ -453,6 +453,7 @@ async fn one_address_and_one_token_have_limits() {
 async fn a_client_that_came_through_no_gateway_registers_where_gateways_are_not_allowed() {
     let house = House::new().await;
     made(&house, "/management-points", json!({ "name": "mp-1", "host": "mp1.corp.example" })).await;
+    enrol(&house, "management-point", "mp-1", "01AB").await;
     let (key, (token, _)) = (ProofKey::new().unwrap(), bulk(&house, json!({})).await);
     let through = |connection_point: &str| {
         let mut asked = asked(&key, &token);
