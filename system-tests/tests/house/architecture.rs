@@ -100,7 +100,11 @@ const ALLOWED: &[Row] = &[
     // Tools that are not shipped.
     ("cmg-link", &[], &[]),
     ("cmg-bench", &["cmg-core", "cmg-api", "cmg-lab", "cmg-store"], &[]),
-    ("cmg-system-tests", &[], &["cmg-core", "cmg-http1", "cmg-lab", "cmg-transport", "cmg-credentials", "cmg-tunnel"]),
+    (
+        "cmg-system-tests",
+        &[],
+        &["cmg-core", "cmg-http1", "cmg-api", "cmg-lab", "cmg-transport", "cmg-credentials", "cmg-tunnel", "cmg-enrolled"],
+    ),
 ];
 
 #[test]

@@ -10,6 +10,7 @@ mod issuers;
 mod issuers_renewed;
 mod kills;
 mod membership;
+mod policy;
 mod proofs;
 mod registration;
 mod registration_by_provider;

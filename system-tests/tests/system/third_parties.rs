@@ -13,7 +13,7 @@ use crate::support::{Site, until};
 
 /// Whether all of these programs can be started; says which cannot.
 #[expect(clippy::print_stdout, reason = "a skipped test says so")]
-fn have(programs: &[&str]) -> bool {
+pub(crate) fn have(programs: &[&str]) -> bool {
     programs.iter().all(|program| {
         let is_there = Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok();
         if !is_there {
@@ -24,11 +24,11 @@ fn have(programs: &[&str]) -> bool {
 }
 
 /// A child process that ends with the test.
-struct Running(Child);
+pub(crate) struct Running(Child);
 
 impl Running {
     /// Starts it and waits until it listens on `port`.
-    fn start(command: &mut Command, port: u16) -> Self {
+    pub(crate) fn start(command: &mut Command, port: u16) -> Self {
         let running = Self(command.stdin(Stdio::null()).spawn().unwrap());
         until("it listens", || TcpStream::connect(("127.0.0.1", port)).ok());
         running
