@@ -229,15 +229,16 @@ fn at_the_point(managed: &ManagedSite, certificate: Option<&Issued>) -> std::io:
     })
 }
 
+/// Who has proven no role comes in, and is no connection point for that.
 #[test]
-fn nobody_but_a_connection_point_comes_in_at_a_management_point() {
+fn nobody_but_a_connection_point_tells_a_management_point_who_a_client_is() {
     let managed = ManagedSite::of(1, 1);
     managed.everywhere();
     let lab = managed.site.lab();
 
     for certificate in [None, Some(&lab.client)] {
-        let answered = at_the_point(&managed, certificate);
-        assert!(answered.is_err(), "{answered:?}");
+        let answered = at_the_point(&managed, certificate).unwrap();
+        assert_eq!(reason(&answered), (421, "misdirected".to_owned()), "by a name that the site has told no client");
     }
     let point = of_member(lab, &lab.connection_points[0].name);
     let answered = at_the_point(&managed, Some(&point)).unwrap();
