@@ -12,9 +12,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use tracing::{error, info, warn};
 
 use crate::app::fetching::Fetcher;
-use crate::app::{
-    acme, client_tokens, crls, devices, growth, issued_certificates, policies, rollover, roots, token_issuers, warnings,
-};
+use crate::app::{acme, client_tokens, crls, devices, growth, issued_certificates, policies, rollover, roots, token_issuers, warnings};
 use crate::site::Site;
 
 /// The lease.
