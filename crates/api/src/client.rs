@@ -20,9 +20,40 @@ pub struct ClientFile {
     /// Where a name is not to be looked up: `"cmg.example.com:443" = ["203.0.113.7:443"]`. The certificate is still the name's.
     #[serde(default)]
     pub resolve: BTreeMap<String, Vec<String>>,
+    /// `[door]`: how agents on the device reach their servers. Default none: the door is shut.
+    #[serde(default)]
+    pub door: DoorFile,
     /// `[log]`
     #[serde(default)]
     pub log: LogFile,
+}
+
+/// `[door]`: where agents that exist already come in, and who may.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DoorFile {
+    /// Where an HTTP proxy for the servers of the policy is: a loopback address such as `127.0.0.1:8170`, or `unix:/PATH`. Default none.
+    #[serde(default)]
+    pub proxy: Option<String>,
+    /// Users of this machine who may come in, by name or number. Default none: nobody.
+    #[serde(default)]
+    pub users: Vec<String>,
+    /// `[[door.listener]]`
+    #[serde(default)]
+    pub listener: Vec<DoorListenerFile>,
+}
+
+/// `[[door.listener]]`: a place that stands for one server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DoorListenerFile {
+    /// A loopback address such as `127.0.0.1:8531`, or `unix:/PATH`.
+    pub listen: String,
+    /// The server, as the policy has it: `https://wsus.corp.example:8531`.
+    pub server: String,
+    /// Users who may come in here. Default: those of `[door]`.
+    #[serde(default)]
+    pub users: Option<Vec<String>>,
 }
 
 fn data() -> PathBuf {
@@ -31,6 +62,6 @@ fn data() -> PathBuf {
 
 impl Default for ClientFile {
     fn default() -> Self {
-        Self { data: data(), always_internet: false, resolve: BTreeMap::new(), log: LogFile::default() }
+        Self { data: data(), always_internet: false, resolve: BTreeMap::new(), door: DoorFile::default(), log: LogFile::default() }
     }
 }

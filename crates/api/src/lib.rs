@@ -27,7 +27,7 @@ pub mod site;
 pub mod text;
 mod trust;
 
-pub use client::ClientFile;
+pub use client::{ClientFile, DoorFile, DoorListenerFile};
 pub use connection_point::{ConnectionPointFile, DialFile};
 pub use document::{
     AcmeChallenge, ConnectionPointDocument, DialledGateway, EnrolledConnectionPointFile, EnrolledGatewayFile, EnrolmentCode,

@@ -12,7 +12,7 @@ mod leg;
 mod network;
 mod question;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod way;
 
 use std::fmt;
@@ -119,7 +119,7 @@ struct Shared {
     network: Network,
     drift: Drift,
     token: ArcSwapOption<Token>,
-    policy: ArcSwapOption<Policy>,
+    policy: watch::Sender<Option<Arc<Policy>>>,
     book: ArcSwap<Book>,
     way: watch::Sender<Way>,
     told: mpsc::Sender<Told>,
@@ -136,7 +136,7 @@ impl Carrier {
     ) -> Self {
         let book = ArcSwap::from_pointee(Book::of_first_contact(first, certificate.as_ref()));
         let way = watch::Sender::new(Way::Service(FIRST_CONTACT.to_owned()));
-        let (token, policy, drift) = (ArcSwapOption::empty(), ArcSwapOption::empty(), Drift::default());
+        let (token, policy, drift) = (ArcSwapOption::empty(), watch::Sender::default(), Drift::default());
         let first = first.clone();
         Self(Arc::new(Shared { key, certificate, first, network, drift, token, policy, book, way, told }))
     }
@@ -197,7 +197,12 @@ impl Carrier {
 
     /// The policy in force; none: there is none yet.
     pub fn policy(&self) -> Option<Arc<Policy>> {
-        self.0.policy.load_full()
+        self.0.policy.borrow().clone()
+    }
+
+    /// The policy in force, and every one that follows.
+    pub fn policies(&self) -> watch::Receiver<Option<Arc<Policy>>> {
+        self.0.policy.subscribe()
     }
 
     /// The way in force, and every one that follows.
@@ -220,7 +225,7 @@ impl Carrier {
         let mut book = Book::of(&policy, &self.0.first, self.0.certificate.as_ref());
         let problems = std::mem::take(&mut book.problems);
         self.0.book.store(Arc::new(book));
-        self.0.policy.store(Some(policy));
+        self.0.policy.send_replace(Some(policy));
         problems
     }
 

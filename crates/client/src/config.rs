@@ -10,6 +10,7 @@ use cmg_process::file;
 
 use crate::carrier::Network;
 use crate::disk::Disk;
+use crate::door::DoorConfig;
 use crate::identity::Identity;
 
 /// What belongs to the device.
@@ -21,6 +22,8 @@ pub struct Config {
     pub always_internet: bool,
     /// Addresses that are not looked up.
     pub resolve: BTreeMap<(String, u16), Vec<SocketAddr>>,
+    /// Where agents on the device come in.
+    pub door: DoorConfig,
     /// What is logged, and how.
     pub log: LogFile,
 }
@@ -37,11 +40,12 @@ impl Config {
                 Err(problem) => problems.push(problem),
             }
         }
+        let door = DoorConfig::read(&read.door, &mut problems);
         if !problems.is_empty() {
             return Err(problems);
         }
         let data = std::path::absolute(file::beside(path, &read.data)).unwrap_or(read.data);
-        Ok(Self { data, always_internet: read.always_internet, resolve, log: read.log })
+        Ok(Self { data, always_internet: read.always_internet, resolve, door, log: read.log })
     }
 
     /// How addresses are reached.

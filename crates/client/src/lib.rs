@@ -1,7 +1,7 @@
 //! The client on a device. It finds its way to the site wherever it is, keeps the site's policy, and carries what is asked by the way in
 //! force.
 //!
-//! `carrier` knows how to send, `policy` what is true, `agent` does what `cmg_core` decides, `command` is what people type. Nothing listens
+//! `carrier` knows how to send, `policy` what is true, `agent` does what `cmg_core` decides, `command` is what people type, `door` lets agents of the device in. Nothing listens
 //! on a network.
 
 mod agent;
@@ -11,6 +11,7 @@ pub mod command;
 pub mod config;
 pub mod desk;
 pub mod disk;
+pub mod door;
 pub mod identity;
 mod install;
 mod inventory;

@@ -19,6 +19,7 @@ use crate::carrier::Carrier;
 use crate::config::Config;
 use crate::desk;
 use crate::disk::{Disk, DiskError};
+use crate::door::{self, DoorError};
 use crate::identity::{CertificateFiles, Identity};
 use crate::key::DeviceKey;
 use crate::policy::{Expected, Keeper};
@@ -39,6 +40,9 @@ pub enum RunError {
     /// The client's folder cannot be used.
     #[error(transparent)]
     Disk(#[from] DiskError),
+    /// The door does not open.
+    #[error("the door does not open")]
+    Door(#[from] DoorError),
     /// A part of the program has ended.
     #[error("a part of the program has ended; its log says why")]
     Ended,
@@ -68,6 +72,7 @@ pub async fn run(file: &Path) -> Result<(), RunError> {
     let carrier = Carrier::new(key, certificate, config.network(), &identity.first_contact, telling);
     info!(device = identity.name, client_id = identity.given.client_id, "Client started");
     let parts = Parts { disk, carrier, told, asked, identity, keeper, queue, always_internet: config.always_internet };
+    let mut door = door::open(&config.door, &parts.disk, parts.carrier.clone()).await?;
     let mut tasks = JoinSet::new();
     tasks.spawn(desk::serve(listener, asking));
     tasks.spawn(Agent::new(parts).run());
@@ -78,6 +83,7 @@ pub async fn run(file: &Path) -> Result<(), RunError> {
                 Signal::Drain | Signal::Stop => break,
             },
             Some(_) = tasks.join_next() => return Err(RunError::Ended),
+            Some(_) = door.join_next() => return Err(RunError::Ended),
         }
     }
     info!("Client stopped");

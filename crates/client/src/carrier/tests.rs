@@ -24,19 +24,19 @@ use crate::disk::Disk;
 const TOKEN: &str = "header.claims.signature";
 
 /// A request as it came: the number of its connection, its method and target, the length of its body.
-type Seen = (usize, String, usize);
+pub(crate) type Seen = (usize, String, usize);
 
 /// A service, or a server: what it has seen.
 #[derive(Clone)]
-struct Far {
-    url: String,
+pub(crate) struct Far {
+    pub(crate) url: String,
     seen: Arc<Mutex<Vec<Seen>>>,
     /// Whether it wants proofs, each connection being an instance of its own.
     demands: bool,
 }
 
 impl Far {
-    async fn start(demands: bool) -> Self {
+    pub(crate) async fn start(demands: bool) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let far = Self { url: format!("http://{}", listener.local_addr().unwrap()), seen: Arc::default(), demands };
         let serving = far.clone();
@@ -71,18 +71,18 @@ impl Far {
             && text("dpop").is_some_and(|proof| dpop::verify(proof, asked, now, 60).is_ok())
     }
 
-    fn seen(&self) -> Vec<Seen> {
+    pub(crate) fn seen(&self) -> Vec<Seen> {
         self.seen.lock().unwrap().clone()
     }
 }
 
-struct Near {
-    carrier: Carrier,
+pub(crate) struct Near {
+    pub(crate) carrier: Carrier,
     told: mpsc::Receiver<Told>,
     _dir: TempDir,
 }
 
-fn service(name: &str, url: &str) -> InternetService {
+pub(crate) fn service(name: &str, url: &str) -> InternetService {
     let route = ServiceRoute { path: "/".to_owned(), url: format!("{url}/app"), credential: RouteCredential::Token };
     InternetService {
         name: name.to_owned(),
@@ -95,7 +95,7 @@ fn service(name: &str, url: &str) -> InternetService {
 }
 
 /// A device whose policy has these services, and a server at `inside`.
-fn near(services: Vec<InternetService>, inside: &str) -> Near {
+pub(crate) fn near(services: Vec<InternetService>, inside: &str) -> Near {
     let dir = TempDir::new().unwrap();
     let key = DeviceKey::load_or_make(&Disk::open(&dir.path().join("data")).unwrap()).unwrap();
     let (sender, told) = mpsc::channel(16);
