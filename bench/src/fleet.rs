@@ -26,6 +26,9 @@ pub(crate) use self::worker::run as process;
 use crate::Result;
 use crate::compare::build;
 
+/// How many clients share a bulk registration token.
+const CLIENTS_OF_A_TOKEN: usize = 100;
+
 /// What happens to the fleet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Scenario {
@@ -112,10 +115,9 @@ pub(crate) async fn run(args: FleetArgs) -> Result<()> {
     let plan = Plan {
         services: laboratory.services(),
         authority: laboratory.authority(),
-        bulk_token: laboratory.bulk_token()?,
+        bulk_tokens: laboratory.bulk_tokens(args.clients.div_ceil(CLIENTS_OF_A_TOKEN))?,
         first: 0,
         count: 0,
-        source: [127, 0, 1, 1].into(),
         arrive: args.arrive(),
         seed: args.seed,
         pace: args.pace(),
@@ -124,7 +126,7 @@ pub(crate) async fn run(args: FleetArgs) -> Result<()> {
     let outcome = match args.scenario {
         Scenario::Shares => scenario::shares(&args, &mut laboratory, &crowd).await,
         Scenario::Outage => scenario::outage(&args, &mut laboratory, &crowd).await,
-        Scenario::Life => scenario::life(&args, &laboratory, &crowd).await,
+        Scenario::Life => scenario::life(&args, &crowd).await,
         Scenario::Register => scenario::rate(&args, &laboratory, &crowd, "register 201").await,
         Scenario::Poll => scenario::rate(&args, &laboratory, &crowd, "policy ").await,
     };

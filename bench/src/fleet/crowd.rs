@@ -1,7 +1,6 @@
 //! All processes of a fleet, as their parent sees them.
 
 use std::io::{BufRead, BufReader, Write};
-use std::net::Ipv4Addr;
 use std::process::{ChildStdin, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -32,7 +31,7 @@ impl Crowd {
         let mut first = 0;
         for place in 0..processes {
             let count = (clients - first).div_ceil(processes - place);
-            let plan = Plan { first, count, source: Ipv4Addr::new(127, 0, 1, 1 + place as u8), ..plan.clone() };
+            let plan = Plan { first, count, ..plan.clone() };
             started.push(start(&plan, place, &tallies)?);
             first += count;
         }

@@ -142,7 +142,7 @@ impl Device {
         let (world, me, tell) = (Rc::clone(&self.world), Rc::clone(&self.me), self.tell.clone());
         spawn_local(async move {
             let outcome = match me.is_online.get() {
-                true => timeout(within, ask_to_prove(&world, service)).await.unwrap_or(Err(Trouble::Broken)),
+                true => timeout(within, ask_to_prove(&world, service, me.number)).await.unwrap_or(Err(Trouble::Broken)),
                 false => Err(Trouble::Refused),
             };
             drop(tell.send(Told::Probed(probe, service, outcome)));
@@ -248,8 +248,8 @@ impl Drop for Device {
 
 /// A service proves itself by its certificate, and by an answer of the site behind it: without a credential that is a refusal, and not
 /// one that says that nobody is there.
-async fn ask_to_prove(world: &World, service: usize) -> Result<Wire, Trouble> {
-    let mut wire = world.connect(service).await?;
+async fn ask_to_prove(world: &World, service: usize, client: usize) -> Result<Wire, Trouble> {
+    let mut wire = world.connect(service, client).await?;
     let (host, base) = world.place_of(service);
     let path = format!("{base}{}", cmg_api::device::POLICY);
     let asking = Asking { method: "GET", path: &path, host, fields: Vec::new(), body: &[], within: Duration::from_secs(10) };

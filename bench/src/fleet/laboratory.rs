@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use cmg_lab::{Lab, LabOptions, Origin, Program, Published, Signal, System};
+use cmg_lab::{Api, Lab, LabOptions, Origin, Program, Published, Signal, System};
+
+use serde_json::json;
 
 use super::plan::PlannedService;
 use crate::Result;
@@ -57,8 +59,16 @@ impl Laboratory {
         self.system.lab.servers.certificate_pem()
     }
 
-    pub(super) fn bulk_token(&self) -> Result<String> {
-        Ok(self.system.managed.as_ref().ok_or("the laboratory has no site server")?.bulk_token.clone())
+    /// New bulk registration tokens.
+    pub(super) fn bulk_tokens(&self, count: usize) -> Result<Vec<String>> {
+        let managed = self.system.managed.as_ref().ok_or("the laboratory has no site server")?;
+        let port = self.system.lab.site.as_ref().ok_or("the laboratory has no site server")?.port;
+        let api = Api { port, token: Some(std::fs::read_to_string(&managed.admin_token_file)?.trim().to_owned()) };
+        let make = |_| {
+            let made = api.ask("POST", "/bulk-tokens", Some(&json!({ "note": "fleet" })))?;
+            Ok(made["token"].as_str().ok_or("a bulk token without its text")?.to_owned())
+        };
+        (0..count).map(make).collect()
     }
 
     /// Kills a gateway, as a power cut would.

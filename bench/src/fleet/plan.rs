@@ -12,16 +12,26 @@ pub(super) struct Plan {
     pub(super) services: Vec<PlannedService>,
     /// Root of the services' certificates, PEM.
     pub(super) authority: String,
-    pub(super) bulk_token: String,
+    /// Clients share them: a token registers twenty a second.
+    pub(super) bulk_tokens: Vec<String>,
     /// The number of the first client, and how many there are.
     pub(super) first: usize,
     pub(super) count: usize,
-    /// The address that they come from: one address has too few ports for all.
-    pub(super) source: Ipv4Addr,
     /// Over how long they start.
     pub(super) arrive: Duration,
     pub(super) seed: u64,
     pub(super) pace: Pace,
+}
+
+impl Plan {
+    /// The address that a client comes from: each has a network of its own, since a network registers five a second.
+    pub(super) fn source_of(number: usize) -> Ipv4Addr {
+        Ipv4Addr::new(127, 1 + (number / 250 % 250) as u8, 1 + (number % 250) as u8, 1)
+    }
+
+    pub(super) fn bulk_token_of(&self, number: usize) -> &str {
+        self.bulk_tokens.get(number % self.bulk_tokens.len().max(1)).map_or("", String::as_str)
+    }
 }
 
 /// An internet-based service, as the policy would name it.
@@ -143,6 +153,13 @@ mod tests {
 
         let times = &one.times["recover"];
         assert_eq!([0.5, 0.95, 1.0].map(|share| times.within(share)), [Some(50), Some(95), Some(100)]);
+    }
+
+    #[test]
+    fn no_two_of_many_clients_come_from_one_network() {
+        let networks: std::collections::BTreeSet<_> = (0..60_000).map(|number| Plan::source_of(number).octets()[..3].to_vec()).collect();
+
+        assert_eq!(networks.len(), 60_000);
     }
 
     #[test]

@@ -211,7 +211,7 @@ async fn ask_once(world: &World, me: &Me, service: usize, wire: &mut Option<Wire
     let (method, path, query) = place(world, me, duty);
     let own = me.token.borrow().as_ref().map(|token| token.token.clone());
     // The bulk registration token belongs to no key, so its scheme is another.
-    let (scheme, token) = own.map_or_else(|| ("Bearer", world.plan.bulk_token.clone()), |token| ("DPoP", token));
+    let (scheme, token) = own.map_or_else(|| ("Bearer", world.plan.bulk_token_of(me.number).to_owned()), |token| ("DPoP", token));
     let nonce = me.nonces.borrow().get(&service).cloned();
     let proof = me.key.proof(method, &format!("{}{path}", planned.url), &token, nonce.as_deref()).map_err(|_| Trouble::Broken)?;
     let mut fields =
@@ -227,11 +227,11 @@ async fn ask_once(world: &World, me: &Me, service: usize, wire: &mut Option<Wire
     if !me.is_online.get() {
         return Err(Trouble::Refused);
     }
-    send(world, service, wire, &asking).await
+    send(world, (service, me.number), wire, &asking).await
 }
 
 /// Sends over the connection that there is. One that the server has closed meanwhile says nothing: another is made, once.
-async fn send(world: &World, service: usize, wire: &mut Option<Wire>, asking: &Asking<'_>) -> Result<Answer, Trouble> {
+async fn send(world: &World, (service, client): (usize, usize), wire: &mut Option<Wire>, asking: &Asking<'_>) -> Result<Answer, Trouble> {
     let began = Instant::now();
     if let Some(used) = wire {
         match used.ask(asking).await {
@@ -240,7 +240,7 @@ async fn send(world: &World, service: usize, wire: &mut Option<Wire>, asking: &A
             Ok(answer) => return Ok(keep(wire, answer)),
         }
     }
-    let answer = wire.insert(world.connect(service).await?).ask(asking).await?;
+    let answer = wire.insert(world.connect(service, client).await?).ask(asking).await?;
     Ok(keep(wire, answer))
 }
 

@@ -39,11 +39,11 @@ impl World {
         self.began + Duration::from_millis(tick.0.min(self.now().0 + 86_400_000))
     }
 
-    pub(super) async fn connect(&self, service: usize) -> Result<Wire, Trouble> {
+    pub(super) async fn connect(&self, service: usize, client: usize) -> Result<Wire, Trouble> {
         let _place = self.handshakes.acquire().await.map_err(|_| Trouble::Broken)?;
         let began = Instant::now();
         let name = self.place_of(service).0.split(':').next().unwrap_or_default();
-        let wire = Wire::connect(name, self.plan.services[service].address, self.plan.source.into(), &self.identity).await?;
+        let wire = Wire::connect(name, self.plan.services[service].address, Plan::source_of(client).into(), &self.identity).await?;
         self.tally.borrow_mut().took("connect", began.elapsed());
         Ok(wire)
     }
