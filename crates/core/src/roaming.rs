@@ -36,6 +36,8 @@ use crate::time::Tick;
 
 /// A call so much later than [`Roaming::wake_at`] means that the device slept: what it was waiting for says nothing.
 const ASLEEP: Duration = Duration::from_secs(30);
+/// Shortest wait after a search that has found nobody: jitter may be nothing at all.
+const AGAIN_AT_LEAST: Duration = Duration::from_millis(250);
 /// Shortest time between two searches that errors of a management point cause.
 const CHECK_AGAIN: Duration = Duration::from_secs(30);
 
@@ -334,7 +336,7 @@ impl Roaming {
     }
 
     fn found_nobody(&mut self, portal: bool, dice: Dice<'_>, actions: &mut Vec<Action>) {
-        let mut wait = self.backoff.wait(dice());
+        let mut wait = self.backoff.wait(dice()).max(AGAIN_AT_LEAST);
         if let Some(until) = self.choice.all_rest_until(self.now) {
             wait = wait.max(until.since(self.now));
         }

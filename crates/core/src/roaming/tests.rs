@@ -187,6 +187,20 @@ fn no_network_at_all_is_offline() {
 }
 
 #[test]
+fn whoever_has_found_nobody_does_not_try_again_in_the_same_moment() {
+    let mut lowest = Roaming::new(site(&[], &["a"]), Vec::new(), false, Tick(0));
+    for action in lowest.handle(Event::Woken, Tick(0), &mut || 0) {
+        if let Action::Probe(probe, ..) = action {
+            lowest.handle(Event::Answered(probe, Err(Trouble::Refused)), Tick(1), &mut || 0);
+        }
+    }
+
+    lowest.handle(Event::Answered(ProbeId(1), Err(Trouble::Refused)), Tick(2), &mut || 0);
+
+    assert_eq!((lowest.place(), lowest.wake_at()), (&Place::Offline, Tick(252)));
+}
+
+#[test]
 fn a_vpn_that_prefers_the_internet_is_diverted_to_its_services() {
     let site = Site { boundaries: vpn(&["cmg2"]), ..site(&["mp1"], &["cmg1", "cmg2"]) };
     let mut world = World::of(site, &[("mp1", WORKS), ("cmg1", WORKS), ("cmg2", WORKS)]);
