@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::defaults;
 use crate::document::MembershipFile;
 use crate::log::LogFile;
-use crate::text::Duration;
+use crate::text::{Duration, Size};
 
 /// The whole of `management-point.toml`. Paths are relative to its folder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +23,10 @@ pub struct ManagementPointFile {
     /// How long SIGTERM waits for requests in flight. Default `30s`.
     #[serde(default = "defaults::drain")]
     pub drain: Duration,
+    /// How much is kept on disk while the site is away, at least `16MiB`: of messages of devices, and as much of what they upload. Default
+    /// `1GiB`: a day of messages of 20,000 devices with room to spare. What is beyond is refused with 503.
+    #[serde(default = "spool")]
+    pub spool: Size,
     /// `[log]`
     #[serde(default)]
     pub log: LogFile,
@@ -36,4 +40,8 @@ fn listen() -> String {
 
 fn metrics_listen() -> String {
     "127.0.0.1:9183".to_owned()
+}
+
+const fn spool() -> Size {
+    Size::mebibytes(1024)
 }

@@ -11,6 +11,9 @@ use cmg_process::health::Exposure;
 use cmg_site_client::of_data;
 use cmg_standalone::{AtStart, Reading, address};
 
+/// The least that is kept on disk, in bytes.
+const LEAST_SPOOL: u64 = 16 << 20;
+
 /// What belongs to the machine.
 pub struct Config {
     /// Where connection points reach it.
@@ -21,6 +24,8 @@ pub struct Config {
     pub metrics_public: bool,
     /// How long requests in flight are waited for.
     pub drain: Duration,
+    /// Most bytes of messages, and most bytes of uploads, that are kept on disk.
+    pub spool: u64,
     /// What is logged, and how.
     pub log: LogFile,
     /// Where the identity and the last good configuration are.
@@ -45,6 +50,7 @@ impl Config {
             metrics_listen: metrics_listen?,
             metrics_public: file.metrics_public,
             drain: file.drain.time(),
+            spool: spool(file, reading),
             log: file.log.clone(),
             data: std::path::absolute(reading.local(&file.site.data)).unwrap_or_default(),
             enrolment: file.site.enrolment.as_ref().map(|path| reading.local(path)),
@@ -62,10 +68,19 @@ impl Config {
             ("metrics_listen", &self.metrics_listen),
             ("metrics_public", &self.metrics_public),
             ("drain", &self.drain),
+            ("spool", &self.spool),
             ("log.format", &self.log.format),
             ("site.data", &self.data),
         ])
     }
+}
+
+fn spool(file: &ManagementPointFile, reading: &mut Reading) -> u64 {
+    let bytes = file.spool.get();
+    if bytes < LEAST_SPOOL {
+        reading.problem("spool", format!("{bytes} bytes are too few for what a device may send at once"), "write at least 16MiB");
+    }
+    bytes
 }
 
 /// Reads the file at `path`, and tells what is wrong with it, or what an administrator should know.

@@ -23,8 +23,8 @@ use tracing::debug;
 
 use crate::point::Point;
 
-/// Connections at once: a few of each connection point.
-const CONNECTIONS: usize = 512;
+/// Connections at once: each request for notifications that is held has one of its own, and a process may have 20,000 files open.
+const CONNECTIONS: usize = crate::board::HELD + 500;
 
 /// The longest that a handshake or a head may take.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -103,6 +103,12 @@ impl Point {
         self.state.load_full()
     }
 
+    /// The policy that there is; zero: none yet.
+    pub(crate) fn policy_generation(&self) -> GenerationId {
+        let state = self.state();
+        state.as_ref().as_ref().and_then(|state| state.policy.as_ref()).map(|held| held.policy.generation).unwrap_or_default()
+    }
+
     /// Puts the last good configuration in force, where there is one that can be used.
     pub(crate) fn cold_start(&self) {
         let member = self.site.member();

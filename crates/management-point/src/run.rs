@@ -21,10 +21,11 @@ use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
 use crate::config::{Config, no_code};
+use crate::desk::{Desk, Gauges};
 use crate::follow::follow;
 use crate::point::{Point, Told};
 use crate::report::report;
-use crate::{listener, requests};
+use crate::{desk, listener, passing, requests};
 
 /// Why the management point did not start.
 #[derive(Debug, Error)]
@@ -71,7 +72,7 @@ pub async fn run(file: &Path) -> Result<(), RunError> {
         applying(&config).read().map_err(wrong)?;
     }
     let listener = bind(config.listen).await?;
-    let (obstacle, told, metrics) = telemetry();
+    let (obstacle, told, gauges, metrics) = telemetry();
     let _health = health(&config, &obstacle, metrics).await?;
     let identity = match known {
         Some(identity) => identity,
@@ -84,14 +85,20 @@ pub async fn run(file: &Path) -> Result<(), RunError> {
     let snapshots = Snapshots::open(&folder).map_err(|error| wrong(of_data(error)))?;
     let point = Arc::new(Point::new(Arc::clone(&site), folder.clone(), snapshots, told));
     point.cold_start();
+    let desk = Arc::new(Desk::open(Arc::clone(&point), &folder, config.spool, gauges)?);
     let tls = Arc::new(ArcSwap::new(server(&site).map_err(wrong)?));
     let mut changes = site.changes();
     let mut tasks = JoinSet::new();
-    tasks.spawn(listener::serve(listener, Arc::clone(&tls), requests::router(Arc::clone(&point)), Arc::clone(&point)));
+    let router = desk::router(Arc::clone(&desk)).merge(requests::router(Arc::clone(&point)));
+    tasks.spawn(listener::serve(listener, Arc::clone(&tls), router, Arc::clone(&point)));
     tasks.spawn(follow(Arc::clone(&point)));
     tasks.spawn(report(Arc::clone(&point)));
     tasks.spawn(renew_until_dropped(Arc::clone(&site), folder.clone(), Arc::default()));
-    tasks.spawn(keep_ready(Arc::clone(&point), Arc::clone(&obstacle)));
+    tasks.spawn(keep_ready(Arc::clone(&desk), Arc::clone(&obstacle)));
+    tasks.spawn(Arc::clone(&desk).follow_policy());
+    tasks.spawn(passing::messages(Arc::clone(&desk)));
+    tasks.spawn(passing::presence(Arc::clone(&desk)));
+    tasks.spawn(passing::tasks(Arc::clone(&desk)));
     info!(member = site.member().identity.member(), "Management point ready");
     loop {
         tokio::select! {
@@ -116,14 +123,18 @@ async fn bind(address: SocketAddr) -> Result<TcpListener, RunError> {
     TcpListener::bind(address).await.map_err(|source| RunError::Listen { address, source })
 }
 
-fn telemetry() -> (Obstacle, Told, Metrics) {
+fn telemetry() -> (Obstacle, Told, Gauges, Metrics) {
     let mut metrics = Metrics::new("cmg_management_point");
     let told = Told {
         answered: metrics.counter("requests_answered", "Requests of clients that got what they asked for"),
         refused: metrics.counter("requests_refused", "Requests of clients that were refused"),
         unavailable: metrics.counter("requests_unavailable", "Requests of clients that the site could not be asked about"),
     };
-    (Arc::new(ArcSwap::from_pointee(Some("not enrolled yet".to_owned()))), told, metrics)
+    let gauges = Gauges {
+        held: metrics.gauge("notifications_held", "Requests for notifications that are held"),
+        waiting: metrics.gauge("messages_waiting", "Messages of devices that are on disk and wait for the site"),
+    };
+    (Arc::new(ArcSwap::from_pointee(Some("not enrolled yet".to_owned()))), told, gauges, metrics)
 }
 
 async fn health(config: &Config, obstacle: &Obstacle, metrics: Metrics) -> Result<Health, RunError> {
@@ -157,15 +168,18 @@ async fn wait_for_identity(
     }
 }
 
-/// Says whether there is a configuration to serve by, until dropped.
-async fn keep_ready(point: Arc<Point>, obstacle: Obstacle) {
+/// Says whether there is a configuration to serve by, and room for messages, until dropped.
+async fn keep_ready(desk: Arc<Desk>, obstacle: Obstacle) {
+    let (point, mut trouble) = (Arc::clone(&desk.point), desk.spool.trouble());
     let mut own = point.own.subscribe();
     loop {
         own.borrow_and_update();
-        let why = point.state().is_none().then(|| "no configuration has come from the site yet".to_owned());
+        let no_room = trouble.borrow_and_update().clone();
+        let why = point.state().is_none().then(|| "no configuration has come from the site yet".to_owned()).or(no_room);
         obstacle.store(Arc::new(why));
         tokio::select! {
             changed = own.changed() => if changed.is_err() { return },
+            changed = trouble.changed() => if changed.is_err() { return },
             () = point.drain.draining() => {
                 obstacle.store(Arc::new(Some("draining".to_owned())));
                 std::future::pending::<()>().await;

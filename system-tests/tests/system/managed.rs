@@ -5,6 +5,7 @@ mod acme;
 mod agent;
 mod changes;
 mod client_certificates;
+mod devices;
 mod entra;
 mod issuers;
 mod issuers_renewed;
