@@ -122,7 +122,8 @@ impl Driver {
         if matches!(ended, Ended::Closed) {
             let _ = tokio::time::timeout(Duration::from_secs(1), self.stream.close()).await;
         }
-        self.tell_the_end();
+        let by_peer = matches!(ended, Ended::Closed) && !self.stopping;
+        self.tell_the_end(by_peer);
         ended
     }
 
@@ -382,8 +383,9 @@ impl Driver {
         }
     }
 
-    /// Tells every exchange that the tunnel is gone; those whose request never left are told so.
-    fn tell_the_end(mut self) {
+    /// Tells every exchange that the tunnel is gone, and whether its peer has closed it in an orderly way; those whose request never left
+    /// are told so.
+    fn tell_the_end(mut self, by_peer: bool) {
         self.link.end();
         self.queues.urgent.close();
         while let Ok(command) = self.queues.urgent.try_recv() {
@@ -392,7 +394,7 @@ impl Driver {
             }
         }
         for (_, slot) in self.slots.drain() {
-            slot.lost();
+            if by_peer { slot.closed() } else { slot.lost() }
         }
     }
 }

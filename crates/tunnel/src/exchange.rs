@@ -49,6 +49,8 @@ pub(crate) enum Signal {
     Credit(u32),
     Moved,
     Lane(Box<Lane>),
+    /// The peer has closed the session in an orderly way.
+    Closed,
 }
 
 /// What happened.
@@ -137,6 +139,8 @@ struct Outward {
 struct Inward {
     moved: bool,
     lane: Option<Box<Lane>>,
+    /// The peer closed the session when it had sent all of this direction on the lane.
+    outlives: bool,
     /// Runs while the lane is waited for.
     late: Option<Pin<Box<Sleep>>>,
     owed: u32,
@@ -156,7 +160,7 @@ impl Exchange {
             held: VecDeque::new(),
             answers: false,
             outward: Outward { credit: WINDOW, sent: 0, left: None, may_move: true, lane: None, broken: false, ended: outward_ended },
-            inward: Inward { moved: false, lane: None, late: None, owed: 0, continued: 0, ended: inward_ended },
+            inward: Inward { moved: false, lane: None, outlives: false, late: None, owed: 0, continued: 0, ended: inward_ended },
         }
     }
 
@@ -201,13 +205,14 @@ impl Exchange {
                 Some(Signal::Credit(bytes)) => self.outward.credit = self.outward.credit.saturating_add(bytes).min(WINDOW),
                 Some(Signal::Moved) => self.inward.moved = true,
                 Some(Signal::Lane(lane)) => self.inward.lane = Some(lane),
+                Some(Signal::Closed) => self.inward.outlives = self.inward.moved && self.inward.lane.is_some(),
                 Some(Signal::Event(event)) => self.held.push_back(event),
                 Some(Signal::More(bytes)) => {
                     self.inward.continued += 1;
                     self.held.push_back(Event::Data(bytes));
                 }
                 None => {
-                    if !self.inward.ended && !matches!(self.held.back(), Some(Event::Lost)) {
+                    if !self.inward.ended && !self.inward.outlives && !matches!(self.held.back(), Some(Event::Lost)) {
                         self.held.push_back(Event::Lost);
                     }
                     return;

@@ -159,6 +159,11 @@ impl Slot {
         }
     }
 
+    /// The peer has closed the tunnel in an orderly way: what it had sent on a lane is still on its way.
+    pub(crate) fn closed(self) {
+        let _ = self.signals.try_send(Signal::Closed);
+    }
+
     /// The tunnel is gone. Without room for this, the exchange learns it from the end of its queue.
     pub(crate) fn lost(self) {
         let _ = self.signals.try_send(Signal::Event(Event::Lost));

@@ -327,6 +327,49 @@ async fn a_lane_that_breaks_off_is_told_to_its_receiver() {
     assert_eq!(wire.expect(kind::RESET).await.exchange, number);
 }
 
+/// An answer of which half has come on a lane.
+async fn half_an_answer(gate: &Gate, wire: &mut Wire, lane: &mut Wire) -> Exchange {
+    let mut exchange = gate.open("/", BodyLength::None, b"", true).unwrap();
+    let number = wire.expect(kind::REQUEST).await.exchange;
+    wire.send(kind::RESPONSE, number, &response(200, &[])).await.unwrap();
+    wire.send(kind::MOVED, number, b"").await.unwrap();
+    lane.send(kind::CARRY, number, &8_u64.to_be_bytes()).await.unwrap();
+    lane.send_bytes(b"half").await.unwrap();
+    assert!(matches!(soon(exchange.event()).await, Event::Response(_)));
+    assert!(matches!(soon(exchange.event()).await, Event::Data(bytes) if bytes == "half"));
+    exchange
+}
+
+#[tokio::test]
+async fn a_connection_point_that_has_sent_all_may_go_before_it_was_read() {
+    let site = Site::new();
+    let gate = Gate::start(&site).await;
+    let mut wire = session(&site, &gate).await;
+    let mut lane = lane(&site, &gate, purpose::DOWN).await;
+    let mut exchange = half_an_answer(&gate, &mut wire, &mut lane).await;
+
+    wire.close().await;
+    gate.has(0).await;
+    lane.send_bytes(b"rest").await.unwrap();
+    drop(lane);
+
+    assert!(matches!(soon(exchange.event()).await, Event::Data(bytes) if bytes == "rest"));
+    assert!(matches!(soon(exchange.event()).await, Event::End));
+}
+
+#[tokio::test]
+async fn a_session_that_the_gateway_ends_takes_its_answers_along() {
+    let site = Site::new();
+    let gate = Gate::start(&site).await;
+    let mut wire = session(&site, &gate).await;
+    let mut lane = lane(&site, &gate, purpose::DOWN).await;
+    let mut exchange = half_an_answer(&gate, &mut wire, &mut lane).await;
+
+    gate.hub.stop();
+
+    assert!(matches!(soon(exchange.event()).await, Event::Lost));
+}
+
 #[tokio::test]
 async fn a_lane_that_comes_before_its_session_waits_for_it() {
     let site = Site::new();

@@ -139,8 +139,9 @@ async fn five_hundred_sessions_later_a_connection_point_has_the_tasks_it_had() {
 async fn one_to_avoid_carries_only_what_no_other_can() {
     let site = Site::new();
     let gate = Gate::start(&site).await;
-    let mut avoided = soon(Wire::session(gate.address, site.point("point-1"), 1)).await;
     let mut other = soon(Wire::session(gate.address, site.point("point-2"), 2)).await;
+    gate.has(1).await;
+    let mut avoided = soon(Wire::session(gate.address, site.point("point-1"), 1)).await;
     gate.has(2).await;
     until(|| (0..64).all(|_| gate.open("/", BodyLength::None, b"", true).is_ok())).await;
     let name = |name: &str| std::iter::once(cmg_core::ids::ConnectionPointId::new(name)).collect();

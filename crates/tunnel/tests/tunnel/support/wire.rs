@@ -113,6 +113,11 @@ impl Wire {
         }
     }
 
+    /// Says goodbye.
+    pub(crate) async fn close(mut self) {
+        self.stream.close().await.unwrap();
+    }
+
     /// Reads until the peer closes the connection; pings are answered, so that silence is not the reason.
     pub(crate) async fn closed(&mut self) {
         while let Some(frame) = self.receive().await {
