@@ -9,7 +9,6 @@ mod data;
 pub mod ephemeral;
 mod identity;
 mod parts;
-pub mod policy;
 mod renewal;
 mod snapshot;
 mod status;

@@ -100,11 +100,7 @@ const ALLOWED: &[Row] = &[
     // Tools that are not shipped.
     ("cmg-link", &[], &[]),
     ("cmg-bench", &["cmg-core", "cmg-api", "cmg-lab", "cmg-store"], &[]),
-    (
-        "cmg-system-tests",
-        &[],
-        &["cmg-core", "cmg-http1", "cmg-api", "cmg-lab", "cmg-transport", "cmg-credentials", "cmg-tunnel", "cmg-enrolled"],
-    ),
+    ("cmg-system-tests", &[], &["cmg-core", "cmg-http1", "cmg-api", "cmg-lab", "cmg-transport", "cmg-credentials", "cmg-tunnel"]),
 ];
 
 #[test]

@@ -7,7 +7,6 @@ mod check;
 #[path = "../../../../fuzz/checks/corpus.rs"]
 mod corpus;
 mod joining;
-mod policies;
 mod site;
 mod snapshots;
 

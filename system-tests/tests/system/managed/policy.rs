@@ -6,10 +6,10 @@ use std::process::{Command, Stdio};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use cmg_api::control::GenerationId;
-use cmg_api::policy::{Policy, ServiceKind};
+use cmg_api::control::Signed;
+use cmg_api::policy::{POLICY_CONTEXT, Policy, ServiceKind};
 use cmg_core::time::WallTime;
-use cmg_enrolled::policy::policy;
+use cmg_credentials::members::Statement;
 use cmg_lab::lab::HOST;
 use cmg_lab::ports::free_port;
 use cmg_lab::{Issued, ProofKey};
@@ -104,7 +104,11 @@ fn verified(managed: &ManagedSite, reply: &Reply) -> Policy {
     assert_eq!(reply.status, 200, "{} {}", reply.reason, reply.text());
     let root = CertificateDer::from_pem_slice(root(managed).as_bytes()).unwrap().to_vec();
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
-    policy(&reply.body, GenerationId::default(), &[root], WallTime(now)).unwrap()
+    let signed: Signed = serde_json::from_slice(&reply.body).unwrap();
+    let chain: Vec<_> = signed.chain.iter().map(|der| &der.0).collect();
+    let statement = Statement { payload: signed.payload.as_bytes(), chain: &chain, signature: &signed.signature.0 };
+    statement.verify(POLICY_CONTEXT, &[root], WallTime(now)).unwrap();
+    serde_json::from_str(&signed.payload).unwrap()
 }
 
 #[test]
