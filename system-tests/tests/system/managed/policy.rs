@@ -64,7 +64,7 @@ impl Device {
     }
 
     fn ask_with(&self, way: &Way, method: &str, path: &str, more: &[(&str, &str)], body: &[u8], proof: &str) -> Reply {
-        let token = format!("DPoP {}", self.token);
+        let token = format!("Bearer {}", self.token);
         let fields: Vec<_> = [("Authorization", token.as_str()), ("DPoP", proof)].into_iter().chain(more.iter().copied()).collect();
         way.caller.request(method, path, &fields, body)
     }
@@ -127,7 +127,7 @@ fn a_device_gets_the_sites_policy_through_a_gateway() {
     let again = device.ask(&way, "GET", POLICY, &[("If-None-Match", tag)], b"");
     assert_eq!((again.status, again.body.len()), (304, 0));
     assert_eq!(of(&device.get(&way, LOCATION))["through"], json!({ "cmg": "main" }));
-    assert_eq!(way.caller.get(POLICY).status, 401, "nobody else");
+    assert_eq!(way.caller.get(POLICY).status, 403, "nobody else");
     assert_eq!(managed.devices()[0].get(POLICY).body, answered.body, "whoever has a certificate");
 }
 
