@@ -17,8 +17,8 @@ async fn json_is_what_the_api_gives() {
     let listed = house.cmg(&["--json", "boundary-group", "list"]).await;
     let listed_by_area = house.cmg(&["boundary-group", "--json", "list"]).await.json();
 
-    let group = json!({"name": "vpn", "description": "", "networks": ["10.0.0.0/8"], "site_systems": [], "gateways": [], "fallback": [],
-        "prefer_cloud_based_sources": false, "version": 1});
+    let group = json!({"name": "vpn", "description": "", "networks": ["10.0.0.0/8"], "site_systems": [], "gateways": [],
+        "internet_servers": [], "fallback": [], "prefer_cloud_based_sources": false, "version": 1});
     assert_eq!((shown.json(), shown.err.as_str()), (group.clone(), ""));
     assert_eq!(listed_by_area, json!({"items": [group], "next": null, "total": 1}));
     assert_eq!(listed.code, 2);
