@@ -136,7 +136,6 @@ async fn web_pages_and_names_that_only_lead_here_are_refused() {
 }
 
 #[tokio::test]
-#[expect(clippy::print_stdout, reason = "a skipped test says so")]
 async fn another_user_is_refused() {
     if !nix::unistd::geteuid().is_root() {
         println!("skipped: only root can be another user");
