@@ -109,7 +109,7 @@ fn the_documented_example_reads_with_its_files() {
     assert_eq!(config.limits.head.bytes, 65_536);
     assert_eq!((config.limits.keep_alive, config.drain), (Duration::from_secs(300), Duration::from_secs(30)));
     assert!(config.proxy_protocol_from[0].contains([10, 1, 2, 3].into()));
-    assert_eq!((config.parts.blocks.len(), config.parts.token_keys.len(), config.parts.endpoints.len()), (3, 1, 3));
+    assert_eq!((config.parts.blocks.len(), config.parts.token_keys.len(), config.parts.endpoints.len()), (4, 1, 3));
 }
 
 #[test]
