@@ -254,13 +254,14 @@ fn heartbeat_and_inventory_reach_the_site_and_a_ping_brings_another() {
     let managed = site();
     let device = Device::installed(&managed, &["--always-internet"]);
     let _running = device.start();
-    let status = device.until_status("nothing waits", |status| status["messages"] == 0 && status["is_told"] == true);
+    let status = device.until_status("nothing waits", |status| status["messages"] == 0 && status["place"] == "internet");
     let path = format!("/devices/{}", status["client_id"].as_str().unwrap());
     let seen = || managed.api.ask("GET", &path, None).unwrap();
 
     let first =
         until("the site has both", || Some(seen()).filter(|device| !device["heartbeat"].is_null() && !device["inventory_at"].is_null()));
     assert_eq!(first["heartbeat"]["name"], "PC-7");
+    until("it holds its request for notifications", || Some(()).filter(|()| !seen()["online"].is_null()));
     managed.api.ask("POST", &format!("{path}/ping"), None).unwrap();
 
     until("another heartbeat", || (seen()["heartbeat_at"] != first["heartbeat_at"]).then_some(()));

@@ -16,7 +16,7 @@ fn with_own_clients(managed: &ManagedSite) {
 /// A client that an administrator has registered, with its id.
 fn registered(managed: &ManagedSite, name: &str) -> String {
     let client = json!({ "name": name, "identity_kind": "certificate", "key_thumbprint": "A".repeat(43), "approved": true });
-    let made = managed.api.add("clients", &client).unwrap();
+    let made = managed.api.add("devices", &client).unwrap();
     made["id"].as_str().unwrap().to_owned()
 }
 
