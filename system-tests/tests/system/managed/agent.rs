@@ -250,7 +250,7 @@ fn a_token_is_renewed_by_itself_before_it_ends() {
 }
 
 #[test]
-fn heartbeat_and_inventory_reach_the_site() {
+fn heartbeat_and_inventory_reach_the_site_and_a_ping_brings_another() {
     let managed = site();
     let device = Device::installed(&managed, &["--always-internet"]);
     let _running = device.start();
@@ -261,6 +261,13 @@ fn heartbeat_and_inventory_reach_the_site() {
     let first =
         until("the site has both", || Some(seen()).filter(|device| !device["heartbeat"].is_null() && !device["inventory_at"].is_null()));
     assert_eq!(first["heartbeat"]["name"], "PC-7");
+    until("it holds its request for notifications", || (!seen()["online"].is_null()).then_some(()));
+
+    // Heartbeats are told apart by their second, so the first ping may bring one of the same.
+    until("another heartbeat", || {
+        managed.api.ask("POST", &format!("{path}/ping"), None).unwrap();
+        (seen()["heartbeat_at"] != first["heartbeat_at"]).then_some(())
+    });
 }
 
 #[test]
