@@ -69,7 +69,7 @@ async fn an_older_schema_is_brought_up_and_keeps_what_is_in_it() {
     add(&database.store, "endpoint", &["a"]).await;
     let mut connection = raw(&database).await;
     for later in LATER_THAN_1 {
-        connection.execute(later).await.unwrap();
+        connection.execute(*later).await.unwrap();
     }
     let as_it_is = Store::open_as_it_is(database.place.clone()).await.err().unwrap();
     assert!(matches!(as_it_is, Error::OlderSchema { found: 1, known: SCHEMA }), "{as_it_is}");
