@@ -1,7 +1,7 @@
 //! Where a client is, and through what it works: the intranet, an internet-based service, behind a captive portal, or nowhere.
 //!
 //! It is the intranet only if a management point has proven itself: no name and no address does. Candidates are probed side by side, in
-//! an order of preference that is drawn anew for each search ([`search`]); a better one that answers a little later is waited for, so
+//! an order of preference that is drawn anew for each search (`search`); a better one that answers a little later is waited for, so
 //! that a quick service is not chosen more often than a slow one. The search begins anew on a change of the network, on a failure, on a
 //! new policy and once a day. Fed and polled: feed [`Roaming::handle`], carry out what it says, in order, and call it again with
 //! [`Event::Woken`] at [`Roaming::wake_at`], which there always is.
